@@ -1,0 +1,305 @@
+"""Bundles: weights and their card in one file, safetensors or ONNX.
+
+The card is JSON in the file's own metadata. Its `sha256` is taken over the whole file with those
+64 digits as zeros, so a flipped bit anywhere is noticed, in either format, with no library. No
+other format is ever loaded: there is no path to a pickle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celebattr import paths
+from celebattr.attributes import suggestion
+from celebattr.errors import WeightsError
+from celebattr.files import write_bytes
+from celebattr.models.catalog import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from celebattr.models.network import Network
+
+SCHEMA = 1
+METADATA_KEY = "celebattr"
+DEFAULT_ONNX = "celebattr-resnet50-int8"
+DEFAULT_TORCH = "celebattr-resnet50"
+SUFFIXES = (".safetensors", ".onnx")
+_ZEROS = "0" * 64
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a bundle says of itself; everything that predicts reads it.
+
+    Attributes:
+        preprocess: `PreprocessSpec.to_dict()`.
+        scale, bias: one an attribute, probability = sigmoid(scale * logit + bias).
+        thresholds: one an attribute, the probability from which it is present.
+        unsure_below: a decision less likely right than this is reported as unsure.
+        calibrated_on: the split that scale, bias and thresholds were fitted on.
+        metrics: shares between 0 and 1 by split, with the number of images.
+        trained_on: data sets, number of images, and the terms they come under.
+        training: the recipe, as far as it decides the result.
+        versions: of the libraries that made the bundle.
+        precision: how the weights are stored: float16, or int8.
+    """
+
+    name: str
+    arch: str
+    attributes: tuple[str, ...]
+    preprocess: dict[str, Any]
+    head: tuple[int, ...] = ()
+    dropout: float = 0.0
+    scale: tuple[float, ...] = ()
+    bias: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    unsure_below: float = 0.7
+    calibrated_on: str = "validation"
+    metrics: dict[str, Any] = field(default_factory=dict)
+    trained_on: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    precision: str = "float16"
+    sha256: str = _ZEROS
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        count = len(self.attributes)
+        for name, default in (("scale", 1.0), ("bias", 0.0), ("thresholds", 0.5)):
+            values = tuple(float(v) for v in getattr(self, name)) or (default,) * count
+            if len(values) != count:
+                raise WeightsError(
+                    f"card of {self.name}: {len(values)} values of {name} for {count} attributes"
+                )
+            object.__setattr__(self, name, values)
+        object.__setattr__(self, "attributes", tuple(self.attributes))
+        object.__setattr__(self, "head", tuple(self.head))
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What rebuilds the network."""
+        return ModelSpec(self.arch, len(self.attributes), self.head, self.dropout)
+
+    def to_json(self) -> str:
+        """The card as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Card:
+        """Reads a card.
+
+        Raises:
+            WeightsError: it is not one, or of a newer schema than this program knows.
+        """
+        try:
+            values = json.loads(text)
+            if values["schema"] > SCHEMA:
+                raise WeightsError(
+                    f"{where} has a card of schema {values['schema']}, newer than this "
+                    f"program's {SCHEMA}: update celebattr"
+                )
+            known = {f.name for f in dataclasses.fields(cls)}
+            return cls(**{k: v for k, v in values.items() if k in known})
+        except (ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"{where}: its card cannot be read ({error})") from error
+
+
+def seal(data: bytes) -> bytes:
+    """Fills in the card's sha256 of a file that was written with zeros in its place."""
+    zeros = _ZEROS.encode()
+    assert data.count(zeros) == 1, "exactly one sha256 field"
+    return data.replace(zeros, hashlib.sha256(data).hexdigest().encode())
+
+
+def verify(data: bytes, card: Card, where: str) -> None:
+    """Checks a file against the sha256 in its card.
+
+    Raises:
+        WeightsError: the file was damaged or changed.
+    """
+    digest = card.sha256.encode()
+    if (
+        len(digest) != 64
+        or data.count(digest) != 1
+        or hashlib.sha256(data.replace(digest, _ZEROS.encode())).hexdigest() != card.sha256
+    ):
+        raise WeightsError(
+            f"{where} is damaged: its sha256 is not the one in its card. Copy it anew."
+        )
+
+
+def resolve(weights: str | None, *, gpu: bool = False) -> Path:
+    """The file of a bundle: a path, the name of a shipped one, or the default.
+
+    Args:
+        weights: a path, a name without suffix, or None for the default: int8 ONNX on a CPU, half
+            precision safetensors on a GPU if it is there.
+        gpu: whether the network will run on a GPU.
+
+    Raises:
+        WeightsError: there is no such bundle.
+    """
+    folder = paths.weights_folder()
+    if weights is None:
+        default = folder / f"{DEFAULT_TORCH}.safetensors"
+        if not (gpu and default.is_file()):
+            default = folder / f"{DEFAULT_ONNX}.onnx"
+        if not default.is_file():
+            raise WeightsError(f"{default} is missing: reinstall celebattr, or give --weights")
+        return default
+    path = Path(weights)
+    if path.is_file():
+        return path
+    for suffix in SUFFIXES:
+        if (folder / f"{weights}{suffix}").is_file():
+            return folder / f"{weights}{suffix}"
+    if path.is_dir() and (path / "best.safetensors").is_file():
+        return path / "best.safetensors"  # a run folder
+    names = [p.stem for p in shipped()]
+    raise WeightsError(
+        f"no bundle {weights}: neither a file, nor a run folder, nor one of "
+        f"{', '.join(names)}.{suggestion(weights, names)}"
+    )
+
+
+def shipped() -> list[Path]:
+    """The bundles that come with this installation."""
+    found = paths.weights_folder().glob("celebattr-*")
+    return sorted(p for p in found if p.suffix in SUFFIXES)
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a weights file, once they look like safetensors or ONNX.
+
+    Raises:
+        WeightsError: it cannot be read, or is something else, a pickle for instance.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    if kind(data) is None:
+        looks = "a pickle" if data[:2] == b"PK" or data[:1] == b"\x80" else "something else"
+        raise WeightsError(
+            f"{path} is neither safetensors nor ONNX but {looks}, which is never loaded. "
+            "Give a bundle that `celebattr train` or `celebattr export` wrote."
+        )
+    return data
+
+
+def kind(data: bytes) -> str | None:
+    """ "safetensors", "onnx", or None for anything else, from the first bytes."""
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
+        return "safetensors"
+    # An ONNX ModelProto begins with field 1, ir_version, a small number.
+    if data[:1] == b"\x08" and len(data) > 64:
+        return "onnx"
+    return None
+
+
+def safetensors_metadata(data: bytes, where: str) -> dict[str, str]:
+    """The free metadata of a safetensors file."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        return dict(header.get("__metadata__", {}))
+    except (ValueError, AttributeError) as error:
+        raise WeightsError(f"{where} is damaged: its header is not JSON") from error
+
+
+def card_of(path: Path) -> Card:
+    """The card of a bundle, without building its network.
+
+    Raises:
+        WeightsError: the file is not a bundle.
+    """
+    return card_in(read(path), path)
+
+
+def card_in(data: bytes, path: Path) -> Card:
+    """The card in the bytes of a bundle that was read from `path`."""
+    if kind(data) == "safetensors":
+        text = safetensors_metadata(data, str(path)).get(METADATA_KEY)
+    else:
+        text = _onnx_metadata(data)
+    if text is None:
+        raise WeightsError(f"{path} has no card: it is not a celebattr bundle")
+    return Card.from_json(text, str(path))
+
+
+def _onnx_metadata(data: bytes) -> str | None:
+    """The card in an ONNX file: a protobuf string behind its key, found without a parser."""
+    marker = b"\x0a" + bytes([len(METADATA_KEY)]) + METADATA_KEY.encode() + b"\x12"
+    start = data.rfind(marker)
+    if start < 0:
+        return None
+    position, length, shift = start + len(marker), 0, 0
+    while True:  # a base-128 number: seven bits a byte, the high bit says that more follow
+        byte = data[position]
+        length |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            break
+    return data[position : position + length].decode("utf-8", "replace")
+
+
+def save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
+    """Writes a safetensors bundle, atomically.
+
+    Matrices and filters are stored in half precision; vectors (norms, their running statistics,
+    biases) stay in float32, where half precision could overflow or vanish.
+    """
+    import torch
+    from safetensors.torch import save as to_bytes
+
+    stored = {
+        name: t.detach().to("cpu", torch.float16 if t.ndim > 1 else torch.float32).contiguous()
+        for name, t in tensors.items()
+        if t.is_floating_point()
+    }
+    card = dataclasses.replace(card, precision="float16", sha256=_ZEROS)
+    write_bytes(path, seal(to_bytes(stored, metadata={METADATA_KEY: card.to_json()})))
+
+
+def load(path: Path) -> tuple[Card, Network]:
+    """Reads a safetensors bundle and rebuilds its network in float32, in evaluation mode.
+
+    Raises:
+        WeightsError: it is damaged, or its tensors do not fit its architecture.
+    """
+    from celebattr.models import catalog
+
+    data = read(path)
+    card = card_in(data, path)
+    verify(data, card, str(path))
+    network = catalog.build(card.spec)
+    tensors = tensors_in(data, path)
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise WeightsError(
+            f"{path} does not fit {card.arch}: missing {missing[:3]}, unexpected {unexpected[:3]}"
+        )
+    return card, network.eval()
+
+
+def tensors_in(data: bytes, path: Path) -> dict[str, Tensor]:
+    """The tensors of safetensors bytes, in float32."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    try:
+        return {name: t.float() for name, t in from_bytes(data).items()}
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is damaged: {error}") from error

@@ -1,0 +1,87 @@
+"""The program `celebattr`: its commands, and the one place that turns errors into exit codes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from celebattr import __version__
+from celebattr.cli.evaluate import evaluate
+from celebattr.cli.export import export
+from celebattr.cli.info import info
+from celebattr.cli.predict import predict
+from celebattr.cli.train import train
+from celebattr.errors import CelebattrError, ExitCode
+
+app = typer.Typer(
+    name="celebattr",
+    help="Tells which of CelebA's 40 face attributes a photo shows.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def guard(command: Callable[..., None]) -> Callable[..., None]:
+    """Ends a command that raised with its exit code and one message; bugs keep their traceback."""
+
+    @functools.wraps(command)
+    def guarded(**values: Any) -> None:
+        try:
+            command(**values)
+            sys.stdout.flush()
+        except CelebattrError as error:
+            typer.echo(f"celebattr: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError:
+            # Whoever read our output has seen enough. Python flushes stdout once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.OK) from None
+        except KeyboardInterrupt:
+            typer.echo("celebattr: interrupted", err=True)
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+    return guarded
+
+
+for _command in (predict, train, evaluate, export, info):
+    # Typer would keep the line breaks of a docstring: one line a paragraph instead.
+    _help = "\n\n".join(
+        " ".join(part.split()) for part in (inspect.getdoc(_command) or "").split("\n\n")
+    )
+    app.command(help=_help)(guard(_command))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"celebattr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say more on standard error.")
+    ] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def main() -> None:
+    """Runs the program and exits with the code that `celebattr.errors` gives."""
+    app()

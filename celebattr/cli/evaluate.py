@@ -1,0 +1,73 @@
+"""`celebattr evaluate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from celebattr.cli.options import command
+from celebattr.config import EvaluateConfig
+from celebattr.errors import MissingExtraError, UsageError
+
+FORMATS = ("table", "json", "csv", "markdown")
+
+
+@command(EvaluateConfig)
+def evaluate(
+    config: EvaluateConfig,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="|".join(FORMATS),
+            help="How to print. [default: table on a terminal, json in a pipe]",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write to a file; its suffix tells the format."
+        ),
+    ] = None,
+) -> None:
+    """Measure a bundle on a labelled split, attribute by attribute.
+
+    Mean attribute accuracy is the number of the papers; beside it stands its floor, what always
+    answering the more frequent value would get.
+    """
+    if not config.data:
+        raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
+    if format is not None and format not in FORMATS:
+        raise UsageError(f"--format {format!r} is not one of {', '.join(FORMATS)}")
+    from celebattr.files import write_text
+    from celebattr.reports import evaluation as reports
+
+    if output is not None and format is None:
+        format = reports.format_of(output)
+    try:
+        from celebattr.evaluation.evaluate import evaluate as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "train") from error
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        task = bar.add_task("evaluating", total=None)
+        report = run(config, lambda done, total: bar.update(task, completed=done, total=total))
+    format = format or ("table" if sys.stdout.isatty() else "json")
+    if format == "table":
+        from celebattr.cli.tables import evaluation_table
+
+        if output is not None:
+            raise UsageError("--format table is for the terminal: --output takes json, csv, md")
+        Console().print(evaluation_table(report))
+    elif output is None:
+        sys.stdout.write(reports.render(report, format))
+    else:
+        write_text(output, reports.render(report, format))

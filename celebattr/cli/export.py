@@ -1,0 +1,52 @@
+"""`celebattr export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from celebattr.errors import UsageError
+
+
+def export(
+    weights: Annotated[
+        str, typer.Argument(help="A safetensors bundle: a path, a run folder, or a name.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write. [default: beside it, .onnx]"),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="int8 weights and activations; needs --data.")
+    ] = False,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="DIR",
+            envvar="CELEBATTR_DATA",
+            help="Data set whose validation images set the int8 ranges.",
+        ),
+    ] = None,
+    images: Annotated[
+        int, typer.Option("--calibration-images", min=1, help="How many of them.")
+    ] = 256,
+) -> None:
+    """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch."""
+    from celebattr import bundle
+    from celebattr.data import celeba
+    from celebattr.inference.export import export as run
+
+    source = bundle.resolve(weights)
+    calibration = None
+    if int8:
+        if not data:
+            raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
+        calibration = celeba.load(data).split("validation", images)
+    target = output or source.with_name(f"{source.stem}{'-int8' if int8 else ''}.onnx")
+    card = run(source, target, calibration=calibration)
+    typer.echo(f"{target}  {card.precision}, {target.stat().st_size / 1e6:.1f} MB", err=True)
+    typer.echo(target)

@@ -1,0 +1,65 @@
+"""`celebattr info`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Annotated, Any
+
+import typer
+
+PACKAGES = ("onnxruntime", "torch", "torchvision", "opencv-python-headless", "pillow", "numpy")
+
+
+def info(
+    weights: Annotated[
+        str | None, typer.Argument(help="A bundle: prints its whole card as JSON.")
+    ] = None,
+) -> None:
+    """Show the device that would be used and why, versions, and the bundles found."""
+    from celebattr import __version__, bundle
+
+    if weights is not None:
+        typer.echo(bundle.card_of(bundle.resolve(weights)).to_json())
+        return
+    typer.echo(f"celebattr  {__version__}, Python {platform.python_version()}")
+    typer.echo(f"device     {_device()}")
+    typer.echo(f"versions   {', '.join(_version(name) for name in PACKAGES)}")
+    for path in bundle.shipped():
+        card = bundle.card_of(path)
+        typer.echo(f"bundle     {path.stem}: {_summary(card)}")
+        typer.echo(f"           {path}")
+
+
+def _device() -> str:
+    from celebattr.device import resolve
+    from celebattr.errors import DeviceError
+
+    try:
+        return resolve("auto", "auto").reason
+    except DeviceError:
+        return "CPU through onnxruntime (torch is not installed)"
+
+
+def _version(name: str) -> str:
+    try:
+        return f"{name} {importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{name} not installed"
+
+
+def _summary(card: Any) -> str:
+    size = card.preprocess["size"]
+    parts = [
+        f"{card.arch}, {card.precision}, {len(card.attributes)} attributes, "
+        f"input {size[0]}x{size[1]}"
+    ]
+    for split, values in card.metrics.items():
+        accuracy = values.get("mean_attribute_accuracy")
+        if accuracy is not None:
+            parts.append(
+                f"{split}: mean attribute accuracy {100 * accuracy:.2f} % "
+                f"(n = {values['images']:,})"
+            )
+    terms = card.trained_on.get("terms")
+    return "; ".join(parts + ([terms] if terms else []))

@@ -1,0 +1,97 @@
+"""Command-line options from the fields of a config, where each is described once."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from celebattr.config import flag
+
+ENVIRONMENT = {"data": "CELEBATTR_DATA"}
+SHORT = {"data": "-d", "out": "-o", "weights": "-w", "batch_size": "-b", "format": "-f"}
+
+
+def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parameter]:
+    """One Typer option a field, in the order of the fields.
+
+    Args:
+        config: a dataclass whose fields were made with `celebattr.config.option`.
+        choices: allowed values by field name, for those that a table elsewhere lists.
+    """
+    hints = typing.get_type_hints(config)
+    parameters = []
+    for field in dataclasses.fields(config):
+        allowed = choices.get(field.name) or field.metadata["choices"]
+        kind: Any = hints[field.name]
+        default: Any = field.default
+        if allowed:
+            make: Any = enum.StrEnum
+            kind = make(field.name, {c: c for c in allowed})
+            default = kind(field.default)
+        elif kind == tuple[Path, ...]:
+            kind, default = list[Path], []
+        names = [flag(field.name)]
+        if kind is bool:
+            names = [f"{names[0]}/--no-{names[0][2:]}"] if default else names
+        if field.name in SHORT:
+            names.append(SHORT[field.name])
+        option = typer.Option(
+            *names,
+            help=field.metadata["help"],
+            metavar=field.metadata["metavar"] or None,
+            envvar=ENVIRONMENT.get(field.name),
+            show_default=not (default is None or default == []),
+        )
+        parameters.append(
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=Annotated[kind, option],
+            )
+        )
+    return parameters
+
+
+def command(
+    config: type, **choices: tuple[str, ...]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a function the options of a config; it is called with the config as `config`.
+
+    The function's own parameters stay, before those of the config.
+    """
+
+    def wrap(function: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for p in inspect.signature(function, eval_str=True).parameters.values()
+            if p.name != "config"
+        ]
+        derived = from_config(config, **choices)
+        names = {p.name for p in derived}
+
+        def run(**values: Any) -> None:
+            plain = {k: _plain(v) for k, v in values.items() if k in names}
+            rest = {k: v for k, v in values.items() if k not in names}
+            function(config=config(**plain), **rest)
+
+        run.__doc__ = function.__doc__
+        run.__name__ = function.__name__
+        run.__signature__ = inspect.Signature([*own, *derived])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [*own, *derived]}
+        return run
+
+    return wrap
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    return tuple(value) if isinstance(value, list) else value

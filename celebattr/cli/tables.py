@@ -1,0 +1,221 @@
+"""Results on a terminal: one compact table a face, and the table of an evaluation.
+
+Everything fits the console's width from 60 columns on, and is plain ASCII where the console's
+encoding is not Unicode. Names of files are made printable: none can send codes to the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from celebattr.reports.evaluation import MEANS, TITLES, headline, percent
+from celebattr.results import EvalReport, Failure, Prediction, Result
+
+FOOTNOTE = (
+    "? uncertain. Attributes are annotators' opinions of a picture, not facts about a person."
+)
+
+_BAR_WIDTHS = (10, 40)
+_ABSENT = 6
+"""Attributes named as absent, besides every uncertain one."""
+
+_NARROW = ("accuracy", "majority_accuracy", "average_precision")
+_MEDIUM = ("accuracy", "majority_accuracy", "balanced_accuracy", "f1", "average_precision")
+_MEDIUM_WIDTH, _WIDE_WIDTH = 76, 100
+
+
+def printable(text: str, *, ascii_only: bool = False) -> str:
+    r"""A name as a terminal may show it: what is no character to print is escaped, as in `\x1b`."""
+    return "".join(
+        c
+        if c.isprintable() and (c.isascii() or not ascii_only)
+        else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for c in text
+    )
+
+
+def result_table(result: Result) -> RenderableType:
+    """What a terminal shows for one result: a face's table, or a failure's line."""
+    if isinstance(result, Failure):
+        return failure_line(result)
+    return prediction_table(result)
+
+
+def failure_line(failure: Failure) -> RenderableType:
+    """One line: the input, what is wrong with it, and why."""
+    return _FailureLine(failure)
+
+
+def prediction_table(prediction: Prediction) -> RenderableType:
+    """One face: a bar for each present attribute, the closest of the absent ones in few lines."""
+    return _PredictionTable(prediction)
+
+
+def evaluation_table(report: EvalReport) -> RenderableType:
+    """The numbers of a split and a row an attribute; fewer columns on a narrow terminal."""
+    return _EvaluationTable(report)
+
+
+def footnote() -> RenderableType:
+    """What the marks and the attributes mean: print it once, after the last face."""
+    return Text(FOOTNOTE, style="dim")
+
+
+def percentage(probability: float) -> str:
+    """A probability as whole percent; never a full 0 or 100, which nobody can be sure of."""
+    if probability >= 0.995:
+        return ">99 %"
+    if probability < 0.005:
+        return "<1 %"
+    return f"{100 * probability:.0f} %"
+
+
+def _name(attribute: str, options: ConsoleOptions) -> str:
+    return printable(attribute.replace("_", " "), ascii_only=options.ascii_only)
+
+
+@dataclass(frozen=True)
+class _FailureLine:
+    failure: Failure
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        one, ascii_only = self.failure, options.ascii_only
+        line = Text(printable(one.path, ascii_only=ascii_only), style="bold")
+        line.append(f"  {one.status.replace('_', ' ')}", style="bold red")
+        line.append(f"  {printable(one.error, ascii_only=ascii_only)}", style="not bold")
+        yield line
+
+
+@dataclass(frozen=True)
+class _PredictionTable:
+    prediction: Prediction
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        one = self.prediction
+        chances, unsure = one.probabilities, set(one.unsure)
+        yield self._title(options)
+        present = sorted(one.present, key=lambda name: -chances[name])
+        if present:
+            yield self._bars(present, unsure, options)
+        else:
+            yield Text("  none of the attributes is present", style="dim")
+        gone = set(present)
+        absent = sorted((n for n in chances if n not in gone), key=lambda name: -chances[name])
+        yield from self._absent(absent, unsure, options)
+
+    def _title(self, options: ConsoleOptions) -> Text:
+        one = self.prediction
+        title = Text(printable(one.path, ascii_only=options.ascii_only), style="bold")
+        if one.faces > 1:
+            title.append(f"  face {one.face + 1} of {one.faces}", style="dim not bold")
+        return title
+
+    def _bars(self, names: Sequence[str], unsure: set[str], options: ConsoleOptions) -> Table:
+        label = min(max(len(_name(name, options)) for name in names), 32)
+        low, high = _BAR_WIDTHS
+        bar = min(max(options.max_width - label - 14, low), high)
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=1)
+        grid.add_column(width=label, no_wrap=True, overflow="ellipsis")
+        grid.add_column(width=bar, no_wrap=True)
+        grid.add_column(justify="right", width=5, no_wrap=True)
+        grid.add_column(width=1)
+        for name in names:
+            chance, doubt = self.prediction.probabilities[name], name in unsure
+            colour = "yellow" if doubt else "green"
+            mark = Text("?" if doubt else "", style="bold yellow")
+            grid.add_row(
+                "",
+                Text(_name(name, options)),
+                _bar(chance, bar, colour, options.ascii_only),
+                percentage(chance),
+                mark,
+            )
+        return grid
+
+    def _absent(
+        self, names: Sequence[str], unsure: set[str], options: ConsoleOptions
+    ) -> Iterable[Text]:
+        if not names:
+            return
+        shown = [name for i, name in enumerate(names) if i < _ABSENT or name in unsure]
+        if len(names) - len(shown) == 1:
+            shown = list(names)  # "1 more" would take the room of its name
+        chances = self.prediction.probabilities
+        cells = []
+        for name in shown:
+            cell = Text(f"{_name(name, options)} {percentage(chances[name])}", style="dim")
+            if name in unsure:
+                cell.append(" ?", style="yellow not dim")
+            cells.append(cell)
+        rest = [name for name in names if name not in set(shown)]
+        if rest:
+            highest = percentage(chances[rest[0]]).lstrip("<>")
+            cells.append(Text(f"and {len(rest)} more of {highest} or less", style="dim"))
+        yield from _wrapped(Text("  absent: ", style="dim"), cells, options.max_width)
+
+
+def _wrapped(start: Text, cells: Sequence[Text], width: int) -> Iterable[Text]:
+    """Cells in lines of at most `width`, never broken inside; the text after `start` lines up."""
+    line, indent = start.copy(), len(start)
+    for i, cell in enumerate(cells):
+        piece = cell.copy()
+        if i < len(cells) - 1:
+            piece.append(",", style="dim")
+        if len(line) > indent and len(line) + 1 + len(piece) > width:
+            yield line
+            line = Text(" " * indent)
+        if len(line) > indent:
+            line.append(" ")
+        line.append_text(piece)
+    yield line
+
+
+def _bar(share: float, width: int, colour: str, ascii_only: bool) -> Text:
+    """A bar of up to `width` characters, in half steps where the console knows the characters."""
+    if ascii_only:
+        return Text("#" * round(share * width), style=colour)
+    halves = round(2 * share * width)
+    return Text("━" * (halves // 2) + "╸" * (halves % 2), style=colour)
+
+
+@dataclass(frozen=True)
+class _EvaluationTable:
+    report: EvalReport
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        report, width = self.report, options.max_width
+        columns: Sequence[str] = tuple(MEANS)
+        if width < _WIDE_WIDTH:
+            columns = _MEDIUM if width >= _MEDIUM_WIDTH else _NARROW
+        for name, value in (
+            ("weights", printable(report.weights, ascii_only=options.ascii_only)),
+            *headline(report),
+        ):
+            yield Text(f"{name:<25}", style="dim").append(value, style="bold not dim")
+        yield Text()
+        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+        table.add_column(TITLES["attribute"], no_wrap=True, overflow="ellipsis")
+        for name in ("positives", *columns):
+            title = TITLES[name] + (" " if name == columns[0] else "")
+            table.add_column(title, justify="right", no_wrap=True)
+        for row in report.attributes:
+            # Below the floor a model is worse than no model: that is worth a mark.
+            below = row.accuracy < row.majority_accuracy
+            shares = [percent(getattr(row, name)) or "-" for name in columns]
+            shares[0] += "!" if below else " "
+            label = Text(_name(row.attribute, options))
+            table.add_row(label, str(row.positives), *shares, style="red" if below else "")
+        means = [percent(getattr(report, MEANS[name])) or "-" for name in columns]
+        means[0] += " "
+        table.add_row(Text("mean"), "", *means, style="bold")
+        yield table
+        note = "percent; - is undefined; ! is below the majority's answer"
+        if len(columns) < len(MEANS):
+            note += "; more columns in a wider terminal or with --format csv"
+        yield Text(note, style="dim")

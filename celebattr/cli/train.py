@@ -1,0 +1,113 @@
+"""`celebattr train`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from celebattr.cli.options import command
+from celebattr.config import TrainConfig
+from celebattr.errors import UsageError
+from celebattr.models import catalog
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from celebattr.training.checkpoint import Progress
+
+
+@command(TrainConfig, arch=catalog.names())
+def train(config: TrainConfig) -> None:
+    """Train a network on CelebA, or on your own attributes.
+
+    With nothing but --data it fine-tunes ResNet50. The run folder --out holds config.json,
+    history.jsonl, last.safetensors (for --resume), best.safetensors (the bundle of the epoch with
+    the best validation mAP) and curves.png. Ctrl-C saves and exits with 130.
+    """
+    if not config.data:
+        raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
+    from celebattr.errors import MissingExtraError
+
+    try:
+        from celebattr.training.loop import train as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "train") from error
+    with Terminal(config.epochs) as terminal:
+        best = run(config, terminal)
+    typer.echo(best)
+
+
+class Terminal:
+    """Draws a run on standard error: a live line on a terminal, a line an epoch anywhere."""
+
+    def __init__(self, epochs: int) -> None:
+        from rich.console import Console
+
+        self.epochs = epochs
+        self.console = Console(stderr=True, highlight=False)
+        self.bar: Bar | None = None
+        self.started: tuple[float, float] | None = None
+        self.task: Any = None
+
+    def __enter__(self) -> Terminal:
+        if self.console.is_terminal:
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:3.0f}%  {task.fields[info]}"),
+                console=self.console,
+                transient=True,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task("starting", total=1.0, info="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def notice(self, text: str) -> None:
+        """One line for a person."""
+        self.console.print(text, markup=False)
+
+    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
+        """Moves the bar: epoch, images/s, time left, loss."""
+        if not self.bar:
+            return
+        now = time.monotonic()
+        if self.started is None:
+            self.started = (now, share_done)
+        since, share = self.started
+        left = "-"
+        if share_done > share:
+            left = _clock((now - since) / (share_done - share) * (1.0 - share_done))
+        speed = progress.images / max(progress.seconds, 1e-9)
+        mean = progress.loss_sum / max(progress.images, 1)
+        self.bar.update(
+            self.task,
+            completed=share_done,
+            description=f"epoch {progress.epoch + 1}/{self.epochs}",
+            info=f"batch {progress.batches}/{batches}  loss {mean:.4f}  "
+            f"{speed:.1f} images/s  {left} left",
+        )
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """One line an epoch, which stays."""
+        score = row["validation_mean_average_precision"]
+        self.notice(
+            f"epoch {row['epoch']}/{self.epochs}  {row['image_size']}  "
+            f"train loss {row['train_loss']:.4f}  validation loss {row['validation_loss']:.4f}  "
+            f"accuracy {100 * row['validation_mean_attribute_accuracy']:.2f} %  "
+            f"mAP {'-' if score is None else f'{100 * score:.2f} %'}  "
+            f"{row['images_per_second']:.1f} images/s  {_clock(row['seconds'])}"
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(round(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"

@@ -1,0 +1,232 @@
+"""What the three commands can be asked for: frozen dataclasses that validate themselves.
+
+The help of a field is the help of the command-line option that `celebattr.cli.options` derives
+from it: names, types, defaults and texts stand here once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from celebattr.attributes import suggestion
+from celebattr.errors import UsageError
+
+T = TypeVar("T")
+
+FRAME_SIZE: tuple[int, int] = (218, 178)
+"""Height and width of CelebA's aligned crop, in pixels: what every face is brought to."""
+
+LOSSES: tuple[str, ...] = ("bce", "mse")
+DEVICES: tuple[str, ...] = ("auto", "cuda", "mps", "cpu")
+PRECISIONS: tuple[str, ...] = ("auto", "float32", "bfloat16", "float16")
+SPLITS: tuple[str, ...] = ("train", "validation", "test")
+FACES: tuple[str, ...] = ("largest", "all", "none")
+
+
+def option(default: T, text: str, *, choices: tuple[str, ...] = (), metavar: str = "") -> T:
+    """A dataclass field with the help text and choices of its command-line option."""
+    metadata = {"help": text, "choices": choices, "metavar": metavar}
+    field: T = dataclasses.field(default=default, metadata=metadata)
+    return field
+
+
+def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Reads `"128x104,176x144"` as ((128, 104), (176, 144)): heights and widths in pixels.
+
+    Raises:
+        UsageError: not sizes, or a side under 32 or over 1024 pixels.
+    """
+    sizes = []
+    for part in text.split(","):
+        height, _, width = part.strip().lower().partition("x")
+        if not (height.isdecimal() and width.isdecimal()):
+            raise UsageError(f"image size {part!r} is not HEIGHTxWIDTH, for example 176x144")
+        if not (32 <= int(height) <= 1024 and 32 <= int(width) <= 1024):
+            raise UsageError(f"image size {part!r}: both sides must be 32 to 1024 pixels")
+        sizes.append((int(height), int(width)))
+    return tuple(sizes)
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
+    """Reads the hidden layers of a head: "linear" is (), "512,256" is (512, 256).
+
+    Raises:
+        UsageError: neither "linear" nor positive whole numbers.
+    """
+    if text.strip().lower() == "linear":
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"head {text!r} is neither 'linear' nor widths such as 512,256")
+    return tuple(int(part) for part in parts)
+
+
+class _Checks:
+    """Shared validation: declared choices, and ranges by name."""
+
+    def _check(self, **ranges: tuple[float, float]) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            choices = field.metadata.get("choices")
+            if choices and value is not None and value not in choices:
+                raise UsageError(
+                    f"{flag(field.name)} {value!r} is not one of {', '.join(choices)}."
+                    f"{suggestion(str(value), choices)}"
+                )
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"{flag(name)} {value} is outside {low:g} to {high:g}")
+
+
+def flag(name: str) -> str:
+    """The command-line spelling of a field name."""
+    return "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Checks):
+    """Everything that decides how a run trains."""
+
+    data: tuple[Path, ...] = option(
+        (),
+        "CelebA or your own data set; repeat to join several folders, each row keeps its split.",
+        metavar="DIR",
+    )
+    out: Path = option(
+        Path("runs/train"),
+        "Run folder: config.json, history.jsonl, last, best, curves.png.",
+        metavar="DIR",
+    )
+    arch: str = option("resnet50", "Architecture.")
+    backbone_weights: str = option(
+        "imagenet",
+        "Where the backbone starts: imagenet (torchvision's), none (random), a .safetensors file "
+        "of backbone weights, or a celebattr bundle to fine-tune.",
+        metavar="imagenet|none|PATH",
+    )
+    head: str = option(
+        "linear",
+        "Fully-connected layers after the backbone: linear, or hidden widths such as 512,256.",
+    )
+    dropout: float = option(0.0, "Dropout before each fully-connected layer, 0 to 0.9.")
+    epochs: int = option(7, "Passes over the training images.")
+    batch_size: int = option(64, "Images a gradient step.")
+    lr: float = option(3e-4, "Peak learning rate of the backbone.")
+    head_lr: float = option(1e-3, "Peak learning rate of the fully-connected layers.")
+    weight_decay: float = option(0.05, "AdamW weight decay; norms and biases have none.")
+    warmup: float = option(0.15, "Share of the steps over which the learning rate rises, 0 to 1.")
+    loss: str = option(
+        "bce",
+        "bce: binary cross-entropy; mse: squared error of the sigmoid outputs.",
+        choices=LOSSES,
+    )
+    image_size: str = option(
+        "128x104,128x104,176x144",
+        "Input height x width; several, for equal shares of the epochs, train small first.",
+    )
+    freeze_epochs: int = option(0, "Epochs in which only the fully-connected layers train.")
+    ema: float = option(0.998, "Decay of the averaged weights that are kept; 0 turns it off.")
+    seed: int = option(0, "Seed of order, augmentation and initial weights.")
+    workers: int = option(2, "Threads that decode images.")
+    precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
+    device: str = option(
+        "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
+    )
+    limit: int | None = option(None, "Use only the first N images of each split.")
+    skip_missing: bool = option(False, "Leave out rows whose image file is missing.")
+    resume: bool = option(False, "Go on from the last checkpoint in --out.")
+
+    def __post_init__(self) -> None:
+        self._check(
+            epochs=(1, 10_000),
+            batch_size=(1, 65_536),
+            dropout=(0.0, 0.9),
+            lr=(0.0, 100.0),
+            head_lr=(0.0, 100.0),
+            weight_decay=(0.0, 10.0),
+            warmup=(0.0, 1.0),
+            ema=(0.0, 0.999999),
+            freeze_epochs=(0, 10_000),
+            seed=(0, 2**31 - 1),
+            workers=(1, 256),
+            limit=(1, 10**9),
+        )
+        parse_sizes(self.image_size)
+        parse_widths(self.head)
+
+    def size_at(self, epoch: int) -> tuple[int, int]:
+        """Input height and width in pixels at an epoch, counted from 0."""
+        sizes = parse_sizes(self.image_size)
+        return sizes[epoch * len(sizes) // self.epochs]
+
+    def to_json(self) -> str:
+        """The run folder's config.json."""
+        return json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n"
+
+    def recipe(self) -> dict[str, Any]:
+        """The fields that decide the result, as plain values: what --resume may not change."""
+        values = json.loads(self.to_json())
+        for name in ("data", "out", "resume", "workers", "device", "skip_missing"):
+            values.pop(name)
+        return dict(values)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(_Checks):
+    """What to evaluate, and on what."""
+
+    data: tuple[Path, ...] = option(
+        (),
+        "CelebA or your own data set; repeat to join several folders.",
+        metavar="DIR",
+    )
+    split: str = option("test", "Which rows count.", choices=SPLITS)
+    weights: str | None = option(
+        None, "Bundle to evaluate: a name or a path. Without it, the default.", metavar="BUNDLE"
+    )
+    batch_size: int = option(32, "Images scored together.")
+    workers: int = option(2, "Threads that decode images.")
+    device: str = option(
+        "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
+    )
+    precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
+    flip: bool = option(False, "Average each image with its mirror image (twice the work).")
+    limit: int | None = option(None, "Use only the first N images of the split.")
+    skip_missing: bool = option(False, "Leave out rows whose image file is missing.")
+
+    def __post_init__(self) -> None:
+        self._check(batch_size=(1, 65_536), workers=(1, 256), limit=(1, 10**9))
+
+
+@dataclass(frozen=True)
+class PredictConfig(_Checks):
+    """How photos become predictions."""
+
+    weights: str | None = option(
+        None, "Bundle to predict with: a name or a path. Without it, the default.", metavar="BUNDLE"
+    )
+    faces: str = option(
+        "largest",
+        "largest: the main face of a photo; all: every face; none: each image is one aligned face.",
+        choices=FACES,
+    )
+    attributes: str | None = option(
+        None, "Report these attributes only, separated by commas.", metavar="NAMES"
+    )
+    threshold: float | None = option(
+        None, "Probability from which an attribute is present. Without it, the bundle's own."
+    )
+    batch_size: int = option(16, "Faces scored together.")
+    workers: int = option(2, "Threads that open photos and find faces.")
+    device: str = option(
+        "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
+    )
+    precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
+
+    def __post_init__(self) -> None:
+        self._check(threshold=(0.0, 1.0), batch_size=(1, 65_536), workers=(1, 256))

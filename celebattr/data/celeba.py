@@ -1,0 +1,321 @@
+"""Labelled faces on disk: CelebA in the layouts in which it is met, and data sets of one's own.
+
+A layout is a row of `READERS`: a function that looks at a folder and returns a `Source` if it
+recognises it. CelebA's official, torchvision's, flat and Kaggle layouts differ only in where the
+same files lie and how they are spelled, so one reader with lists of places serves them all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.data import labels
+from celebattr.data.images import IMAGE_SUFFIXES, open_image, to_frame
+from celebattr.data.labels import TEST, TRAIN, VALIDATION
+from celebattr.data.stores import Folder, Store, Zip
+from celebattr.errors import DataError
+
+TERMS = "CelebA: non-commercial research and education only, no redistribution of images"
+
+SPLITS: dict[str, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+
+_LISTS = ("", "Anno", "anno", "Eval", "eval")
+_ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
+_PARTITION = ("list_eval_partition.txt", "list_eval_partition.csv")
+_IDENTITY = ("identity_CelebA.txt", "identity_CelebA.csv")
+# Where the images lie, and what that layout is called; the first that is there is taken.
+_IMAGES = (
+    ("img_align_celeba/img_align_celeba", "Kaggle"),
+    ("Img/img_align_celeba/img_align_celeba", "official"),
+    ("Img/img_align_celeba", "official"),
+    ("img_align_celeba", "torchvision"),
+    ("Img/img_align_celeba.zip", "official, zipped"),
+    ("img_align_celeba.zip", "zipped"),
+    ("images", "flat"),
+    ("", "flat"),
+)
+
+Number = TypeVar("Number", np.int8, np.int64)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One folder as read: what a layout's reader returns."""
+
+    layout: str
+    path: Path
+    attributes: tuple[str, ...]
+    names: list[str]
+    targets_NA: NDArray[np.uint8]
+    splits_N: NDArray[np.int8]
+    store: Store
+    identities_N: NDArray[np.int64] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class FaceDataset:
+    """Labelled faces of one or more folders.
+
+    Attributes:
+        attributes: names of the columns of the targets.
+        names: image names, as in the lists.
+        targets_NA: uint8 [N, A], 1 where the attribute is present.
+        splits_N: int8 [N], values of `SPLITS`.
+        stores: where images lie, one a folder.
+        store_N: uint8 [N], which of them an image is in.
+        identities_N: int64 [N], who is shown, or None where that is not known.
+        summary: the folders and their layouts, for a person.
+    """
+
+    attributes: tuple[str, ...]
+    names: list[str]
+    targets_NA: NDArray[np.uint8]
+    splits_N: NDArray[np.int8]
+    stores: tuple[Store, ...]
+    store_N: NDArray[np.uint8]
+    identities_N: NDArray[np.int64] | None
+    summary: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """The frame uint8 [218, 178, 3] of an image; from any thread.
+
+        Raises:
+            ImageError: it cannot be opened; the message names it.
+        """
+        store, name = self.stores[self.store_N[index]], self.names[index]
+        return to_frame(open_image(store.read(name), name=f"{store.path}: {name}"))
+
+    def split(self, name: str, limit: int | None = None) -> FaceDataset:
+        """The rows of a split, `train`, `validation` or `test`; the first `limit` of them."""
+        return self._take(np.flatnonzero(self.splits_N == SPLITS[name])[:limit])
+
+    def describe(self) -> str:
+        """The folders, and the rows of each split: one line."""
+        counts = [f"{int((self.splits_N == v).sum()):,} {k}" for k, v in SPLITS.items()]
+        return f"{self.summary}: {', '.join(counts)}; {len(self.attributes)} attributes"
+
+    def _take(self, rows: NDArray[np.int64]) -> FaceDataset:
+        return replace(
+            self,
+            names=[self.names[i] for i in rows],
+            targets_NA=self.targets_NA[rows],
+            splits_N=self.splits_N[rows],
+            store_N=self.store_N[rows],
+            identities_N=None if self.identities_N is None else self.identities_N[rows],
+        )
+
+
+def load(folders: Sequence[Path], *, skip_missing: bool = False) -> FaceDataset:
+    """Reads the labels of some folders and joins them; images are read later.
+
+    Args:
+        folders: each a data set in one of the layouts, or a CSV file of one's own.
+        skip_missing: leave out rows whose image is missing, instead of refusing them.
+
+    Raises:
+        DataError: a folder is not a data set, a list is damaged, images are missing, or the
+            folders have different attributes.
+    """
+    if not folders:
+        raise DataError("no data: name a folder")
+    sources = [_present(_read(Path(folder)), skip_missing) for folder in folders]
+    first = sources[0]
+    targets = []
+    for source in sources:
+        if set(source.attributes) != set(first.attributes):
+            odd = sorted(set(source.attributes) ^ set(first.attributes))
+            raise DataError(
+                f"{source.path} and {first.path} have different attributes and cannot be joined: "
+                f"only one of them has {', '.join(odd[:5])}"
+            )
+        order = [source.attributes.index(name) for name in first.attributes]
+        same = source.attributes == first.attributes
+        targets.append(source.targets_NA if same else source.targets_NA[:, order])
+    known = [s.identities_N for s in sources if s.identities_N is not None]
+    return FaceDataset(
+        attributes=first.attributes,
+        names=[name for s in sources for name in s.names],
+        targets_NA=np.concatenate(targets),
+        splits_N=np.concatenate([s.splits_N for s in sources]),
+        stores=tuple(s.store for s in sources),
+        store_N=np.repeat(np.arange(len(sources), dtype=np.uint8), [len(s.names) for s in sources]),
+        identities_N=np.concatenate(known) if len(known) == len(sources) else None,
+        summary=" + ".join(f"{s.path.name} ({s.layout}{s.note})" for s in sources),
+    )
+
+
+def _present(source: Source, skip_missing: bool) -> Source:
+    """The source without the rows whose image is missing, or an error about them."""
+    missing = source.store.missing(source.names)
+    if not missing:
+        return source
+    shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    text = (
+        f"{len(missing):,} of {len(source.names):,} images are not in {source.store.path}: {shown}"
+    )
+    if not skip_missing:
+        raise DataError(f"{text}. Give --skip-missing to leave their rows out")
+    log.warning("%s; their rows are left out", text)
+    gone = set(missing)
+    keep = np.array([name not in gone for name in source.names])
+    return replace(
+        source,
+        names=[name for name in source.names if name not in gone],
+        targets_NA=source.targets_NA[keep],
+        splits_N=source.splits_N[keep],
+        identities_N=None if source.identities_N is None else source.identities_N[keep],
+    )
+
+
+def _read(path: Path) -> Source:
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    for reader in READERS:
+        source = reader(path)
+        if source is not None:
+            if not source.names:
+                raise DataError(f"the lists of {path} have no rows")
+            return source
+    raise DataError(_explain(path))
+
+
+def _celeba(path: Path) -> Source | None:
+    """CelebA: a list of attributes, a list of partitions, and images somewhere near."""
+    attributes = _find(path, _ATTRIBUTES)
+    if attributes is None:
+        return None
+    table = labels.read_table(attributes)
+    targets = labels.zero_one(table, list(range(len(table.columns))))
+    partition = _find(path, _PARTITION)
+    if partition is None:
+        raise DataError(
+            f"{path} has {attributes.name} but no {_PARTITION[0]}: without it nobody knows which "
+            "images are train, validation and test. It comes with CelebA, in the folder Eval"
+        )
+    rows = labels.read_table(partition, header=False)
+    splits = _by_name(table.images, rows, labels.partitions(rows, 0), partition)
+    identity = _find(path, _IDENTITY)
+    identities = None
+    if identity is not None:
+        people = labels.read_table(identity, header=False)
+        identities = _by_name(table.images, people, people.cells[:, 0].astype(np.int64), identity)
+    store, layout = _images(path, table.images[0])
+    return Source(
+        f"CelebA {layout}",
+        path,
+        table.columns,
+        table.images,
+        targets,
+        splits,
+        store,
+        identities,
+    )
+
+
+def _by_name(
+    names: list[str], table: labels.Table, values: NDArray[Number], path: Path
+) -> NDArray[Number]:
+    """The values of another list in the order of `names`."""
+    if names == table.images:
+        return values
+    place = {name: row for row, name in enumerate(table.images)}
+    lacking = [name for name in names if name not in place]
+    if lacking:
+        raise DataError(f"{path} has no row for {len(lacking):,} images, the first {lacking[0]}")
+    return values[[place[name] for name in names]]
+
+
+def _images(path: Path, example: str) -> tuple[Store, str]:
+    """Where the images lie: the first place that holds any."""
+    for place, layout in _IMAGES:
+        at = path / place
+        if at.suffix == ".zip" and at.is_file():
+            return Zip(at), layout
+        if at.is_dir() and ((at / example).is_file() or (place and _has_images(at))):
+            return Folder(at), layout
+    if list(path.glob("**/img_align_celeba_png.7z*")):
+        raise DataError(
+            f"{path} has only img_align_celeba_png.7z, which cannot be read here: unpack it, or "
+            "take img_align_celeba.zip, the JPEGs"
+        )
+    places = ", ".join(place or "the folder itself" for place, _ in _IMAGES)
+    raise DataError(f"{path} has the lists of CelebA but no images; looked in {places}")
+
+
+def _has_images(folder: Path) -> bool:
+    return any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir())
+
+
+def _find(path: Path, names: Sequence[str]) -> Path | None:
+    for folder in _LISTS:
+        for name in names:
+            if (path / folder / name).is_file():
+                return path / folder / name
+    return None
+
+
+def _own(path: Path) -> Source | None:
+    """A CSV of one's own: a column of images, columns of 0 and 1, optionally one of splits."""
+    files = [path] if path.is_file() else sorted(path.glob("*.csv"))
+    if len(files) > 1:
+        raise DataError(
+            f"{path} has several CSV files ({', '.join(f.name for f in files[:4])}): give the one "
+            "with the labels as --data"
+        )
+    if not files:
+        return None
+    file = files[0]
+    table = labels.read_table(file)
+    lowered = [name.lower() for name in table.columns]
+    at = lowered.index("split") if "split" in lowered else None
+    columns = [i for i in range(len(table.columns)) if i != at]
+    if not columns:
+        raise DataError(f"{file} has no attribute columns beside the image")
+    splits = np.full(len(table.images), TRAIN, np.int8)
+    if at is not None:
+        splits = labels.partitions(table, at)
+    folder = file.parent
+    if table.images and not (folder / table.images[0]).is_file() and (folder / "images").is_dir():
+        folder = folder / "images"
+    return Source(
+        "own CSV",
+        path,
+        tuple(table.columns[i] for i in columns),
+        table.images,
+        labels.zero_one(table, columns),
+        splits,
+        Folder(folder),
+        note="" if at is not None else ", no split column: all rows are train",
+    )
+
+
+READERS: tuple[Callable[[Path], Source | None], ...] = (_celeba, _own)
+
+
+def _explain(path: Path) -> str:
+    """Why a folder is not a data set, and what to do."""
+    if path.is_file():
+        return f"{path} is a file; give the folder of CelebA, or a CSV with an image column"
+    found = sorted(p.name + ("/" if p.is_dir() else "") for p in path.iterdir())
+    shown = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "")
+    text = (
+        f"{path} is not a data set: looked for {_ATTRIBUTES[0]} there and in Anno/, and for a CSV "
+        f"with an image column; found {shown or 'nothing'}."
+    )
+    deeper = [p for p in path.glob("*/") if _find(p, _ATTRIBUTES)]
+    if deeper:
+        return f"{text} It is one folder deeper: give {deeper[0]}"
+    return f"{text} See the README for how to get CelebA"

@@ -1,0 +1,189 @@
+"""Label files: CelebA's lists in every spelling in which they are met, and plain CSV.
+
+An optional count line; names from the header, never by position; any run of white space, or commas;
+CRLF, a byte order mark; -1/1, 0/1, true/false; partitions 0/1/2 or words.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.errors import DataError
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+PARTITIONS: dict[str, int] = {
+    "0": TRAIN,
+    "1": VALIDATION,
+    "2": TEST,
+    "train": TRAIN,
+    "training": TRAIN,
+    "valid": VALIDATION,
+    "val": VALIDATION,
+    "validation": VALIDATION,
+    "test": TEST,
+}
+IMAGE_COLUMNS = ("image_id", "image", "path", "file", "filename", "file_name", "img_path")
+"""Headers of the column that names the image."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A label file.
+
+    Attributes:
+        path: where it was read.
+        columns: names of the columns, without that of the image.
+        images: the image of each row, as written.
+        cells: text [N, columns].
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    images: list[str]
+    cells: NDArray[np.str_]
+
+
+def read_text(path: Path) -> str:
+    """The text of a label file.
+
+    Raises:
+        DataError: it cannot be read, or is not text, a web page for instance.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a text file") from error
+    if text.lstrip()[:15].lower().startswith(("<!doctype", "<html")):
+        raise DataError(
+            f"{path} is a web page, not the list: the download was refused. Download it again"
+        )
+    return text
+
+
+def read_table(path: Path, *, header: bool = True) -> Table:
+    """Reads a label file, told by its content: white space or commas.
+
+    Args:
+        path: the file.
+        header: whether a list separated by white space has one; a CSV always may.
+
+    Raises:
+        DataError: it is empty, or its rows do not have the columns of its header.
+    """
+    text = read_text(path)
+    first, _, rest = text.lstrip().partition("\n")
+    if first.strip().isdecimal():  # the number of rows, which CelebA's own lists begin with
+        text = rest
+        first = text.lstrip().partition("\n")[0]
+    if not first.strip():
+        raise DataError(f"{path} is empty")
+    if "," in first:
+        return _commas(path, text)
+    return _spaces(path, text, header)
+
+
+def _commas(path: Path, text: str) -> Table:
+    rows = [row for row in csv.reader(io.StringIO(text)) if any(row)]
+    names = [name.strip() for name in rows[0]]
+    lowered = [name.lower() for name in names]
+    at = next((lowered.index(name) for name in IMAGE_COLUMNS if name in lowered), None)
+    if at is None:
+        if _looks_like_image(names[0]):  # a list without a header
+            names, at = [f"column {i}" for i in range(len(names))], 0
+        else:
+            raise DataError(
+                f"{path} has no column that names the image: its columns are "
+                f"{', '.join(names[:6])}; expected one of {', '.join(IMAGE_COLUMNS)}"
+            )
+    else:
+        rows = rows[1:]
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise DataError(f"{path}, row {number + 1}: {len(row)} values for {len(names)} columns")
+    cells = np.array(rows, dtype=np.str_).reshape(len(rows), len(names))
+    images = [name.strip() for name in cells[:, at].tolist()]
+    return Table(
+        path, tuple(n for i, n in enumerate(names) if i != at), images, np.delete(cells, at, axis=1)
+    )
+
+
+def _spaces(path: Path, text: str, header: bool) -> Table:
+    body = text.lstrip()
+    first, _, rest = body.partition("\n")
+    names = first.split()
+    if header and not _looks_like_image(names[0]):
+        # The header may or may not name the column of the image.
+        if names[0].lower() in IMAGE_COLUMNS:
+            names = names[1:]
+        tokens = rest.split()
+    else:
+        names = [f"column {i}" for i in range(1, len(names))]
+        tokens = body.split()
+    width = len(names) + 1
+    if len(tokens) % width:
+        raise DataError(
+            f"{path}: its {len(tokens):,} values do not fill rows of a name and {len(names)} "
+            "columns; the file may be cut off"
+        )
+    # One array of text per column would cost a pass each; the names alone differ in length.
+    images = tokens[::width]
+    del tokens[::width]
+    cells = np.array(tokens, dtype=np.str_).reshape(-1, len(names))
+    return Table(path, tuple(names), images, cells)
+
+
+def _looks_like_image(word: str) -> bool:
+    return word.lower().endswith((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
+
+
+def zero_one(table: Table, columns: list[int]) -> NDArray[np.uint8]:
+    """Columns of a table as 0 and 1, uint8 [N, columns].
+
+    Raises:
+        DataError: a value is neither -1/1, 0/1 nor true/false.
+    """
+    cells = table.cells if columns == list(range(len(table.columns))) else table.cells[:, columns]
+    positive = cells == "1"
+    unknown = ~(positive | (cells == "-1") | (cells == "0"))
+    if unknown.any():  # rare spellings, looked at one by one
+        lowered = np.char.lower(np.char.strip(cells[unknown]))
+        positive[unknown] = np.isin(lowered, ["true", "1", "1.0", "+1", "yes"])
+        wrong = ~np.isin(
+            lowered, ["true", "false", "1", "0", "-1", "1.0", "0.0", "-1.0", "+1", "yes", "no"]
+        )
+        if wrong.any():
+            row, column = np.argwhere(unknown)[np.flatnonzero(wrong)[0]]
+            raise DataError(
+                f"{table.path}: {table.images[row]} has {cells[row, column]!r} for "
+                f"{table.columns[columns[column]]}; expected 0 or 1, -1 or 1, true or false"
+            )
+    targets: NDArray[np.uint8] = positive.astype(np.uint8)
+    return targets
+
+
+def partitions(table: Table, column: int) -> NDArray[np.int8]:
+    """A column of splits as TRAIN, VALIDATION or TEST, int8 [N].
+
+    Raises:
+        DataError: a value is none of `PARTITIONS`.
+    """
+    words = np.char.lower(np.char.strip(table.cells[:, column]))
+    splits = np.full(len(words), -1, np.int8)
+    for word, value in PARTITIONS.items():
+        splits[words == word] = value
+    wrong = np.flatnonzero(splits < 0)
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{table.path}: {table.images[row]} is in split {table.cells[row, column]!r}; expected "
+            "0, 1, 2 or train, validation, test"
+        )
+    return splits

@@ -1,0 +1,74 @@
+"""Order and batches. Threads decode: Pillow leaves Python's lock while it does.
+
+Threads rather than worker processes: nothing is pickled, no shared memory can run out in a
+container, and the same few lines serve training, evaluation and scoring on every platform.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from celebattr.data.celeba import FaceDataset
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames uint8 [B, 218, 178, 3], targets uint8 [B, A] of 0 and 1, dataset indices [B]."""
+
+    frames_BHWC: NDArray[np.uint8]
+    targets_BA: NDArray[np.uint8]
+    indices_B: NDArray[np.int64]
+
+
+def order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The permutation of 0..count-1 in which an epoch visits the samples."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
+
+
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int
+) -> Iterator[R]:
+    """Applies `function` in threads, yielding results in the order of `items`.
+
+    At most `ahead` results wait unread, so memory is flat however many items there are. An
+    exception of `function` is raised where its result would have come.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="celebattr")
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def batches(
+    dataset: FaceDataset, indices: NDArray[np.int64], *, batch_size: int, workers: int
+) -> Iterator[Batch]:
+    """The samples at `indices`, in that order, a batch at a time; the last may be smaller.
+
+    Raises:
+        DataError: an image cannot be read; the message names it.
+    """
+
+    def read(chunk: NDArray[np.int64]) -> Batch:
+        frames = np.stack([dataset.read(int(i)) for i in chunk])
+        return Batch(frames, dataset.targets_NA[chunk], chunk)
+
+    chunks = (indices[i : i + batch_size] for i in range(0, len(indices), batch_size))
+    yield from ordered_map(read, chunks, workers=workers, ahead=2 * workers)

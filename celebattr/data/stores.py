@@ -1,0 +1,109 @@
+"""Where image files lie: a folder, or a zip that is read as it is."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
+
+
+class Store(Protocol):
+    """Image files by name. `read` may be called from any thread and after a fork."""
+
+    path: Path
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """The names that are not there."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file; raises an `ImageError` that names it."""
+
+
+class Folder:
+    """Image files in one folder; names may hold subfolders."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """The names that are not there: one listing of the folder, not one look a name."""
+        with os.scandir(self.path) as entries:
+            there = {entry.name for entry in entries}
+        return [n for n in names if n not in there and not (self.path / n).is_file()]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file."""
+        path = self.path / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            raise ImageNotFoundError(f"{path}: no such file") from error
+        except OSError as error:
+            raise UnreadableImageError(f"{path}: {(error.strerror or '').lower()}") from error
+
+
+class Zip:
+    """Image files in a zip, found by their base names, whatever folder they lie in.
+
+    The directory of the zip is read once. Every thread and process has its own file handle,
+    because a position in a file is shared by all who hold it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with zipfile.ZipFile(path) as file:
+                self._members = {
+                    info.filename.rpartition("/")[2]: info
+                    for info in file.infolist()
+                    if not info.is_dir() and not info.filename.startswith("__MACOSX")
+                }
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(
+                f"{path} is not a complete zip file ({error}): the download was cut off, or a page "
+                "that refused it was saved in its place. Download it again"
+            ) from error
+        self._local = threading.local()
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """The names that are not there."""
+        return [name for name in names if name not in self._members]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a member."""
+        where = f"{self.path}, member {name}"
+        info = self._members.get(name)
+        if info is None:
+            raise ImageNotFoundError(f"{where}: no such member")
+        try:
+            file = self._handle()
+            file.seek(info.header_offset)
+            header = file.read(30)
+            # The local header repeats name and extra field, at lengths of its own.
+            name_length, extra_length = struct.unpack("<HH", header[26:30])
+            file.seek(name_length + extra_length, os.SEEK_CUR)
+            data = file.read(info.compress_size)
+            if info.compress_type == zipfile.ZIP_DEFLATED:
+                data = zlib.decompress(data, -zlib.MAX_WBITS)
+            elif info.compress_type != zipfile.ZIP_STORED:
+                raise UnreadableImageError(f"{where}: its compression is not supported")
+        except (OSError, struct.error, zlib.error) as error:
+            raise UnreadableImageError(f"{where}: cannot be read ({error})") from error
+        if zlib.crc32(data) != info.CRC:
+            raise UnreadableImageError(f"{where}: damaged, its checksum differs")
+        return data
+
+    def _handle(self) -> BinaryIO:
+        owner, file = getattr(self._local, "handle", (0, None))
+        if file is None or owner != os.getpid():
+            file = self.path.open("rb")
+            self._local.handle = (os.getpid(), file)
+        opened: BinaryIO = file
+        return opened

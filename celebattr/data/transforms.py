@@ -1,0 +1,66 @@
+"""How a frame becomes a network's input: `PreprocessSpec`, which travels in every bundle.
+
+A frame is uint8 [218, 178, 3]. It is resized by two matrix products, rows then columns, with the
+antialiased triangle filter that Pillow and torch call bilinear. The same two matrices serve
+training, torch inference and the ONNX graph, so none of them can drift from another.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.config import FRAME_SIZE
+
+# Source: the ImageNet statistics that torchvision's weights were trained with, for pixels in 0..1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@functools.lru_cache(maxsize=32)
+def resize_matrix(source: int, target: int) -> NDArray[np.float32]:
+    """The matrix [target, source] that resizes one side of an image.
+
+    Each row holds the weights of a triangle as wide as one target pixel (never narrower than one
+    source pixel), and sums to 1. Source: Pillow's `Resample.c`, bilinear, `support = 1`.
+    """
+    scale = source / target
+    width = max(scale, 1.0)
+    centers = (np.arange(target) + 0.5) * scale
+    distance = np.abs(np.arange(source)[None, :] + 0.5 - centers[:, None]) / width
+    weights = np.clip(1.0 - distance, 0.0, None)
+    normed: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normed
+
+
+@dataclass(frozen=True)
+class PreprocessSpec:
+    """Input of a network: height and width in pixels, and the scaling of RGB in 0..1."""
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def matrices(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Resizing of rows [H, 218] and of columns [W, 178]."""
+        return resize_matrix(FRAME_SIZE[0], self.size[0]), resize_matrix(
+            FRAME_SIZE[1], self.size[1]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"frame": list(FRAME_SIZE)} | {k: list(v) for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PreprocessSpec:
+        """The inverse of `to_dict`."""
+        mean, std = values["mean"], values["std"]
+        return cls(
+            size=(int(values["size"][0]), int(values["size"][1])),
+            mean=(float(mean[0]), float(mean[1]), float(mean[2])),
+            std=(float(std[0]), float(std[1]), float(std[2])),
+        )

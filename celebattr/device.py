@@ -1,0 +1,234 @@
+"""Which device, which precision, and why."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import platform
+import re
+import shutil
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from celebattr.errors import DeviceError, MissingExtraError, UsageError
+
+GIB = 2**30
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""What a GPU's driver leaves behind on Linux: NVIDIA's, the one of WSL, AMD's."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DeviceChoice:
+    """A device that was proven to work.
+
+    Attributes:
+        device: as torch names it: "cpu", "mps", "cuda:0".
+        precision: of the forward pass, a name in torch: float32, bfloat16 or float16.
+        reason: device and precision, and why, one line for a person.
+    """
+
+    device: str
+    precision: str
+    reason: str
+
+
+def resolve(device: str = "auto", precision: str = "auto") -> DeviceChoice:
+    """Chooses a device and its precision.
+
+    Args:
+        device: "auto" takes the CUDA device with the most free memory, else MPS, else the CPU;
+            "cuda", "cuda:1", "mps" and "cpu" are taken at their word.
+        precision: "auto", or the name of one that the device must have.
+
+    Raises:
+        UsageError: no such word.
+        DeviceError: the device is not there, does not work, or lacks the precision.
+        MissingExtraError: torch is not installed.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise UsageError(f"device {device!r} is not one of auto, cpu, mps, cuda, cuda:0 ...")
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", "train") from error
+    note = ""
+    if device == "auto" or device.startswith("cuda"):
+        try:
+            return _cuda(torch, device, precision)
+        except _NotThereError as error:
+            if device != "auto":
+                raise DeviceError(f"{device} cannot be used: {error}. {_there(torch)}") from error
+            # A machine without a GPU needs no explanation; one whose GPU fails does.
+            if error.surprising:
+                note = f"; no CUDA: {error}"
+                log.warning("CUDA cannot be used: %s", error)
+    if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
+        try:
+            return _mps(torch, precision, note)
+        except _NotThereError as error:
+            if device != "auto":
+                raise DeviceError(f"mps cannot be used: {error}. {_there(torch)}") from error
+            note += f"; no MPS: {error}"
+            log.warning("MPS cannot be used: %s", error)
+    return _cpu(torch, precision, note)
+
+
+def gpu_likely() -> bool:
+    """Whether `resolve` would find a GPU, as far as one can tell without importing torch.
+
+    It takes a GPU's driver or Apple's chips, and an installed torch built for them.
+    """
+    torch = importlib.util.find_spec("torch")
+    if torch is None or torch.origin is None:
+        return False
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1"):
+        return False
+    if not (shutil.which("nvidia-smi") or any(Path(driver).exists() for driver in _DRIVERS)):
+        return False
+    version = Path(torch.origin).with_name("version.py")
+    # torch states there what it is built for, for example: cuda: Optional[str] = '12.8'
+    text = version.read_text(encoding="utf-8") if version.exists() else ""
+    return re.search(r"^(cuda|hip)\b.*=\s*['\"]", text, re.MULTILINE) is not None
+
+
+class _NotThereError(Exception):
+    """A kind of device cannot be used. `surprising` where the machine seems to have one."""
+
+    def __init__(self, why: str, *, surprising: bool = False) -> None:
+        super().__init__(why)
+        self.surprising = surprising
+
+
+def _cuda(torch: Any, device: str, precision: str) -> DeviceChoice:
+    """The CUDA device asked for, or the one with the most free memory that works."""
+    if torch.version.cuda is None and torch.version.hip is None:
+        raise _NotThereError("the installed torch is built without CUDA")
+    with warnings.catch_warnings(record=True) as caught:
+        # torch says what is wrong with a driver in a warning.
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()
+    if not available:
+        said = str(caught[0].message).split(" (Triggered")[0].strip() if caught else ""
+        raise _NotThereError(said or "torch sees no CUDA device", surprising=bool(said))
+    count = torch.cuda.device_count()
+    if ":" in device:
+        indices = [int(device.partition(":")[2])]
+        if indices[0] >= count:
+            raise _NotThereError(f"there are {count} CUDA devices, counted from cuda:0")
+    else:
+        indices = list(range(count))
+    free, errors = {}, []
+    for index in indices:
+        try:
+            free[index] = torch.cuda.mem_get_info(index)
+        except RuntimeError as error:
+            errors.append(f"cuda:{index}: {_first_line(error)}")
+    for index in sorted(free, key=lambda i: -free[i][0]):
+        name = f"cuda:{index}"
+        try:
+            _prove(torch, name)
+        except RuntimeError as error:
+            errors.append(f"{name}: {_first_line(error)}")
+            continue
+        with torch.cuda.device(index):
+            bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        title = torch.cuda.get_device_name(index)
+        if precision == "auto":
+            precision = "bfloat16" if bfloat16 else "float16"
+        elif precision == "bfloat16" and not bfloat16:
+            raise DeviceError(
+                f"{title} ({name}) has no bfloat16 arithmetic: give --precision float16 or float32"
+            )
+        memory = f"{free[index][0] / GIB:.1f} of {free[index][1] / GIB:.1f} GiB free"
+        most = ", the most of " + str(count) if len(free) > 1 else ""
+        return DeviceChoice(name, precision, f"{title} ({name}), {memory}{most}, {precision}")
+    raise _NotThereError("; ".join(errors), surprising=True)
+
+
+def _mps(torch: Any, precision: str, note: str) -> DeviceChoice:
+    """Apple's GPU.
+
+    In float32: these GPUs compute float16 hardly faster, and training in it needs loss scaling.
+    """
+    if not torch.backends.mps.is_built():
+        raise _NotThereError("the installed torch is built without MPS")
+    if not torch.backends.mps.is_available():
+        raise _NotThereError("there is no Apple GPU, or macOS is too old for this torch")
+    try:
+        _prove(torch, "mps")
+    except RuntimeError as error:
+        raise _NotThereError(_first_line(error)) from error
+    if precision == "bfloat16" and not torch.backends.mps.is_macos_or_newer(14, 0):
+        raise DeviceError("bfloat16 on MPS needs macOS 14: give --precision float32")
+    precision = "float32" if precision == "auto" else precision
+    return DeviceChoice("mps", precision, f"Apple GPU (mps), {precision}{note}")
+
+
+def _cpu(torch: Any, precision: str, note: str) -> DeviceChoice:
+    """The CPU: bfloat16 where it has instructions for it, which about doubles its speed."""
+    instructions = _bfloat16_instructions(torch)
+    if precision == "float16":
+        raise DeviceError(
+            "float16 is for GPUs; on the CPU give --precision bfloat16, or float32 which is exact"
+        )
+    if precision == "auto":
+        precision = "bfloat16" if instructions else "float32"
+    how = ""
+    if precision == "bfloat16":
+        how = f" ({instructions or 'emulated: slower than float32'})"
+    cores = _cores()
+    unit = "core" if cores == 1 else "cores"
+    return DeviceChoice("cpu", precision, f"CPU, {cores} {unit}, {precision}{how}{note}")
+
+
+def _bfloat16_instructions(torch: Any) -> str:
+    """The name of the CPU's instructions that multiply bfloat16, or an empty string."""
+    # Public from torch 2.11 on; on another the CPU is taken to have none.
+    read = getattr(torch.cpu, "get_capabilities", None)
+    has = read() if read is not None else {}
+    if has.get("amx_bf16"):
+        return "AMX"
+    if has.get("avx512_bf16"):
+        return "AVX512-BF16"
+    # Only Linux builds of torch carry the Arm kernels that use them.
+    if has.get("bf16") and sys.platform == "linux":
+        return "Arm BF16"
+    return ""
+
+
+def _prove(torch: Any, device: str) -> None:
+    """Computes on the device: one that is listed may be full, forbidden or unsupported."""
+    if (torch.ones(2, device=device) + 1).sum().item() != 4.0:
+        raise RuntimeError("it computes wrongly")
+
+
+def _there(torch: Any) -> str:
+    """What could be asked for instead."""
+    names = []
+    if torch.cuda.is_available():
+        names += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return f"Devices here: {', '.join([*names, 'cpu'])}"
+
+
+def _cores() -> int:
+    """CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,97 @@
+"""What can go wrong, and the exit code each kind ends the program with.
+
+    CelebattrError
+    ├── UsageError          2  the command line asks for something that is not possible
+    ├── DataError           3  a data set, a list or an output file cannot be read or written
+    │   └── ImageError      3  one image cannot be opened
+    │       ├── UnreadableImageError    its bytes are not an image we accept
+    │       ├── ImageTooLargeError      more pixels than the limit
+    │       └── ImageNotFoundError      there is no such file
+    ├── WeightsError        4  a bundle is missing, damaged or not a bundle
+    └── DeviceError         5  the device asked for is not there
+        └── MissingExtraError   5  an optional dependency is not installed
+
+Any other exception is a bug (exit code 1). Two codes have no exception: 6, everything was done but
+some inputs failed; 130, interrupted from the keyboard.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    DATA = 3
+    WEIGHTS = 4
+    DEVICE = 5
+    SOME_FAILED = 6
+    INTERRUPTED = 130
+
+
+class CelebattrError(Exception):
+    """Base of the errors a user can cause; the message says what, where and what to do."""
+
+    exit_code = ExitCode.BUG
+
+
+class UsageError(CelebattrError):
+    """The command line asks for something that is not possible."""
+
+    exit_code = ExitCode.USAGE
+
+
+class DataError(CelebattrError):
+    """A data set, a list or an output file cannot be read or written."""
+
+    exit_code = ExitCode.DATA
+
+
+class ImageError(DataError):
+    """One image cannot be opened. `status` is what its failure row says."""
+
+    status = "unreadable"
+
+
+class UnreadableImageError(ImageError):
+    """The bytes are not an image, or not one of the accepted formats, or truncated."""
+
+    status = "unreadable"
+
+
+class ImageTooLargeError(ImageError):
+    """The image has more pixels than the limit."""
+
+    status = "too_large"
+
+
+class ImageNotFoundError(ImageError):
+    """There is no such file."""
+
+    status = "not_found"
+
+
+class WeightsError(CelebattrError):
+    """A bundle is missing, damaged, or not a bundle."""
+
+    exit_code = ExitCode.WEIGHTS
+
+
+class DeviceError(CelebattrError):
+    """The device asked for is not there."""
+
+    exit_code = ExitCode.DEVICE
+
+
+class MissingExtraError(DeviceError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"this needs {package}, which is not installed. "
+            f"Install it with: pip install 'celebattr[{extra}]'"
+        )

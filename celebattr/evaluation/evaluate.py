@@ -1,0 +1,85 @@
+"""A bundle on a split of a data set: each image counts once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr import decisions
+from celebattr.config import EvaluateConfig
+from celebattr.data import celeba, loader
+from celebattr.errors import DataError
+from celebattr.evaluation import metrics
+from celebattr.inference.backends import Backend, open_backend
+from celebattr.results import EvalReport
+
+
+def evaluate(
+    config: EvaluateConfig, on_progress: Callable[[int, int], None] | None = None
+) -> EvalReport:
+    """Measures a bundle on a split.
+
+    Args:
+        config: what to evaluate, and on what.
+        on_progress: called with the images done and their total, after each batch.
+
+    Raises:
+        DataError: the data cannot be read, the split is empty, or lacks attributes of the bundle.
+        WeightsError, DeviceError: see `open_backend`.
+    """
+    dataset = celeba.load(config.data, skip_missing=config.skip_missing)
+    images = dataset.split(config.split, config.limit)
+    if len(images) == 0:
+        raise DataError(
+            f"no {config.split} images in {', '.join(map(str, config.data))}: {dataset.describe()}"
+        )
+    backend = open_backend(config.weights, device=config.device, precision=config.precision)
+    card = backend.card
+    lacking = [name for name in card.attributes if name not in images.attributes]
+    if lacking:
+        raise DataError(
+            f"the data has no labels for {', '.join(lacking)}, which {backend.path.name} predicts"
+        )
+    columns = [images.attributes.index(name) for name in card.attributes]
+    started = time.monotonic()
+    p_NA = _probabilities(backend, images, config, on_progress)
+    seconds = time.monotonic() - started
+    return metrics.report(
+        p_NA,
+        images.targets_NA[:, columns],
+        decisions.present(p_NA, np.array(card.thresholds)),
+        card.attributes,
+        split=config.split,
+        weights=str(backend.path.name),
+        images_per_second=len(images) / seconds,
+    )
+
+
+def _probabilities(
+    backend: Backend,
+    images: celeba.FaceDataset,
+    config: EvaluateConfig,
+    on_progress: Callable[[int, int], None] | None,
+) -> NDArray[np.float32]:
+    """Calibrated probabilities [N, A] of all images, in their order."""
+    card = backend.card
+    scale, bias = np.array(card.scale), np.array(card.bias)
+    parts: list[NDArray[Any]] = []
+    done = 0
+    for batch in loader.batches(
+        images, np.arange(len(images)), batch_size=config.batch_size, workers=config.workers
+    ):
+        logits = backend.logits(batch.frames_BHWC)
+        if config.flip:
+            mirrored = np.ascontiguousarray(batch.frames_BHWC[:, :, ::-1])
+            logits = (logits + backend.logits(mirrored)) / 2.0
+        parts.append(decisions.probabilities(logits, scale, bias))
+        done += len(batch.indices_B)
+        if on_progress is not None:
+            on_progress(done, len(images))
+    assert done == len(images)
+    return np.concatenate(parts)

@@ -1,0 +1,211 @@
+"""Metrics of decisions and probabilities against targets. Pure functions.
+
+Everything is a share between 0 and 1. What is undefined is None, never 0, and is left out of the
+means: average precision and F1 need a positive image; ROC AUC and balanced accuracy need a
+negative one too.
+
+Ranking metrics come from torchmetrics. What follows from counts is computed from integers here:
+torchmetrics divides in float32, and its multi-label functions refuse a single attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import celebattr.models._torchvision  # noqa: F401  torchmetrics imports torchvision
+from celebattr.errors import DataError, MissingExtraError
+from celebattr.evaluation.checks import check
+from celebattr.results import AttributeReport, EvalReport
+
+try:
+    import torch
+    from torchmetrics.functional.classification import binary_auroc, binary_average_precision
+except ModuleNotFoundError as error:
+    if error.name != "torchmetrics":
+        raise
+    raise MissingExtraError("torchmetrics", "train") from error
+
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an epoch is judged by; see `EvalReport` for the meaning."""
+
+    mean_attribute_accuracy: float
+    mean_average_precision: float | None
+
+
+def summary(
+    probabilities_NA: NDArray[np.floating[Any]],
+    targets_NA: NDArray[Any],
+    present_NA: NDArray[np.bool_],
+) -> Summary:
+    """The two numbers of a validation pass. Arguments and errors as in `report`."""
+    _check(probabilities_NA, targets_NA, present_NA)
+    return Summary(
+        mean_attribute_accuracy=float((present_NA == targets_NA).mean()),
+        mean_average_precision=mean(average_precision(probabilities_NA, targets_NA)),
+    )
+
+
+def report(
+    probabilities_NA: NDArray[np.floating[Any]],
+    targets_NA: NDArray[Any],
+    present_NA: NDArray[np.bool_],
+    attributes: Sequence[str],
+    *,
+    split: str,
+    weights: str,
+    images_per_second: float | None = None,
+) -> EvalReport:
+    """All metrics of one split.
+
+    Args:
+        probabilities_NA: calibrated, [N, A], 0 to 1.
+        targets_NA: [N, A], 0 or 1.
+        present_NA: the decisions, bool [N, A].
+        attributes: their A names.
+        split: which rows these are.
+        weights: the bundle's name.
+        images_per_second: decoding and scoring together, where timed.
+
+    Raises:
+        DataError: no images, shapes that differ, targets other than 0 and 1, or probabilities that
+            are not between 0 and 1.
+    """
+    _check(probabilities_NA, targets_NA, present_NA)
+    if len(attributes) != targets_NA.shape[1]:
+        raise DataError(f"{len(attributes)} attribute names for {targets_NA.shape[1]} columns")
+    images = len(targets_NA)
+    truth_NA = targets_NA.astype(np.bool_)
+    positives_A = truth_NA.sum(axis=0)
+    hits_A = (truth_NA & present_NA).sum(axis=0)
+    claims_A = present_NA.sum(axis=0)
+    correct_A = (truth_NA == present_NA).sum(axis=0)
+    average_precision_A = average_precision(probabilities_NA, targets_NA)
+    roc_auc_A = roc_auc(probabilities_NA, targets_NA)
+    calibration_A = calibration_error(probabilities_NA, targets_NA)
+    rows = []
+    for a, name in enumerate(attributes):
+        positives, hits, correct = int(positives_A[a]), int(hits_A[a]), int(correct_A[a])
+        negatives = images - positives
+        recall = hits / positives if positives else None
+        specificity = (correct - hits) / negatives if negatives else None
+        rows.append(
+            AttributeReport(
+                attribute=name,
+                positives=positives,
+                accuracy=correct / images,
+                majority_accuracy=max(positives, negatives) / images,
+                balanced_accuracy=None
+                if recall is None or specificity is None
+                else (recall + specificity) / 2.0,
+                # The harmonic mean of precision and recall, hits/claims and hits/positives.
+                f1=2.0 * hits / (int(claims_A[a]) + positives) if positives else None,
+                average_precision=average_precision_A[a],
+                roc_auc=roc_auc_A[a],
+                expected_calibration_error=calibration_A[a],
+            )
+        )
+    return EvalReport(
+        images=images,
+        split=split,
+        weights=weights,
+        mean_attribute_accuracy=_sure_mean([row.accuracy for row in rows]),
+        majority_accuracy=_sure_mean([row.majority_accuracy for row in rows]),
+        mean_balanced_accuracy=mean([row.balanced_accuracy for row in rows]),
+        mean_f1=mean([row.f1 for row in rows]),
+        mean_average_precision=mean(average_precision_A),
+        mean_roc_auc=mean(roc_auc_A),
+        mean_expected_calibration_error=_sure_mean(calibration_A),
+        exact_match_ratio=float((truth_NA == present_NA).all(axis=1).mean()),
+        attributes=tuple(rows),
+        images_per_second=images_per_second,
+    )
+
+
+def average_precision(
+    scores_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
+) -> list[float | None]:
+    """Average precision of each attribute: sum of precision times gain in recall, no interpolation.
+
+    None without a positive image.
+    """
+    return [
+        float(binary_average_precision(scores_N, targets_N)) if targets_N.any() else None
+        for scores_N, targets_N in _columns(scores_NA, targets_NA)
+    ]
+
+
+def roc_auc(scores_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]) -> list[float | None]:
+    """Area under the ROC curve of each attribute; None without a positive and a negative image."""
+    return [
+        float(binary_auroc(scores_N, targets_N))
+        if targets_N.any() and not targets_N.all()
+        else None
+        for scores_N, targets_N in _columns(scores_NA, targets_NA)
+    ]
+
+
+def calibration_error(
+    probabilities_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
+) -> list[float]:
+    """Expected calibration error of each attribute.
+
+    Images are put into 15 bins of equal width by the probability that the attribute is present (not
+    by the confidence in the decision). The error is the mean over images of |mean probability -
+    share of positives| of their bin.
+
+    Source: Naeini, Cooper, Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian
+    Binning", AAAI 2015. torchmetrics puts p = 1 into a bin of its own, so it differs there.
+    """
+    errors = []
+    for probabilities_N, targets_N in zip(
+        np.asarray(probabilities_NA, np.float64).T, np.asarray(targets_NA).T, strict=True
+    ):
+        bins_N = np.minimum(probabilities_N * CALIBRATION_BINS, CALIBRATION_BINS - 1).astype(int)
+        gap = np.bincount(bins_N, probabilities_N - targets_N, CALIBRATION_BINS)
+        errors.append(float(np.abs(gap).sum() / len(targets_N)))
+    return errors
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are defined, None where none is."""
+    defined = [value for value in values if value is not None]
+    return _sure_mean(defined) if defined else None
+
+
+def _sure_mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _columns(
+    scores_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Scores and targets attribute by attribute, as torchmetrics takes them."""
+    scores_AN = torch.from_numpy(np.ascontiguousarray(scores_NA.T))
+    targets_AN = torch.from_numpy(np.ascontiguousarray(targets_NA.T, dtype=np.int64))
+    return list(zip(scores_AN, targets_AN, strict=True))
+
+
+def _check(
+    probabilities_NA: NDArray[Any], targets_NA: NDArray[Any], present_NA: NDArray[Any]
+) -> None:
+    check("probabilities", probabilities_NA, targets_NA)
+    if present_NA.shape != targets_NA.shape or present_NA.dtype != np.bool_:
+        raise DataError(
+            f"decisions are {present_NA.dtype} of shape {list(present_NA.shape)}: they must be "
+            f"bool of shape {list(targets_NA.shape)}"
+        )
+    low, high = float(probabilities_NA.min()), float(probabilities_NA.max())
+    if low < 0.0 or high > 1.0:
+        raise DataError(
+            f"probabilities range from {low:g} to {high:g}: they must be between 0 and 1 "
+            "(are these logits?)"
+        )

@@ -1,0 +1,1 @@
+"""Faces in a photo are found and brought into CelebA's frame."""

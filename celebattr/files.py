@@ -1,0 +1,139 @@
+"""Output files that are complete or absent: a temporary name, fsync, rename.
+
+What cannot be written becomes a `DataError` that names the file and what to do about it. Only a
+closed pipe passes through as it is: the command line ends quietly on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from celebattr.errors import DataError
+
+StrPath = str | os.PathLike[str]
+
+_REMEDIES: dict[int, str] = {
+    errno.ENOSPC: "The disk is full: free some space, or write to another disk.",
+    errno.EDQUOT: "The disk quota is used up: free some space, or write to another disk.",
+    errno.EFBIG: "The file grows past a size limit: check 'ulimit -f', or write elsewhere.",
+    errno.ENOENT: "Its folder does not exist: create it, or choose another one.",
+    errno.ENOTDIR: "Part of its path is a file, not a folder: choose another folder.",
+    errno.EACCES: "Check the permissions of its folder, or choose another one.",
+    errno.EPERM: "Check the permissions of its folder, or choose another one.",
+    errno.EROFS: "That disk is read-only: choose another folder.",
+    errno.EISDIR: "It is a folder: give the name of a file in it.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+}
+
+
+def output_error(target: StrPath, error: OSError) -> DataError:
+    """The error a user sees when `target` cannot be written."""
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    remedy = _REMEDIES.get(error.errno or 0, "Try another folder or disk.")
+    return DataError(f"cannot write {os.fspath(target)}: {reason}. {remedy}")
+
+
+@contextlib.contextmanager
+def reporting(target: StrPath) -> Iterator[None]:
+    """Turns a failure to write `target` into a `DataError`; a closed pipe stays what it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise output_error(target, error) from error
+
+
+class Replacement:
+    """A new version of a file, which nobody sees before `commit`.
+
+    `handle` takes its bytes. A link is followed, not replaced, an existing file's permissions are
+    kept, and what is no regular file (a pipe, /dev/stdout) is written straight.
+
+    Raises:
+        DataError: the file cannot be created, written or renamed.
+    """
+
+    def __init__(self, path: StrPath) -> None:
+        self.path = Path(path)
+        # Not Path.resolve(): that fails with a RuntimeError on a loop of links.
+        self._target = Path(os.path.realpath(path))
+        straight = self._target.exists() and not self._target.is_file()
+        # Cut short, because a name may be as long as the file system allows.
+        temporary = f".{self._target.name[:40]}.{secrets.token_hex(4)}.tmp"
+        self._temporary = None if straight else self._target.with_name(temporary)
+        with reporting(path):
+            mode = "wb" if straight else "xb"
+            self.handle = cast(BinaryIO, (self._temporary or self._target).open(mode))
+
+    def commit(self) -> None:
+        """Puts the new version in place, once it is safely on the disk."""
+        try:
+            with reporting(self.path):
+                self._commit()
+        except BaseException:
+            self.discard()
+            raise
+
+    def _commit(self) -> None:
+        self.handle.flush()
+        if self._temporary is None:
+            self.handle.close()
+            return
+        os.fsync(self.handle.fileno())
+        self.handle.close()
+        if self._target.exists():
+            self._temporary.chmod(self._target.stat().st_mode & 0o7777)
+        self._temporary.replace(self._target)
+        _sync_folder(self._target.parent)
+
+    def discard(self) -> None:
+        """Drops the new version; what was in place before stays."""
+        with contextlib.suppress(OSError):  # closing writes what was buffered: on a full disk
+            self.handle.close()
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: StrPath, data: bytes) -> None:
+    """Writes a whole file at once: complete or absent.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    new = Replacement(path)
+    try:
+        with reporting(path):
+            new.handle.write(data)
+    except BaseException:
+        new.discard()
+        raise
+    new.commit()
+
+
+def write_text(path: StrPath, text: str) -> None:
+    r"""Writes a whole text file at once, in UTF-8: complete or absent.
+
+    Undecodable bytes of file names are written as `\udcXX`.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename durable, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

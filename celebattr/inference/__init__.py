@@ -1,0 +1,1 @@
+"""Photos to predictions, one or a million, through torch or onnxruntime."""

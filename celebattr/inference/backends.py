@@ -1,0 +1,144 @@
+"""What runs the network: onnxruntime on a CPU, torch on anything, behind one `logits()`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr import bundle
+from celebattr.bundle import Card
+from celebattr.errors import DeviceError, MissingExtraError, WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Backend(Protocol):
+    """A loaded bundle.
+
+    Attributes:
+        card: the bundle's card.
+        path: the bundle's file.
+        description: device and precision, one line for a person.
+    """
+
+    card: Card
+    path: Path
+    description: str
+
+    def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits [N, A] of frames uint8 [N, 218, 178, 3]."""
+
+
+def open_backend(weights: str | None, *, device: str = "auto", precision: str = "auto") -> Backend:
+    """Loads a bundle on the device that suits it.
+
+    ONNX bundles run in onnxruntime on the CPU, without torch; safetensors bundles in torch.
+    Without a name, a GPU gets the half-precision bundle and a CPU the int8 one.
+
+    Raises:
+        WeightsError: the bundle is missing or damaged.
+        DeviceError: the device is not there, or cannot run this bundle.
+        MissingExtraError: a safetensors bundle needs torch, which is not installed.
+    """
+    from celebattr.device import gpu_likely
+
+    gpu = gpu_likely() if device == "auto" else device != "cpu"
+    path = bundle.resolve(weights, gpu=gpu)
+    data = bundle.read(path)
+    if bundle.kind(data) == "safetensors":
+        return TorchBackend(path, device=device, precision=precision)
+    if device not in ("auto", "cpu"):
+        raise DeviceError(
+            f"{path.name} is an ONNX bundle, which runs on the CPU; for --device {device} give "
+            "--weights a .safetensors bundle"
+        )
+    if precision not in ("auto", "float32"):
+        raise DeviceError(
+            f"{path.name} is an ONNX bundle, its arithmetic is fixed; --precision {precision} "
+            "needs a .safetensors bundle"
+        )
+    return OnnxBackend(path, data)
+
+
+class OnnxBackend:
+    """An ONNX bundle in onnxruntime, on the CPU."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        import onnxruntime
+
+        self.path = path
+        self.card = bundle.card_in(data, path)
+        bundle.verify(data, self.card, str(path))
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                data, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions share no base but this one
+            raise WeightsError(f"{path} cannot be loaded: {error}") from error
+        self._input = self._session.get_inputs()[0].name
+        self.description = f"CPU, onnxruntime {onnxruntime.__version__}, {self.card.precision}"
+
+    def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits [N, A] of frames uint8 [N, 218, 178, 3]."""
+        result: NDArray[np.float32] = self._session.run(None, {self._input: frames_NHWC})[0]
+        return result
+
+
+class TorchBackend:
+    """A safetensors bundle in torch."""
+
+    def __init__(self, path: Path, *, device: str = "auto", precision: str = "auto") -> None:
+        try:
+            import torch
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("torch", "train") from error
+        from celebattr.data.preprocess import Preprocess
+        from celebattr.data.transforms import PreprocessSpec
+        from celebattr.device import resolve
+
+        self.path = path
+        choice = resolve(device, precision)
+        self._device = torch.device(choice.device)
+        self._dtype: torch.dtype = getattr(torch, choice.precision)
+        self.description = choice.reason
+        self.card, network = bundle.load(path)
+        spec = PreprocessSpec.from_dict(self.card.preprocess)
+        self._preprocess = Preprocess(spec).to(self._device)
+        self._network = network.place(self._device)
+
+    def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits [N, A] of frames uint8 [N, 218, 178, 3]; halves the batch if memory is short."""
+        import torch
+
+        try:
+            return self._logits(frames_NHWC)
+        except torch.OutOfMemoryError:
+            if len(frames_NHWC) == 1:
+                raise DeviceError(
+                    f"{self._device} has too little memory for one image: give --device cpu"
+                ) from None
+        torch.cuda.empty_cache()
+        half = len(frames_NHWC) // 2
+        return np.concatenate([self.logits(frames_NHWC[:half]), self.logits(frames_NHWC[half:])])
+
+    def _logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import torch
+
+        with (
+            torch.inference_mode(),
+            torch.autocast(
+                self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32
+            ),
+        ):
+            frames = torch.from_numpy(frames_NHWC).to(self._device)
+            with torch.autocast(self._device.type, enabled=False):
+                images = self._preprocess(frames)
+            logits: Any = self._network(images.contiguous(memory_format=torch.channels_last))
+        result: NDArray[np.float32] = logits.float().cpu().numpy()
+        return result

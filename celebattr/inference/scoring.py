@@ -1,0 +1,35 @@
+"""Many photos: decoded and aligned in threads, scored in batches, reported in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from celebattr.data.inputs import Input
+from celebattr.data.loader import ordered_map
+from celebattr.inference.predictor import Predictor, Prepared
+from celebattr.results import Result
+
+
+def score(
+    inputs: Iterable[Input], predictor: Predictor, *, batch_size: int, workers: int
+) -> Iterator[tuple[Input, list[Result]]]:
+    """Each input with its results, in the order of `inputs`: one a face, or one failure.
+
+    Memory stays flat: no more than a few batches of inputs are under way at any time.
+    """
+    waiting: list[Prepared] = []
+    faces = 0
+    for prepared in ordered_map(
+        predictor.prepare, inputs, workers=workers, ahead=batch_size + 2 * workers
+    ):
+        waiting.append(prepared)
+        faces += len(prepared.frames)
+        if faces >= batch_size or len(waiting) >= 4 * batch_size:
+            yield from _finish(predictor, waiting)
+            waiting, faces = [], 0
+    yield from _finish(predictor, waiting)
+
+
+def _finish(predictor: Predictor, prepared: list[Prepared]) -> Iterator[tuple[Input, list[Result]]]:
+    for item, results in zip(prepared, predictor.finish(prepared), strict=True):
+        yield item.input, results

@@ -1,0 +1,1 @@
+"""Architectures: normalised images [B, 3, H, W] to logits [B, A]."""

@@ -1,0 +1,66 @@
+"""Where a backbone starts: torchvision's ImageNet weights, a file, a bundle, or at random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor
+
+from celebattr.errors import WeightsError
+from celebattr.models._torchvision import torchvision_models
+from celebattr.models.network import Network
+
+
+def imagenet(arch: str) -> dict[str, Tensor]:
+    """Torchvision's newest ImageNet weights of an architecture, downloaded once.
+
+    Raises:
+        WeightsError: there is no connection and the file is not in torch's folder.
+    """
+    weights = torchvision_models.get_model_weights(arch).DEFAULT
+    try:
+        # The name carries the start of the file's sha256, and the unpickler takes tensors only.
+        return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except (OSError, RuntimeError) as error:
+        name = Path(urlparse(weights.url).path).name
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise WeightsError(
+            f"cannot download the ImageNet weights of {arch} ({error}). Put {name} "
+            f"(from {weights.url}) into {folder}, or give --backbone-weights a .safetensors file "
+            "or a celebattr bundle, or none to start at random"
+        ) from error
+
+
+def load_into(network: Network, tensors: dict[str, Tensor], where: str) -> str:
+    """Copies backbone tensors, and the head's where it has the same shape, into a network.
+
+    Takes torchvision's names (`layer1.0.conv1.weight`; its classifier `fc` is left out) or a
+    bundle's (`backbone.layer1.0.conv1.weight`, `head.1.weight`).
+
+    Returns:
+        What was loaded, for a person.
+
+    Raises:
+        WeightsError: the tensors do not fit the backbone.
+    """
+    if not any(name.startswith("backbone.") for name in tensors):
+        tensors = {f"backbone.{n}": t for n, t in tensors.items() if not n.startswith("fc.")}
+    own = network.state_dict()
+    backbone = {n: t for n, t in tensors.items() if n.startswith("backbone.")}
+    head = {n: t for n, t in tensors.items() if n.startswith("head.")}
+    wanted = {n for n in own if n.startswith("backbone.") and not n.endswith("num_batches_tracked")}
+    missing = sorted(wanted - set(backbone))
+    wrong = sorted(n for n, t in backbone.items() if n not in own or own[n].shape != t.shape)
+    if missing or wrong:
+        raise WeightsError(
+            f"{where} does not fit the backbone of {network.spec.arch}: "
+            f"{len(missing)} tensors missing {missing[:2]}, {len(wrong)} of another shape or name "
+            f"{wrong[:2]}"
+        )
+    same_head = {n for n in own if n.startswith("head.")} == set(head) and all(
+        own[n].shape == t.shape for n, t in head.items()
+    )
+    network.load_state_dict(backbone | (head if same_head else {}), strict=False)
+    return "backbone and head" if same_head else "backbone"

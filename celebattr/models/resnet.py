@@ -1,0 +1,20 @@
+"""ResNets from torchvision with their fully-connected layer replaced.
+
+Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from celebattr.models._torchvision import torchvision_models
+from celebattr.models.catalog import ModelSpec
+from celebattr.models.network import Network
+
+
+def build(spec: ModelSpec) -> Network:
+    """A ResNet without its ImageNet classifier, and a new head on its pooled features."""
+    backbone = getattr(torchvision_models, spec.arch)(weights=None)
+    features = int(backbone.fc.in_features)
+    backbone.fc = nn.Identity()
+    return Network(spec, backbone, features)

@@ -1,0 +1,1 @@
+"""Results to files and pictures; nothing here computes one."""

@@ -1,0 +1,323 @@
+r"""Results as they come, to a stream or a file: one table of writers by format.
+
+A writer is opened with the attribute names, gets one `Prediction` or `Failure` at a time and keeps
+none. What it has written is complete at any moment: `flush` after a batch. A file appears under
+its own name when the writer is closed, and not at all if an exception ends the run.
+
+File names that are not UTF-8 (Python's surrogate escapes):
+
+- `jsonl` and `json` are pure ASCII and lossless: the byte 0xff is the escape "\udcff", and
+  `os.fsencode(json.loads(line)["path"])` gives the name's bytes back.
+- `csv` is always valid UTF-8, so that one such name does not spoil the file for other programs:
+  the byte 0xff is written as the six characters `\udcff`. Where names must be exact, take `jsonl`.
+
+CSV cells hold names as they are: one that begins with `=`, `+`, `-` or `@` may be taken for a
+formula by a spreadsheet; import the column as text.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from celebattr.attributes import suggestion
+from celebattr.errors import UsageError
+from celebattr.files import Replacement, StrPath, reporting
+from celebattr.reports.formats import format_of_suffix
+from celebattr.results import Result
+
+LIST_SEPARATOR = ";"
+"""Between the names in the `present` and `unsure` columns of a CSV."""
+
+_BOX = ("left", "top", "right", "bottom")
+_BEFORE = ("schema", "path", "status", "error", "face", "faces", *_BOX, "score")
+_AFTER = ("present", "unsure")
+
+
+def csv_columns(attributes: Sequence[str]) -> list[str]:
+    """The flat columns of a result: those of every format that is a table.
+
+    Raises:
+        UsageError: an attribute has the name of another column.
+    """
+    columns = [*_BEFORE, *attributes, *_AFTER]
+    doubled = sorted({name for name in columns if columns.count(name) > 1})
+    if doubled:
+        raise UsageError(
+            f"{', '.join(doubled)}: an attribute with the name of another column has no place in "
+            "a table. Use the format jsonl or json"
+        )
+    return columns
+
+
+def flat(result: Result) -> dict[str, Any]:
+    """A result as flat columns; what it does not have is left out."""
+    row = result.row()
+    box = row.pop("box", None)
+    if box is not None:
+        row.update(zip(_BOX, box, strict=True))
+    row.update(row.pop("probabilities", {}))
+    for name in _AFTER:
+        if name in row:
+            row[name] = LIST_SEPARATOR.join(row[name])
+    return row
+
+
+class Form(Protocol):
+    """The text of a format, piece by piece. A new format is a class like this and a row below."""
+
+    def head(self) -> str:
+        """What stands before the first result."""
+
+    def row(self, result: Result) -> str:
+        """One result."""
+
+    def tail(self) -> str:
+        """What stands after the last result."""
+
+
+class _Jsonl:
+    """One JSON object a line."""
+
+    def __init__(self, attributes: Sequence[str]) -> None:
+        pass  # every line names its attributes
+
+    def head(self) -> str:
+        return ""
+
+    def row(self, result: Result) -> str:
+        return json.dumps(result.row()) + "\n"
+
+    def tail(self) -> str:
+        return ""
+
+
+class _Json:
+    """One JSON array, an object a line; valid once closed."""
+
+    def __init__(self, attributes: Sequence[str]) -> None:
+        self._before = "\n"
+
+    def head(self) -> str:
+        return "["
+
+    def row(self, result: Result) -> str:
+        text = self._before + json.dumps(result.row())
+        self._before = ",\n"
+        return text
+
+    def tail(self) -> str:
+        return "\n]\n" if self._before == ",\n" else "]\n"
+
+
+class _Csv:
+    """A header and one line a result; cells that a failure has no value for are empty."""
+
+    def __init__(self, attributes: Sequence[str]) -> None:
+        self._columns = csv_columns(attributes)
+        self._buffer = io.StringIO()
+        self._writer = csv.DictWriter(
+            self._buffer, self._columns, restval="", lineterminator="\n", extrasaction="raise"
+        )
+
+    def head(self) -> str:
+        self._writer.writeheader()
+        return self._take()
+
+    def row(self, result: Result) -> str:
+        self._writer.writerow(flat(result))
+        return self._take()
+
+    def tail(self) -> str:
+        return ""
+
+    def _take(self) -> str:
+        text = self._buffer.getvalue()
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        return text
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the table: the suffixes that mean it, and what writes it."""
+
+    suffixes: tuple[str, ...]
+    form: Callable[[Sequence[str]], Form]
+
+
+FORMATS: dict[str, Format] = {
+    "jsonl": Format((".jsonl", ".ndjson"), _Jsonl),
+    "json": Format((".json",), _Json),
+    "csv": Format((".csv",), _Csv),
+}
+SUFFIXES: dict[str, str] = {
+    suffix: name for name, row in FORMATS.items() for suffix in row.suffixes
+}
+
+
+def format_of(path: StrPath) -> str:
+    """The name of the format that the suffix of an output file stands for.
+
+    Raises:
+        UsageError: the suffix is missing or unknown.
+    """
+    return format_of_suffix(path, SUFFIXES)
+
+
+class Sink(Protocol):
+    """Where text goes: a stream that stays open, or a file that is put in place at the end."""
+
+    def put(self, text: str) -> None:
+        """Takes text, possibly into a buffer."""
+
+    def flush(self) -> None:
+        """Hands on what was buffered."""
+
+    def commit(self) -> None:
+        """Everything was put."""
+
+    def discard(self) -> None:
+        """The run ends early."""
+
+
+class _StreamSink:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._name = str(getattr(stream, "name", "the output stream"))
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+
+    def put(self, text: str) -> None:
+        if not text.isascii():  # a strict stream must not stop the run at one file name
+            text = text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+        with reporting(self._name):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with reporting(self._name):
+            self._stream.flush()
+
+    def commit(self) -> None:
+        self.flush()
+
+    def discard(self) -> None:
+        pass
+
+
+class _FileSink:
+    def __init__(self, path: StrPath) -> None:
+        self._new = Replacement(path)
+
+    def put(self, text: str) -> None:
+        with reporting(self._new.path):
+            self._new.handle.write(text.encode("utf-8", "backslashreplace"))
+
+    def flush(self) -> None:
+        with reporting(self._new.path):
+            self._new.handle.flush()
+
+    def commit(self) -> None:
+        self._new.commit()
+
+    def discard(self) -> None:
+        self._new.discard()
+
+
+class Writer:
+    """Takes results one at a time; a context manager that closes, or discards on an exception."""
+
+    def __init__(self, form: Form, sink: Sink) -> None:
+        self._form = form
+        self._sink = sink
+        self._open = True
+        self._put(form.head())
+
+    def write(self, result: Result) -> None:
+        """Writes one result.
+
+        Raises:
+            DataError: the output cannot be written; a file is then removed.
+        """
+        self._put(self._form.row(result))
+
+    def flush(self) -> None:
+        """Hands on everything written so far: call it after a batch.
+
+        Raises:
+            DataError: the output cannot be written; a file is then removed.
+        """
+        try:
+            self._sink.flush()
+        except BaseException:
+            self.discard()
+            raise
+
+    def close(self) -> None:
+        """Completes the output and puts a file in place. A second call does nothing.
+
+        Raises:
+            DataError: the output cannot be written; a file is then removed.
+        """
+        if self._open:
+            self._put(self._form.tail())
+            self._open = False
+            self._sink.commit()
+
+    def discard(self) -> None:
+        """Ends early: a file is removed, a stream is left as it is."""
+        if self._open:
+            self._open = False
+            self._sink.discard()
+
+    def _put(self, text: str) -> None:
+        try:
+            self._sink.put(text)
+        except BaseException:
+            self.discard()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def open_writer(
+    target: TextIO | StrPath, attributes: Sequence[str], format: str | None = None
+) -> Writer:
+    """Opens a writer on a text stream, which stays open, or on the path of an output file.
+
+    Args:
+        target: where to write.
+        attributes: the attributes of every prediction to come, in the order of columns.
+        format: one of `FORMATS`; None takes it from a path's suffix, and jsonl for a stream.
+
+    Raises:
+        UsageError: no such format.
+        DataError: the file cannot be created.
+    """
+    if format is None:
+        format = format_of(target) if isinstance(target, str | os.PathLike) else "jsonl"
+    if format not in FORMATS:
+        raise UsageError(
+            f"unknown format {format!r}.{suggestion(format, FORMATS)} Known: {', '.join(FORMATS)}"
+        )
+    form = FORMATS[format].form(attributes)
+    if isinstance(target, str | os.PathLike):
+        return Writer(form, _FileSink(target))
+    return Writer(form, _StreamSink(target))

@@ -1,0 +1,136 @@
+"""What comes out: one `Prediction` a face, one `Failure` an input that gave none.
+
+`row()` is the JSON form (schema 1), the same in every engine and writer:
+
+    {"schema": 1, "path": ..., "status": "ok", "face": 0, "faces": 1,
+     "box": [left, top, right, bottom], "score": ..., "probabilities": {...},
+     "present": [...], "unsure": [...]}
+    {"schema": 1, "path": ..., "status": "unreadable", "error": ...}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA = 1
+FAILURES: tuple[str, ...] = ("unreadable", "too_large", "no_face", "not_found")
+"""Every `status` besides "ok"."""
+
+
+@dataclass(frozen=True)
+class FaceBox:
+    """A face in a photo: pixels of the upright photo, from its top left corner.
+
+    `left` of the viewer. `score` is the detector's, between 0 and 1.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The attributes of one face.
+
+    Attributes:
+        path: the input as it was given.
+        face: index of the face in its photo, from 0, in the order of reporting.
+        faces: how many faces were found in the photo.
+        box: where the face is, or None where the whole image was taken as an aligned face.
+        probabilities: calibrated, 0 to 1, one an attribute.
+        present: attributes whose probability reaches their threshold.
+        unsure: attributes whose decision, either way, is less likely right than the bundle's card
+            asks for.
+    """
+
+    path: str
+    face: int
+    faces: int
+    box: FaceBox | None
+    probabilities: dict[str, float]
+    present: list[str]
+    unsure: list[str]
+
+    def row(self) -> dict[str, Any]:
+        """The prediction as a JSON object of schema 1."""
+        box = self.box
+        return {
+            "schema": SCHEMA,
+            "path": self.path,
+            "status": "ok",
+            "face": self.face,
+            "faces": self.faces,
+            "box": None
+            if box is None
+            else [round(v, 1) for v in (box.left, box.top, box.right, box.bottom)],
+            "score": None if box is None else round(box.score, 4),
+            "probabilities": {name: round(p, 4) for name, p in self.probabilities.items()},
+            "present": self.present,
+            "unsure": self.unsure,
+        }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that gave no prediction. `status` is one of `FAILURES`."""
+
+    path: str
+    status: str
+    error: str
+
+    def row(self) -> dict[str, Any]:
+        """The failure as a JSON object of schema 1."""
+        return {"schema": SCHEMA, "path": self.path, "status": self.status, "error": self.error}
+
+
+Result = Prediction | Failure
+
+
+@dataclass(frozen=True)
+class AttributeReport:
+    """Metrics of one attribute on one split. None where a metric is undefined.
+
+    Shares between 0 and 1; `positives` counts images.
+    """
+
+    attribute: str
+    positives: int
+    accuracy: float
+    majority_accuracy: float
+    balanced_accuracy: float | None
+    f1: float | None
+    average_precision: float | None
+    roc_auc: float | None
+    expected_calibration_error: float
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """Metrics of a bundle on one split. Shares between 0 and 1.
+
+    Attributes:
+        images: number of images, each counted once.
+        mean_attribute_accuracy: accuracy averaged over attributes, the papers' number.
+        majority_accuracy: its floor: always answering the split's own more frequent value.
+        mean_average_precision: average precision averaged over attributes where defined (mAP).
+        exact_match_ratio: share of images with every attribute right.
+        images_per_second: decoding and scoring together, or None where not timed.
+    """
+
+    images: int
+    split: str
+    weights: str
+    mean_attribute_accuracy: float
+    majority_accuracy: float
+    mean_balanced_accuracy: float | None
+    mean_f1: float | None
+    mean_average_precision: float | None
+    mean_roc_auc: float | None
+    mean_expected_calibration_error: float
+    exact_match_ratio: float
+    attributes: tuple[AttributeReport, ...]
+    images_per_second: float | None = None

@@ -1,0 +1,121 @@
+"""`last.safetensors`: everything a run needs to go on, bit for bit; tensors plus JSON, no pickle.
+
+Which field resumes from where:
+    tensors    network.*, average.* (EMA), optimizer.<parameter>.<slot>
+    metadata   `Progress` (epoch, batches done in it, sums of the epoch, history, best so far) and
+               the recipe, which --resume must meet again
+Order, augmentation and dropout need no state: they are functions of (seed, epoch, index or step).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from celebattr.errors import DataError, UsageError
+from celebattr.files import write_bytes
+
+NAME = "last.safetensors"
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: the epoch under way, from 0.
+        batches: batches of it that are done.
+        step: optimiser steps done in the whole run.
+        loss_sum: training loss times images, summed over this epoch so far.
+        images: images of this epoch so far.
+        best: the best validation mAP so far, or None.
+        micro_batch: images a forward pass takes; less than the batch size after running out of
+            memory.
+        seconds: of training in this epoch so far.
+        history: one row a finished epoch.
+    """
+
+    epoch: int = 0
+    batches: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    images: int = 0
+    best: float | None = None
+    micro_batch: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+def write(
+    folder: Path,
+    progress: Progress,
+    recipe: dict[str, Any],
+    network: nn.Module,
+    average: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Writes `last.safetensors`, atomically."""
+    tensors: dict[str, Tensor] = {f"network.{n}": t for n, t in network.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{n}": t for n, t in average.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        for slot, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{name}.{slot}"] = torch.as_tensor(value)
+    flat = {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
+    state = {"progress": asdict(progress), "recipe": recipe}
+    write_bytes(folder / NAME, save(flat, metadata={"state": json.dumps(state)}))
+
+
+def read(
+    folder: Path,
+    recipe: dict[str, Any],
+    network: nn.Module,
+    average: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+) -> Progress:
+    """Puts a run back to its last checkpoint.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+        UsageError: it was made by another recipe.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise DataError(f"nothing to resume: {path} does not exist. Start without --resume")
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise DataError(f"cannot read the checkpoint {path}: {error}") from error
+    changed = sorted(k for k in recipe if state["recipe"].get(k) != recipe[k])
+    if changed:
+        was = ", ".join(f"{k} {state['recipe'].get(k)} (now {recipe[k]})" for k in changed)
+        raise UsageError(
+            f"{path} was made with other settings: {was}. Resume with the same, or choose "
+            "another --out"
+        )
+    network.load_state_dict(_under("network.", tensors))
+    if average is not None:
+        average.load_state_dict(_under("average.", tensors))
+    for name, parameter in network.named_parameters():
+        slots = _under(f"optimizer.{name}.", tensors)
+        if slots:
+            # A step counter lives where AdamW puts it: beside fused parameters, on their device.
+            optimizer.state[parameter] = {
+                s: t.to(parameter.device).contiguous(memory_format=torch.preserve_format)
+                for s, t in slots.items()
+            }
+    return Progress(**state["progress"])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}

@@ -1,0 +1,422 @@
+"""The training loop: one function a user can read from top to bottom, and what it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from celebattr import __version__, bundle
+from celebattr.config import TrainConfig, parse_widths
+from celebattr.data import augment, celeba, loader
+from celebattr.data.preprocess import Preprocess, to_unit
+from celebattr.data.transforms import PreprocessSpec
+from celebattr.decisions import present, probabilities
+from celebattr.device import DeviceChoice, resolve
+from celebattr.errors import DataError, DeviceError
+from celebattr.evaluation import calibration, metrics
+from celebattr.files import write_bytes
+from celebattr.models import backbones, catalog
+from celebattr.models.network import Network
+from celebattr.reports import charts
+from celebattr.training import checkpoint, schedule
+from celebattr.training.checkpoint import Progress
+from celebattr.training.losses import LOSSES
+
+CHECKPOINT_SECONDS = 300.0
+"""Between checkpoints inside an epoch: what a killed run loses at most."""
+
+log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Who watches a run. The command line draws; the default only logs."""
+
+    def notice(self, text: str) -> None:
+        """Something a person should know."""
+
+    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
+        """A gradient step is done: `batches` in this epoch, `share_done` of the run's work."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is validated: the row of history.jsonl."""
+
+
+class Logger:
+    """A listener for programs: writes to the log."""
+
+    def notice(self, text: str) -> None:
+        """Logs."""
+        log.info("%s", text)
+
+    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
+        """Says nothing."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Logs."""
+        log.info("%s", row)
+
+
+def train(config: TrainConfig, listener: Listener | None = None) -> Path:
+    """Trains a network and keeps the best epoch, by validation mAP, as a bundle.
+
+    The run folder holds `config.json`, `history.jsonl`, `last.safetensors` (to resume),
+    `best.safetensors` (a bundle, to use) and `curves.png`.
+
+    Returns:
+        The path of the best bundle.
+
+    Raises:
+        DataError: the data cannot be read, or has no train or validation rows.
+        WeightsError: the starting weights are missing or do not fit.
+        DeviceError: the device is not there, or has too little memory for one image.
+        KeyboardInterrupt: interrupted; a checkpoint was written first.
+    """
+    return _Run(config, listener or Logger()).train()
+
+
+class _Run:
+    """State of one run; `progress` is all that changes besides tensors."""
+
+    def __init__(self, config: TrainConfig, listener: Listener) -> None:
+        self.config, self.listener = config, listener
+        dataset = celeba.load(config.data, skip_missing=config.skip_missing)
+        self.train_set = dataset.split("train", config.limit)
+        self.validation_set = dataset.split("validation", config.limit)
+        for name, part in (("train", self.train_set), ("validation", self.validation_set)):
+            if len(part) == 0:
+                raise DataError(f"no {name} images in {', '.join(map(str, config.data))}")
+        if not config.resume and (config.out / checkpoint.NAME).exists():
+            raise DataError(
+                f"{config.out} already holds a run: give --resume to go on, or another --out"
+            )
+        self.choice: DeviceChoice = resolve(config.device, config.precision)
+        self.device = torch.device(self.choice.device)
+        self.dtype: torch.dtype = getattr(torch, self.choice.precision)
+        listener.notice(f"device     {self.choice.reason}")
+        listener.notice(f"data       {dataset.describe()}")
+        torch.manual_seed(config.seed)
+        self.network = self._start().place(self.device)
+        self.average = self._averaged() if config.ema else None
+        self.optimizer = schedule.make_optimizer(
+            self.network, lr=config.lr, head_lr=config.head_lr, weight_decay=config.weight_decay
+        )
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=self.choice.precision == "float16"
+        )
+        self.loss = LOSSES[config.loss]
+        self.progress = Progress(micro_batch=config.batch_size)
+        if config.resume:
+            self.progress = checkpoint.read(
+                config.out, config.recipe(), self.network, self.average, self.optimizer
+            )
+            if self.progress.scaler:
+                self.scaler.load_state_dict(self.progress.scaler)
+            listener.notice(
+                f"resumed    epoch {self.progress.epoch + 1}, batch {self.progress.batches}"
+            )
+        self.batches_per_epoch = math.ceil(len(self.train_set) / config.batch_size)
+        self.stop = False
+
+    def _start(self) -> Network:
+        """The network a run starts from."""
+        config = self.config
+        attributes = self.train_set.attributes
+        head = parse_widths(config.head)
+        network = catalog.build(
+            catalog.ModelSpec(config.arch, len(attributes), head, config.dropout)
+        )
+        share = torch.from_numpy(self.train_set.targets_NA.mean(axis=0))
+        network.set_prior(share)
+        source = config.backbone_weights
+        self.started_from: Any = source
+        if source == "none":
+            return network
+        if source == "imagenet":
+            if config.resume:
+                return network
+            tensors, where = backbones.imagenet(config.arch), "ImageNet weights"
+        else:
+            path = bundle.resolve(source)
+            data = bundle.read(path)
+            tensors, where = bundle.tensors_in(data, path), str(path)
+            self.started_from = path.name
+            if bundle.METADATA_KEY in bundle.safetensors_metadata(data, where):
+                card = bundle.card_in(data, path)
+                self.started_from = {"bundle": card.name, **card.trained_on}
+                if card.attributes != attributes:
+                    tensors = {n: t for n, t in tensors.items() if not n.startswith("head.")}
+        loaded = backbones.load_into(network, tensors, where)
+        self.listener.notice(f"start      {loaded} of {where}")
+        return network
+
+    def _averaged(self) -> AveragedModel:
+        decay = self.config.ema
+
+        @torch.no_grad()
+        def ema(
+            averages: tuple[Tensor, ...] | list[Tensor],
+            currents: tuple[Tensor, ...] | list[Tensor],
+            count: Tensor | int,
+        ) -> None:
+            # Early on a long average would still be the starting weights: let it lengthen.
+            n = float(count)
+            weight = 1.0 - min(decay, (1.0 + n) / (10.0 + n))
+            if averages[0].is_floating_point():
+                torch._foreach_lerp_(list(averages), list(currents), weight)
+            else:
+                for average, current in zip(averages, currents, strict=True):
+                    average.copy_(current)
+
+        return AveragedModel(self.network, multi_avg_fn=ema, use_buffers=True)
+
+    def train(self) -> Path:
+        """All epochs that are left."""
+        config, progress = self.config, self.progress
+        config.out.mkdir(parents=True, exist_ok=True)
+        write_bytes(config.out / "config.json", config.to_json().encode())
+        with self._signals():
+            while progress.epoch < config.epochs:
+                size = config.size_at(progress.epoch)
+                preprocess = Preprocess(PreprocessSpec(size)).to(self.device)
+                self._train_epoch(preprocess)
+                self._validate(preprocess, size)
+        return config.out / "best.safetensors"
+
+    def _train_epoch(self, preprocess: Preprocess) -> None:
+        config, progress = self.config, self.progress
+        steps = config.epochs * self.batches_per_epoch
+        self.network.train()
+        schedule.freeze(self.network.backbone, progress.epoch < config.freeze_epochs)
+        order = loader.order(len(self.train_set), config.seed, progress.epoch)
+        left = order[progress.batches * config.batch_size :]
+        started = saved = time.monotonic()
+        seconds = progress.seconds
+        for batch in loader.batches(
+            self.train_set, left, batch_size=config.batch_size, workers=config.workers
+        ):
+            schedule.set_lr(self.optimizer, schedule.factor(progress.step, steps, config.warmup))
+            # Dropout too is a function of (seed, step), so that resuming changes nothing.
+            torch.manual_seed(config.seed * 1_000_003 + progress.step)
+            loss = self._step(batch, preprocess)
+            if not math.isfinite(loss):
+                raise DataError(
+                    f"the loss became {loss} at step {progress.step}: lower --lr, or give "
+                    "--precision float32"
+                )
+            if self.average is not None:
+                self.average.update_parameters(self.network)
+            progress.step += 1
+            progress.batches += 1
+            progress.images += len(batch.indices_B)
+            progress.loss_sum += loss * len(batch.indices_B)
+            now = time.monotonic()
+            progress.seconds = seconds + now - started
+            self.listener.step(progress, self.batches_per_epoch, loss, self._share_done())
+            if self.stop:
+                self._checkpoint()
+                raise KeyboardInterrupt
+            if now - saved > CHECKPOINT_SECONDS:
+                self._checkpoint()
+                saved = time.monotonic()
+
+    def _step(self, batch: loader.Batch, preprocess: Preprocess) -> float:
+        """One optimiser step; returns the loss. Out of memory: halves what a pass takes."""
+        config, progress = self.config, self.progress
+        draws = augment.parameters(config.seed, progress.epoch, batch.indices_B)
+        while True:
+            try:
+                loss = 0.0
+                size = progress.micro_batch
+                for at in range(0, len(batch.indices_B), size):
+                    part = slice(at, at + size)
+                    frames = torch.from_numpy(batch.frames_BHWC[part]).to(self.device)
+                    targets = torch.from_numpy(batch.targets_BA[part]).to(self.device).float()
+                    with torch.no_grad():
+                        images = preprocess.normalize(
+                            augment.augment(to_unit(frames), draws[part])
+                        ).contiguous(memory_format=torch.channels_last)
+                    with self._autocast():
+                        logits = self.network(images)
+                    value = self.loss(logits.float(), targets) * (
+                        len(frames) / len(batch.indices_B)
+                    )
+                    self.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+                    loss += float(value.detach())
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
+                self.optimizer.zero_grad(set_to_none=True)
+                return loss
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                self.optimizer.zero_grad(set_to_none=True)
+                if size == 1:
+                    raise DeviceError(
+                        f"{self.choice.device} has too little memory for one image: "
+                        "choose a smaller --image-size or --device cpu"
+                    ) from error
+                progress.micro_batch = (size + 1) // 2
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                self.listener.notice(
+                    f"out of memory: {progress.micro_batch} images a pass instead of {size}; "
+                    f"gradients are summed, so a step still sees {config.batch_size}"
+                )
+
+    def _validate(self, preprocess: Preprocess, size: tuple[int, int]) -> None:
+        """Ends an epoch: metrics, history, the best bundle, a checkpoint, the curves."""
+        config, progress = self.config, self.progress
+        network = self.average.module if self.average is not None else self.network
+        logits = self._logits(network, preprocess)
+        targets = self.validation_set.targets_NA
+        loss = float(self.loss(torch.from_numpy(logits), torch.from_numpy(targets).float()))
+        scale = calibration.fit_scale(logits, targets)
+        p = probabilities(logits, scale, np.zeros_like(scale))
+        summary = metrics.summary(p, targets, present(p, np.full_like(scale, 0.5)))
+        row: dict[str, Any] = {
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            "image_size": f"{size[0]}x{size[1]}",
+            "train_loss": progress.loss_sum / progress.images,
+            "validation_loss": loss,
+            "validation_mean_attribute_accuracy": summary.mean_attribute_accuracy,
+            "validation_mean_average_precision": summary.mean_average_precision,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "images_per_second": progress.images / max(progress.seconds, 1e-9),
+            "seconds": progress.seconds,
+        }
+        progress.history.append(row)
+        score = summary.mean_average_precision or 0.0
+        if progress.best is None or score > progress.best:
+            progress.best = score
+            self._keep(network, scale, size, row)
+        progress.epoch += 1
+        progress.batches = progress.images = 0
+        progress.loss_sum = progress.seconds = 0.0
+        lines = "".join(json.dumps(r) + "\n" for r in progress.history)
+        write_bytes(config.out / "history.jsonl", lines.encode())
+        self._checkpoint()
+        charts.curves(progress.history, config.out / "curves.png")
+        self.listener.epoch(row)
+
+    @torch.no_grad()
+    def _logits(self, network: torch.nn.Module, preprocess: Preprocess) -> np.ndarray[Any, Any]:
+        """Logits of the validation images, float32 [N, A]."""
+        network.eval()
+        parts = []
+        indices = np.arange(len(self.validation_set))
+        for batch in loader.batches(
+            self.validation_set,
+            indices,
+            batch_size=self.progress.micro_batch,
+            workers=self.config.workers,
+        ):
+            frames = torch.from_numpy(batch.frames_BHWC).to(self.device)
+            images = preprocess(frames).contiguous(memory_format=torch.channels_last)
+            with self._autocast():
+                parts.append(network(images).float().cpu().numpy())
+        logits = np.concatenate(parts)
+        assert len(logits) == len(self.validation_set)
+        return logits
+
+    def _keep(
+        self,
+        network: torch.nn.Module,
+        scale: np.ndarray[Any, Any],
+        size: tuple[int, int],
+        row: dict[str, Any],
+    ) -> None:
+        config = self.config
+        card = bundle.Card(
+            name=f"{config.arch}-{config.out.name}",
+            arch=config.arch,
+            attributes=self.train_set.attributes,
+            preprocess=PreprocessSpec(size).to_dict(),
+            head=parse_widths(config.head),
+            dropout=config.dropout,
+            scale=tuple(round(float(s), 5) for s in scale),
+            metrics={
+                "validation": {
+                    "images": len(self.validation_set),
+                    "mean_attribute_accuracy": row["validation_mean_attribute_accuracy"],
+                    "mean_average_precision": row["validation_mean_average_precision"],
+                }
+            },
+            trained_on={
+                "data": self.train_set.describe(),
+                "images": len(self.train_set),
+                "terms": celeba.TERMS,
+                "started_from": self.started_from,
+            },
+            training={**config.recipe(), "epoch": row["epoch"], "loss": row["train_loss"]},
+            versions={
+                "celebattr": __version__,
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+            },
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        bundle.save(config.out / "best.safetensors", card, network.state_dict())
+
+    def _checkpoint(self) -> None:
+        self.progress.scaler = dict(self.scaler.state_dict())
+        checkpoint.write(
+            self.config.out,
+            self.progress,
+            self.config.recipe(),
+            self.network,
+            self.average,
+            self.optimizer,
+        )
+
+    def _share_done(self) -> float:
+        """Share of the run's work that is done: a small image is less work than a large one."""
+        config, progress = self.config, self.progress
+        cost = [math.prod(config.size_at(e)) for e in range(config.epochs)]
+        here = cost[progress.epoch] * progress.batches / self.batches_per_epoch
+        return (sum(cost[: progress.epoch]) + here) / sum(cost)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
+        )
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the run after the step under way; a second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(number: int, frame: object) -> None:
+            if self.stop:
+                raise KeyboardInterrupt
+            self.stop = True
+            self.listener.notice("stopping after this step; once more to stop at once")
+
+        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    # The CPU allocator raises a plain RuntimeError; only its text tells.
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

@@ -1,0 +1,47 @@
+"""The learning rate as a pure function of the step, and the parameter groups it drives."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from celebattr.models.network import Network
+
+
+def factor(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate at a step: a linear rise, then a cosine down to 0."""
+    rising = warmup * steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))
+
+
+def make_optimizer(
+    network: Network, *, lr: float, head_lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """AdamW with separate peaks for backbone and head; norms and biases are not decayed.
+
+    Each group keeps its peak in `group["peak"]`; `set_lr` scales it.
+    """
+    groups = []
+    for module, peak in ((network.backbone, lr), (network.head, head_lr)):
+        parameters = list(module.parameters())
+        decayed = [p for p in parameters if p.ndim > 1]
+        plain = [p for p in parameters if p.ndim <= 1]
+        groups.append({"params": decayed, "peak": peak, "weight_decay": weight_decay})
+        groups.append({"params": plain, "peak": peak, "weight_decay": 0.0})
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, share: float) -> None:
+    """Sets each group's learning rate to `share` of its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * share
+
+
+def freeze(backbone: nn.Module, frozen: bool) -> None:
+    """Stops or starts the training of a backbone, the running statistics of its norms included."""
+    backbone.requires_grad_(not frozen)
+    backbone.train(not frozen)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from celebattr.data import augment
+
+NEUTRAL = np.full((1, 7), 0.5)  # no rotation, scale, shift, mirror or light
+
+
+def frames(count: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 22, 18, generator=generator)
+    return torch.nn.functional.interpolate(coarse, size=(218, 178), mode="bilinear")
+
+
+def test_parameters_depend_on_seed_epoch_and_index_alone() -> None:
+    whole = augment.parameters(3, 1, np.arange(10))
+    np.testing.assert_array_equal(augment.parameters(3, 1, np.array([7, 2])), whole[[7, 2]])
+    assert not np.array_equal(augment.parameters(3, 2, np.arange(10)), whole)
+    assert not np.array_equal(augment.parameters(4, 1, np.arange(10)), whole)
+    assert len(np.unique(whole)) == whole.size
+
+
+def test_neutral_parameters_change_nothing() -> None:
+    images = frames()
+    torch.testing.assert_close(augment.augment(images, NEUTRAL), images, rtol=0, atol=1e-4)
+
+
+def test_a_mirrored_frame_is_the_exact_mirror_image() -> None:
+    images, draws = frames(), NEUTRAL.copy()
+    draws[0, 4] = 0.1
+    torch.testing.assert_close(augment.augment(images, draws), images.flip(3), rtol=0, atol=1e-4)
+
+
+def test_a_rotation_keeps_shapes_round() -> None:
+    """A disc stays a disc: the frame is not square, so its aspect must be undone and redone."""
+    y, x = torch.meshgrid(torch.arange(218.0), torch.arange(178.0), indexing="ij")
+    radius = ((y - 108.5) ** 2 + (x - 88.5) ** 2).sqrt()
+    disc = torch.sigmoid((60.0 - radius) / 2.0).expand(1, 3, 218, 178)
+    draws = NEUTRAL.copy()
+    draws[0, 0] = 1.0
+    turned = augment.augment(disc, draws)
+    assert (turned - disc).abs().max() < 0.02
+
+
+def test_a_shift_moves_by_the_stated_share_of_the_frame() -> None:
+    images, draws = torch.zeros(1, 3, 218, 178), NEUTRAL.copy()
+    images[:, :, 100:110, 80:90] = 1.0
+    draws[0, 2] = 1.0
+    moved = augment.augment(images, draws)[0, 0]
+    center = (moved.sum(0) * torch.arange(178)).sum() / moved.sum()
+    assert abs(float(center) - (84.5 - augment.SHIFT * 178)) < 0.1
+
+
+def test_values_stay_between_0_and_1() -> None:
+    images = augment.augment(frames(16), augment.parameters(0, 0, np.arange(16)))
+    assert images.shape == (16, 3, 218, 178)
+    assert float(images.min()) >= 0.0
+    assert float(images.max()) <= 1.0

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from celebattr import bundle
+from celebattr.bundle import Card
+from celebattr.data.transforms import PreprocessSpec
+from celebattr.errors import WeightsError
+from celebattr.models import catalog
+
+ATTRIBUTES = ("Smiling", "Young", "Bald")
+
+
+@pytest.fixture
+def card() -> Card:
+    return Card("tiny", "resnet18", ATTRIBUTES, PreprocessSpec((64, 48)).to_dict(), scale=(1, 2, 3))
+
+
+@pytest.fixture
+def path(card: Card, tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    target = tmp_path / "tiny.safetensors"
+    bundle.save(target, card, catalog.build(card.spec).state_dict())
+    return target
+
+
+def test_a_bundle_comes_back_with_its_card_and_the_same_logits(path: Path, card: Card) -> None:
+    torch.manual_seed(0)
+    expected = catalog.build(card.spec).eval()  # the seed of the fixture: the same weights
+    images = torch.randn(2, 3, 64, 48)
+    loaded_card, network = bundle.load(path)
+    assert dataclasses.replace(loaded_card, sha256=card.sha256) == card
+    with torch.no_grad():
+        # Half precision holds three digits.
+        torch.testing.assert_close(network(images), expected(images), rtol=2e-2, atol=2e-2)
+
+
+def test_filters_are_stored_in_half_precision_and_norms_in_full(path: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        assert file.get_tensor("backbone.conv1.weight").dtype == torch.float16
+        assert file.get_tensor("backbone.bn1.running_var").dtype == torch.float32
+
+
+def test_one_flipped_bit_is_noticed(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="is damaged: its sha256"):
+        bundle.load(path)
+
+
+def test_a_truncated_bundle_is_damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match="damaged"):
+        bundle.load(path)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.safetensors", "model.onnx"])
+def test_a_pickle_is_never_loaded_whatever_its_name(tmp_path: Path, name: str) -> None:
+    plain, zipped = tmp_path / f"plain-{name}", tmp_path / f"zipped-{name}"
+    plain.write_bytes(pickle.dumps({"weights": [1.0] * 100}))
+    torch.save({"weights": torch.zeros(4)}, zipped)
+    for file in (plain, zipped):
+        with pytest.raises(WeightsError, match=r"a pickle, which is never loaded"):
+            bundle.read(file)
+
+
+def test_safetensors_without_a_card_is_not_a_bundle(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(100)}, tmp_path / "x.safetensors")
+    with pytest.raises(WeightsError, match="has no card"):
+        bundle.card_of(tmp_path / "x.safetensors")
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    with pytest.raises(WeightsError, match="Did you mean celebattr-resnet50"):
+        bundle.resolve("celebattr-resnet5")
+
+
+def test_a_run_folder_stands_for_its_best_bundle(path: Path) -> None:
+    best = path.with_name("best.safetensors")
+    path.rename(best)
+    assert bundle.resolve(str(best.parent)) == best
+
+
+def test_a_card_of_a_newer_schema_asks_for_an_update(card: Card) -> None:
+    text = dataclasses.replace(card, schema=99).to_json()
+    with pytest.raises(WeightsError, match="update celebattr"):
+        Card.from_json(text, "x")
+
+
+def test_a_card_must_have_one_value_an_attribute() -> None:
+    with pytest.raises(WeightsError, match="2 values of scale for 3 attributes"):
+        Card("x", "resnet18", ATTRIBUTES, {}, scale=(1.0, 2.0))

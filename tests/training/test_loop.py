@@ -1,0 +1,270 @@
+"""Tiny real runs of the training loop on drawn faces."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from celebattr import bundle
+from celebattr.config import TrainConfig
+from celebattr.errors import DataError, DeviceError, UsageError
+from celebattr.training import loop
+
+TIMES = ("seconds", "images_per_second")
+
+
+class Watch(loop.Logger):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+        self.losses: list[float] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+    def step(self, progress: Any, batches: int, loss: float, share_done: float) -> None:
+        self.losses.append(loss)
+
+
+def config(data: Path, out: Path, **changes: Any) -> TrainConfig:
+    tiny = TrainConfig(
+        data=(data,),
+        out=out,
+        arch="resnet18",
+        backbone_weights="none",
+        epochs=2,
+        batch_size=12,
+        limit=36,
+        image_size="32x32,48x32",
+        dropout=0.2,
+        head="8",
+        precision="float32",
+        device="cpu",
+        ema=0.9,
+    )
+    return dataclasses.replace(tiny, **changes)
+
+
+def history(out: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert history(one) == history(other)
+    for name in ("best.safetensors", "last.safetensors"):
+        a, b = load_file(one / name), load_file(other / name)
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+
+
+@pytest.fixture(scope="module")
+def whole(drawn_celeba: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    loop.train(config(drawn_celeba, out))
+    return out
+
+
+def test_a_run_leaves_its_settings_its_history_its_curves_and_a_bundle(whole: Path) -> None:
+    assert sorted(p.name for p in whole.iterdir()) == [
+        "best.safetensors",
+        "config.json",
+        "curves.png",
+        "history.jsonl",
+        "last.safetensors",
+    ]
+    rows = history(whole)
+    assert [row["image_size"] for row in rows] == ["32x32", "48x32"]
+    assert [row["step"] for row in rows] == [3, 6]
+    card, network = bundle.load(whole / "best.safetensors")
+    assert len(card.attributes) == 40
+    assert card.trained_on["images"] == 36
+    assert "non-commercial" in card.trained_on["terms"]
+    assert network(torch.zeros(1, 3, 48, 32)).shape == (1, 40)
+    best = max(rows, key=lambda row: row["validation_mean_average_precision"])
+    assert card.training["epoch"] == best["epoch"]
+
+
+def test_the_same_seed_gives_the_same_run(whole: Path, drawn_celeba: Path, tmp_path: Path) -> None:
+    loop.train(config(drawn_celeba, tmp_path / "run", workers=1))
+    assert_same_run(whole, tmp_path / "run")
+
+
+def test_another_seed_gives_another_run(whole: Path, drawn_celeba: Path, tmp_path: Path) -> None:
+    loop.train(config(drawn_celeba, tmp_path / "run", seed=1, epochs=1, image_size="32x32"))
+    assert history(tmp_path / "run")[0]["train_loss"] != history(whole)[0]["train_loss"]
+
+
+@pytest.mark.parametrize("stop_after", [2, 4])
+def test_a_run_cut_off_inside_an_epoch_resumes_bit_for_bit(
+    whole: Path,
+    drawn_celeba: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_after: int,
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+
+    class Cut(Watch):
+        def step(self, progress: Any, *rest: Any) -> None:
+            if progress.step > stop_after:
+                raise RuntimeError("power failure")
+
+    settings = config(drawn_celeba, tmp_path / "run")
+    with pytest.raises(RuntimeError, match="power failure"):
+        loop.train(settings, Cut())
+    watch = Watch()
+    loop.train(dataclasses.replace(settings, resume=True), watch)
+    assert len(watch.losses) == 6 - stop_after
+    assert_same_run(whole, tmp_path / "run")
+
+
+def train_in_a_process(settings: TrainConfig, *flags: str) -> subprocess.Popen[str]:
+    arguments = [
+        *("--arch", settings.arch, "--backbone-weights", "none", "--head", "8", "--dropout", "0.2"),
+        *("--epochs", "2", "--batch-size", "12", "--limit", "36", "--image-size", "32x32,48x32"),
+        *("--precision", "float32", "--device", "cpu", "--ema", "0.9"),
+        *("--data", str(settings.data[0]), "--out", str(settings.out), *flags),
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-m", "celebattr", "train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"NO_COLOR": "1"},
+    )
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_killed_run_resumes_bit_for_bit_from_the_command_line(
+    whole: Path, drawn_celeba: Path, tmp_path: Path
+) -> None:
+    settings = config(drawn_celeba, tmp_path / "run")
+    process = train_in_a_process(settings)
+    wait_for(settings.out / "last.safetensors", process)
+    process.kill()
+    process.communicate()
+    assert not (settings.out / "history.jsonl").read_text().count("\n") > 1
+    again = train_in_a_process(settings, "--resume")
+    out, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    assert out.strip() == str(settings.out / "best.safetensors")
+    assert "resumed" in err
+    rows = history(settings.out)
+    # Another process may split sums among threads otherwise; the seed's own run is the reference.
+    assert [row["step"] for row in rows] == [3, 6]
+    assert_same_run(whole, settings.out)
+
+
+def test_ctrl_c_saves_and_ends_with_130(drawn_celeba: Path, tmp_path: Path) -> None:
+    settings = config(drawn_celeba, tmp_path / "run")
+    process = train_in_a_process(settings, "--epochs", "200")
+    wait_for(settings.out / "config.json", process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert (settings.out / "last.safetensors").exists()
+
+
+def test_out_of_memory_halves_the_pass_says_so_and_goes_on(
+    drawn_celeba: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loop.Network.forward
+
+    def small_memory(self: Any, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, images)
+
+    monkeypatch.setattr(loop.Network, "forward", small_memory)
+    watch = Watch()
+    loop.train(config(drawn_celeba, tmp_path / "run", epochs=1, image_size="32x32"), watch)
+    halved = [text for text in watch.notices if text.startswith("out of memory")]
+    assert len(halved) == 2  # 12 -> 6 -> 3
+    assert "3 images a pass" in halved[1]
+    assert history(tmp_path / "run")[0]["step"] == 3
+
+
+def test_too_little_memory_for_one_image_is_a_device_error(
+    drawn_celeba: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(self: Any, images: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop.Network, "forward", no_memory)
+    with pytest.raises(DeviceError, match="too little memory for one image"):
+        loop.train(config(drawn_celeba, tmp_path / "run"))
+
+
+def test_resuming_with_other_settings_is_refused_by_name(whole: Path, drawn_celeba: Path) -> None:
+    with pytest.raises(UsageError, match=r"lr 0\.0003 \(now 0\.5\)"):
+        loop.train(config(drawn_celeba, whole, lr=0.5, resume=True))
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(whole: Path, drawn_celeba: Path) -> None:
+    with pytest.raises(DataError, match="already holds a run"):
+        loop.train(config(drawn_celeba, whole))
+
+
+def test_frozen_epochs_train_the_head_alone(drawn_celeba: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    loop.train(
+        config(drawn_celeba, out, epochs=1, image_size="32x32", freeze_epochs=1, weight_decay=0.1)
+    )
+    torch.manual_seed(0)
+    fresh = loop.catalog.build(loop.catalog.ModelSpec("resnet18", 40, (8,), 0.2)).state_dict()
+    state = load_file(out / "last.safetensors")
+    for name, tensor in fresh.items():
+        same = torch.equal(state[f"network.{name}"], tensor)
+        assert same == name.startswith("backbone"), name
+
+
+def test_fine_tuning_starts_from_a_bundle_head_included(
+    whole: Path, drawn_celeba: Path, tmp_path: Path
+) -> None:
+    watch = Watch()
+    settings = config(drawn_celeba, tmp_path / "run", epochs=1, image_size="32x32")
+    loop.train(dataclasses.replace(settings, backbone_weights=str(whole)), watch)
+    assert any("backbone and head" in text for text in watch.notices)
+    card = bundle.card_of(tmp_path / "run" / "best.safetensors")
+    assert card.trained_on["started_from"]["bundle"] == "resnet18-run"
+
+
+def test_the_loss_falls_on_attributes_that_can_be_seen(drawn_celeba: Path, tmp_path: Path) -> None:
+    watch = Watch()
+    loop.train(
+        config(
+            drawn_celeba,
+            tmp_path / "run",
+            limit=None,
+            epochs=6,
+            dropout=0.0,
+            head="linear",
+            lr=2e-3,
+            head_lr=5e-3,
+        ),
+        watch,
+    )
+    steps = len(watch.losses) // 6
+    assert sum(watch.losses[-steps:]) < 0.85 * sum(watch.losses[:steps])
