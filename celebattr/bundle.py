@@ -199,7 +199,7 @@ def read(path: Path) -> bytes:
 
 
 def kind(data: bytes) -> str | None:
-    """ "safetensors", "onnx", or None for anything else, from the first bytes."""
+    """The kind of file, told by its first bytes: safetensors, onnx, or None for anything else."""
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
         return "safetensors"
     # An ONNX ModelProto begins with field 1, ir_version, a small number.

@@ -32,8 +32,10 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(
 MAX_PIXELS = 89_478_485
 """Pixels an image may have, before it is decoded: a quarter of a GiB of RGB. Pillow's own limit."""
 
-# Pillow warns of large images on standard error; here they are refused with an error instead.
+# Pillow warns of large images and odd metadata on standard error, without a file's name. Here an
+# image is refused with an error or it is good; a million photos must not print a million lines.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT = {

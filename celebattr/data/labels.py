@@ -162,7 +162,7 @@ def zero_one(table: Table, columns: list[int]) -> NDArray[np.uint8]:
         if wrong.any():
             row, column = np.argwhere(unknown)[np.flatnonzero(wrong)[0]]
             raise DataError(
-                f"{table.path}: {table.images[row]} has {cells[row, column]!r} for "
+                f"{table.path}: {table.images[row]} has {str(cells[row, column])!r} for "
                 f"{table.columns[columns[column]]}; expected 0 or 1, -1 or 1, true or false"
             )
     targets: NDArray[np.uint8] = positive.astype(np.uint8)
@@ -183,7 +183,8 @@ def partitions(table: Table, column: int) -> NDArray[np.int8]:
     if len(wrong):
         row = int(wrong[0])
         raise DataError(
-            f"{table.path}: {table.images[row]} is in split {table.cells[row, column]!r}; expected "
+            f"{table.path}: {table.images[row]} is in split "
+            f"{str(table.cells[row, column])!r}; expected "
             "0, 1, 2 or train, validation, test"
         )
     return splits

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import struct
-import threading
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
 
@@ -52,8 +51,8 @@ class Folder:
 class Zip:
     """Image files in a zip, found by their base names, whatever folder they lie in.
 
-    The directory of the zip is read once. Every thread and process has its own file handle,
-    because a position in a file is shared by all who hold it.
+    The directory of the zip is read once, and the file is opened anew for each member: a handle's
+    position would be shared by threads and by forked processes, and opening takes microseconds.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,7 +69,6 @@ class Zip:
                 f"{path} is not a complete zip file ({error}): the download was cut off, or a page "
                 "that refused it was saved in its place. Download it again"
             ) from error
-        self._local = threading.local()
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """The names that are not there."""
@@ -83,13 +81,13 @@ class Zip:
         if info is None:
             raise ImageNotFoundError(f"{where}: no such member")
         try:
-            file = self._handle()
-            file.seek(info.header_offset)
-            header = file.read(30)
-            # The local header repeats name and extra field, at lengths of its own.
-            name_length, extra_length = struct.unpack("<HH", header[26:30])
-            file.seek(name_length + extra_length, os.SEEK_CUR)
-            data = file.read(info.compress_size)
+            with self.path.open("rb") as file:
+                file.seek(info.header_offset)
+                header = file.read(30)
+                # The local header repeats name and extra field, at lengths of its own.
+                name_length, extra_length = struct.unpack("<HH", header[26:30])
+                file.seek(name_length + extra_length, os.SEEK_CUR)
+                data = file.read(info.compress_size)
             if info.compress_type == zipfile.ZIP_DEFLATED:
                 data = zlib.decompress(data, -zlib.MAX_WBITS)
             elif info.compress_type != zipfile.ZIP_STORED:
@@ -99,11 +97,3 @@ class Zip:
         if zlib.crc32(data) != info.CRC:
             raise UnreadableImageError(f"{where}: damaged, its checksum differs")
         return data
-
-    def _handle(self) -> BinaryIO:
-        owner, file = getattr(self._local, "handle", (0, None))
-        if file is None or owner != os.getpid():
-            file = self.path.open("rb")
-            self._local.handle = (os.getpid(), file)
-        opened: BinaryIO = file
-        return opened

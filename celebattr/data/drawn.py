@@ -1,0 +1,174 @@
+"""Faces drawn by program, for tests and demonstrations that need no real data.
+
+Twelve attributes can be seen in a drawing; the other labels are chance. They are no photographs:
+a face detector may or may not find them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from celebattr.attributes import CELEBA
+from celebattr.config import FRAME_SIZE
+
+VISIBLE: dict[str, float] = {
+    "Bald": 0.15,
+    "Bangs": 0.3,
+    "Black_Hair": 0.4,
+    "Blond_Hair": 0.4,
+    "Eyeglasses": 0.3,
+    "Mouth_Slightly_Open": 0.4,
+    "Mustache": 0.25,
+    "Pale_Skin": 0.3,
+    "Smiling": 0.5,
+    "Wearing_Hat": 0.25,
+    "Wearing_Lipstick": 0.4,
+    "Wearing_Necktie": 0.3,
+}
+"""What a drawing shows, and how often: all common enough for a small test set."""
+
+LAYOUTS = ("official", "unpacked", "torchvision", "flat", "kaggle", "csv")
+
+
+def draw_face(present: set[str], rng: np.random.Generator) -> Image.Image:
+    """A face in CelebA's frame, 178x218 RGB, with the attributes of `present` that can be drawn."""
+    height, width = FRAME_SIZE
+    background = tuple(int(v) for v in rng.integers(60, 200, 3))
+    image = Image.new("RGB", (width, height), background)
+    draw = ImageDraw.Draw(image)
+    x, y = 89 + rng.uniform(-4, 4), 120 + rng.uniform(-4, 4)
+    skin = (245, 225, 210) if "Pale_Skin" in present else (205, 150, 115)
+    hair = (120, 75, 40)
+    if "Blond_Hair" in present:
+        hair = (235, 205, 110)
+    elif "Black_Hair" in present:
+        hair = (20, 18, 18)
+    draw.rectangle((x - 60, y + 75, x + 60, height), fill=(70, 90, 130))
+    if "Wearing_Necktie" in present:
+        draw.polygon([(x - 10, y + 76), (x + 10, y + 76), (x, height)], fill=(160, 20, 30))
+    if "Bald" not in present:
+        draw.ellipse((x - 56, y - 82, x + 56, y + 60), fill=hair)
+    draw.ellipse((x - 46, y - 62, x + 46, y + 66), fill=skin)
+    if "Bangs" in present and "Bald" not in present:
+        draw.chord((x - 46, y - 66, x + 46, y + 20), 190, 350, fill=hair)
+    for side in (-1, 1):
+        eye = x + side * 19
+        draw.ellipse((eye - 8, y - 13, eye + 8, y - 4), fill="white")
+        draw.ellipse((eye - 4, y - 12, eye + 4, y - 4), fill=(50, 35, 20))
+        if "Eyeglasses" in present:
+            draw.ellipse((eye - 15, y - 21, eye + 15, y + 4), outline="black", width=3)
+    draw.line((x, y - 5, x - 3, y + 14, x + 4, y + 15), fill=(120, 80, 60), width=2)
+    if "Mustache" in present:
+        draw.ellipse((x - 18, y + 19, x + 18, y + 27), fill=(35, 25, 20))
+    lips = (190, 20, 50) if "Wearing_Lipstick" in present else (165, 95, 85)
+    bend = 10 if "Smiling" in present else -6
+    if "Mouth_Slightly_Open" in present:
+        draw.ellipse((x - 15, y + 28, x + 15, y + 44), fill=(60, 10, 15), outline=lips, width=3)
+    else:
+        box = (x - 19, y + 33 - abs(bend), x + 19, y + 33 + abs(bend))
+        draw.arc(box, *((15, 165) if bend > 0 else (195, 345)), fill=lips, width=4)
+    if "Wearing_Hat" in present:
+        draw.rectangle((x - 62, y - 58, x + 62, y - 46), fill=(40, 90, 60))
+        draw.rectangle((x - 42, y - 100, x + 42, y - 50), fill=(40, 90, 60))
+    return image
+
+
+def labels(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Labels [count, 40] in CelebA's order."""
+    shares = np.array([VISIBLE.get(name, 0.2) for name in CELEBA])
+    drawn = rng.random((count, len(CELEBA))) < shares
+    # What a drawing cannot show together.
+    column = CELEBA.index
+    drawn[:, column("Black_Hair")] &= ~drawn[:, column("Blond_Hair")]
+    drawn[:, column("Bangs")] &= ~drawn[:, column("Bald")]
+    return drawn
+
+
+def write_celeba(
+    folder: Path,
+    *,
+    train: int = 48,
+    validation: int = 24,
+    test: int = 24,
+    layout: str = "official",
+    seed: int = 0,
+) -> Path:
+    """Writes a small data set of drawn faces in one of `LAYOUTS`; returns its folder."""
+    rng = np.random.default_rng(seed)
+    splits = np.repeat([0, 1, 2], [train, validation, test])
+    targets_NA = labels(len(splits), rng)
+    names = [f"{i + 1:06}.jpg" for i in range(len(splits))]
+    files = {}
+    for name, row in zip(names, targets_NA, strict=True):
+        present = {a for a, yes in zip(CELEBA, row, strict=True) if yes}
+        data = io.BytesIO()
+        draw_face(present, rng).save(data, "JPEG", quality=90)
+        files[name] = data.getvalue()
+    lists, images = {
+        "official": ("{}", "Img/img_align_celeba.zip"),
+        "unpacked": ("{}", "Img/img_align_celeba"),
+        "torchvision": ("", "img_align_celeba"),
+        "flat": ("", ""),
+        "kaggle": ("", "img_align_celeba/img_align_celeba"),
+        "csv": ("", "images"),
+    }[layout]
+    _write_images(folder / images, files)
+    if layout == "csv":
+        words = np.array(["train", "validation", "test"])[splits]
+        _write_csv(folder / "labels.csv", ("image", *CELEBA, "split"), names, targets_NA, words)
+        return folder
+    if layout == "kaggle":
+        signed = targets_NA * 2 - 1
+        _write_csv(folder / "list_attr_celeba.csv", ("image_id", *CELEBA), names, signed)
+        _write_csv(folder / "list_eval_partition.csv", ("image_id", "partition"), names, splits)
+        return folder
+    rows = [
+        f"{name} {' '.join(f'{1 if yes else -1:2d}' for yes in row)}"
+        for name, row in zip(names, targets_NA, strict=True)
+    ]
+    header = " ".join(CELEBA)
+    _write_text(
+        folder / lists.format("Anno") / "list_attr_celeba.txt",
+        "\n".join([str(len(names)), header, *rows]),
+    )
+    _write_text(
+        folder / lists.format("Eval") / "list_eval_partition.txt",
+        "\n".join(f"{name} {split}" for name, split in zip(names, splits, strict=True)),
+    )
+    return folder
+
+
+def _write_images(place: Path, files: dict[str, bytes]) -> None:
+    if place.suffix == ".zip":
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(place, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(f"img_align_celeba/{name}", data)
+        return
+    place.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (place / name).write_bytes(data)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _write_csv(
+    path: Path, header: tuple[str, ...], names: list[str], *columns: NDArray[np.generic]
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for i, name in enumerate(names):
+            cells = [v for c in columns for v in np.atleast_1d(c[i]).tolist()]
+            writer.writerow([name, *(int(v) if isinstance(v, bool) else v for v in cells)])

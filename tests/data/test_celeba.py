@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from celebattr.attributes import CELEBA
+from celebattr.data import celeba, drawn
+from celebattr.errors import DataError, UnreadableImageError
+
+COUNTS = {"train": 5, "validation": 3, "test": 2}
+
+
+def write(folder: Path, layout: str = "official", seed: int = 0) -> Path:
+    return drawn.write_celeba(folder, **COUNTS, layout=layout, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> celeba.FaceDataset:
+    return celeba.load([write(tmp_path_factory.mktemp("reference"))])
+
+
+@pytest.mark.parametrize("layout", drawn.LAYOUTS)
+def test_every_layout_gives_the_same_rows_and_pixels(
+    tmp_path: Path, layout: str, reference: celeba.FaceDataset
+) -> None:
+    dataset = celeba.load([write(tmp_path, layout)])
+    assert dataset.attributes == CELEBA
+    assert dataset.names == reference.names
+    np.testing.assert_array_equal(dataset.targets_NA, reference.targets_NA)
+    np.testing.assert_array_equal(dataset.splits_N, reference.splits_N)
+    np.testing.assert_array_equal(dataset.read(7), reference.read(7))
+
+
+@pytest.mark.parametrize("split", COUNTS)
+def test_a_split_holds_its_own_rows(reference: celeba.FaceDataset, split: str) -> None:
+    part = reference.split(split)
+    assert len(part) == COUNTS[split]
+    start = {"train": 0, "validation": 5, "test": 8}[split]
+    assert part.names == reference.names[start : start + COUNTS[split]]
+    np.testing.assert_array_equal(part.read(0), reference.read(start))
+    assert len(reference.split(split, 1)) == 1
+
+
+def rewrite(path: Path, change: dict[str, str]) -> None:
+    text = path.read_text()
+    for old, new in change.items():
+        assert old in text
+        text = text.replace(old, new)
+    path.write_bytes(text.encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"\n": "\r\n"},
+        {" ": "   "},
+        {" ": "\t"},
+        {"-1": "0"},
+        {"10\n5_o": "\ufeff10\n5_o"},
+        {"10\n5_o": "5_o"},
+        {"10\n5_o": "10\nimage_id 5_o"},
+    ],
+    ids=["CRLF", "spaces", "tabs", "0/1", "BOM", "no count", "named image column"],
+)
+def test_every_spelling_of_the_list_is_read(
+    tmp_path: Path, reference: celeba.FaceDataset, change: dict[str, str]
+) -> None:
+    rewrite(write(tmp_path) / "Anno/list_attr_celeba.txt", change)
+    dataset = celeba.load([tmp_path])
+    assert dataset.attributes == CELEBA
+    np.testing.assert_array_equal(dataset.targets_NA, reference.targets_NA)
+
+
+def test_a_csv_renamed_to_txt_is_told_by_its_content(
+    tmp_path: Path, reference: celeba.FaceDataset
+) -> None:
+    write(tmp_path, "kaggle")
+    for name in ("list_attr_celeba", "list_eval_partition"):
+        (tmp_path / f"{name}.csv").rename(tmp_path / f"{name}.txt")
+    dataset = celeba.load([tmp_path])
+    np.testing.assert_array_equal(dataset.targets_NA, reference.targets_NA)
+    np.testing.assert_array_equal(dataset.splits_N, reference.splits_N)
+
+
+def test_partitions_may_be_words(tmp_path: Path, reference: celeba.FaceDataset) -> None:
+    path = write(tmp_path) / "Eval/list_eval_partition.txt"
+    rewrite(path, {".jpg 0": ".jpg train", ".jpg 1": ".jpg valid", ".jpg 2": ".jpg test"})
+    np.testing.assert_array_equal(celeba.load([tmp_path]).splits_N, reference.splits_N)
+
+
+def test_columns_go_by_the_header_not_by_position(
+    tmp_path: Path, reference: celeba.FaceDataset
+) -> None:
+    path = write(tmp_path) / "Anno/list_attr_celeba.txt"
+    count, header, *rows = path.read_text().splitlines()
+    turned = [" ".join(reversed(header.split()))]
+    turned += [" ".join([r.split()[0], *reversed(r.split()[1:])]) for r in rows]
+    path.write_text("\n".join([count, *turned]) + "\n")
+    dataset = celeba.load([tmp_path])
+    assert dataset.attributes == tuple(reversed(CELEBA))
+    np.testing.assert_array_equal(dataset.targets_NA[:, ::-1], reference.targets_NA)
+    joined = celeba.load([write(tmp_path / "other"), tmp_path])
+    assert joined.attributes == CELEBA
+    np.testing.assert_array_equal(joined.targets_NA[10:], reference.targets_NA)
+
+
+def test_folders_are_joined_and_each_row_keeps_its_split_and_image(
+    tmp_path: Path, reference: celeba.FaceDataset
+) -> None:
+    other = celeba.load([write(tmp_path / "b", "torchvision", seed=1)])
+    joined = celeba.load([write(tmp_path / "a"), tmp_path / "b"])
+    assert len(joined) == 20
+    assert len(joined.split("train")) == 10
+    np.testing.assert_array_equal(joined.read(3), reference.read(3))
+    np.testing.assert_array_equal(joined.read(13), other.read(3))
+
+
+def test_folders_with_other_attributes_are_not_joined(tmp_path: Path) -> None:
+    write(tmp_path / "a")
+    write(tmp_path / "b", "csv")
+    rewrite(tmp_path / "b/labels.csv", {"Smiling": "Grinning"})
+    with pytest.raises(DataError, match=r"different attributes.*Grinning, Smiling"):
+        celeba.load([tmp_path / "a", tmp_path / "b"])
+
+
+def test_missing_images_are_counted_and_named_or_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "torchvision")
+    for name in ("000002.jpg", "000009.jpg"):
+        (tmp_path / "img_align_celeba" / name).unlink()
+    with pytest.raises(DataError, match=r"2 of 10 images .*000002\.jpg, 000009\.jpg.*skip-missing"):
+        celeba.load([tmp_path])
+    dataset = celeba.load([tmp_path], skip_missing=True)
+    assert len(dataset) == 8
+    assert "000002.jpg" not in dataset.names
+    assert len(dataset.targets_NA) == len(dataset.splits_N) == 8
+
+
+def test_ones_own_attributes_come_from_a_plain_csv(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        drawn.draw_face({"Smiling"}, np.random.default_rng(0)).save(tmp_path / name)
+    (tmp_path / "mine.csv").write_text("image,Happy,Tall\na.png,1,0\nb.png,true,FALSE\n")
+    dataset = celeba.load([tmp_path])
+    assert dataset.attributes == ("Happy", "Tall")
+    assert dataset.targets_NA.tolist() == [[1, 0], [1, 0]]
+    assert "no split column: all rows are train" in dataset.describe()
+    assert celeba.load([tmp_path / "mine.csv"]).names == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (" 1 ", " 7 ", r"'7' for .*expected 0 or 1"),
+        (CELEBA[-1], "", r"do not fill rows"),
+        ("10\n", "<!DOCTYPE html>\n", r"is a web page"),
+    ],
+)
+def test_a_damaged_list_says_where(tmp_path: Path, old: str, new: str, why: str) -> None:
+    path = write(tmp_path) / "Anno/list_attr_celeba.txt"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=why) as caught:
+        celeba.load([tmp_path])
+    assert "list_attr_celeba.txt" in str(caught.value)
+
+
+def test_without_a_partition_list_the_error_says_what_is_missing(tmp_path: Path) -> None:
+    write(tmp_path)
+    shutil.rmtree(tmp_path / "Eval")
+    with pytest.raises(DataError, match=r"no list_eval_partition\.txt"):
+        celeba.load([tmp_path])
+
+
+def test_a_web_page_saved_as_zip_is_explained(tmp_path: Path) -> None:
+    (write(tmp_path) / "Img/img_align_celeba.zip").write_text("<html>quota exceeded</html>")
+    with pytest.raises(DataError, match=r"not a complete zip file.*Download it again"):
+        celeba.load([tmp_path])
+
+
+def test_the_png_archive_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    images = write(tmp_path) / "Img"
+    (images / "img_align_celeba.zip").unlink()
+    (images / "img_align_celeba_png.7z.001").touch()
+    with pytest.raises(DataError, match="7z, which cannot be read here"):
+        celeba.load([tmp_path])
+
+
+def test_a_wrong_folder_says_what_was_looked_for_found_and_to_do(tmp_path: Path) -> None:
+    (tmp_path / "holiday.txt").touch()
+    with pytest.raises(DataError) as caught:
+        celeba.load([tmp_path])
+    message = str(caught.value)
+    assert "looked for list_attr_celeba.txt" in message
+    assert "found holiday.txt" in message
+    assert "README" in message
+    write(tmp_path / "CelebA")
+    with pytest.raises(DataError, match=r"one folder deeper: give .*CelebA"):
+        celeba.load([tmp_path])
+    with pytest.raises(DataError, match="does not exist"):
+        celeba.load([tmp_path / "nowhere"])
+
+
+def test_a_damaged_member_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path) / "Img/img_align_celeba.zip"
+    data = bytearray(path.read_bytes())
+    data[200] ^= 0xFF
+    path.write_bytes(data)
+    dataset = celeba.load([tmp_path])
+    with pytest.raises(UnreadableImageError, match=r"img_align_celeba\.zip.*000001\.jpg"):
+        dataset.read(0)
+    assert dataset.read(1).shape == (218, 178, 3)
+
+
+def test_threads_read_the_same_as_one(reference: celeba.FaceDataset) -> None:
+    rows = list(range(len(reference))) * 5
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(reference.read, rows))
+    for row, frame in zip(rows, together, strict=True):
+        np.testing.assert_array_equal(frame, reference.read(row))
+
+
+@pytest.mark.celeba
+def test_the_real_folders_have_the_rows_they_should(real_data: Path) -> None:
+    dataset = celeba.load([real_data / "celeba", real_data / "celeba64"])
+    assert dataset.attributes == CELEBA
+    assert [len(dataset.split(s)) for s in celeba.SPLITS] == [17_256 + 22_870, 2_395, 4_548]
+    assert dataset.identities_N is not None
+    train = set(dataset.split("train").identities_N.tolist())  # type: ignore[union-attr]
+    for split in ("validation", "test"):
+        assert not train & set(dataset.split(split).identities_N.tolist())  # type: ignore[union-attr]
+    for row in (0, 20_000, 47_000):
+        assert dataset.read(row).shape == (218, 178, 3)

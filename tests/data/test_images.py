@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from celebattr.data import drawn
+from celebattr.data.images import is_aligned, open_image, to_frame
+from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
+
+
+def face() -> Image.Image:
+    return drawn.draw_face({"Smiling", "Eyeglasses"}, np.random.default_rng(0))
+
+
+def saved(image: Image.Image, format: str, **options: object) -> bytes:
+    data = io.BytesIO()
+    image.save(data, format, **options)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_every_accepted_format_opens_as_rgb(format: str) -> None:
+    image = open_image(saved(face(), format))
+    assert image.mode == "RGB"
+    difference = np.asarray(image, float) - np.asarray(face(), float)
+    assert np.abs(difference).mean() < 6
+
+
+@pytest.mark.parametrize("format", ["ICO", "PPM", "TGA"])
+def test_other_formats_are_refused(format: str) -> None:
+    with pytest.raises(UnreadableImageError, match="not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
+        open_image(saved(face(), format))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
+    inverse = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # what undoes the viewer's turn
+    stored = face()
+    if orientation > 1:
+        stored = stored.transpose(Image.Transpose(inverse[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = open_image(saved(stored, "JPEG", quality=95, exif=exif))
+    assert image.size == (178, 218)
+    assert np.abs(np.asarray(image, float) - np.asarray(face(), float)).mean() < 3
+
+
+def test_sixteen_bit_grey_is_scaled_not_cut_off() -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(1, 256).repeat(8, axis=0)
+    image = open_image(saved(Image.fromarray(ramp), "PNG"))
+    np.testing.assert_allclose(np.asarray(image)[0, :, 0], np.arange(256), atol=1)
+
+
+def test_float_grey_between_0_and_1_is_scaled() -> None:
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(1, 256)
+    image = open_image(saved(Image.fromarray(ramp), "TIFF"))
+    np.testing.assert_allclose(np.asarray(image)[0, :, 0], np.arange(256), atol=1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_pixels_become_white_whatever_colour_they_hide(mode: str) -> None:
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0)).convert(mode)
+    assert open_image(saved(image, "PNG")).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_palette_with_a_transparent_colour_is_laid_on_white() -> None:
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([200, 0, 0, 0, 200, 0])
+    assert open_image(saved(image, "PNG", transparency=0)).getpixel((1, 1)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("mode", "format"), [("CMYK", "JPEG"), ("P", "GIF"), ("L", "PNG")])
+def test_other_modes_become_rgb(mode: str, format: str) -> None:
+    expected = face().convert("L" if mode == "L" else "RGB").convert("RGB")
+    image = open_image(saved(face().convert(mode), format))
+    assert image.mode == "RGB"
+    assert np.abs(np.asarray(image, float) - np.asarray(expected, float)).mean() < 8
+
+
+def test_black_and_white_becomes_black_and_white() -> None:
+    image = open_image(saved(Image.new("1", (4, 4), 1), "PNG"))
+    assert image.getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF", "WEBP"])
+def test_the_first_frame_of_an_animation_counts(format: str) -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    data = saved(frames[0], format, save_all=True, append_images=frames[1:])
+    red, _, blue = open_image(data).getpixel((5, 5))
+    assert red > 200
+    assert blue < 60
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_a_truncated_file_is_refused_by_name(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "cut.jpg"
+    data = saved(face(), format)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(UnreadableImageError, match=r"cut\.jpg: (damaged|not a)"):
+        open_image(path)
+
+
+def test_an_empty_file_a_text_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("I am no image")
+    (tmp_path / "folder.jpg").mkdir()
+    for name, why in (("empty", "empty"), ("text", "not a JPEG"), ("folder", "is a directory")):
+        with pytest.raises(UnreadableImageError, match=rf"{name}\.jpg: .*{why}"):
+            open_image(tmp_path / f"{name}.jpg")
+
+
+@pytest.mark.parametrize("name", ["missing.jpg", "a/b/missing.jpg", "nul\0.jpg"])
+def test_a_missing_file_is_not_found(name: str) -> None:
+    with pytest.raises(ImageNotFoundError, match=r"no such file|not a file name"):
+        open_image(name)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything"
+)
+def test_a_forbidden_file_is_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "secret.jpg"
+    path.write_bytes(saved(face(), "JPEG"))
+    path.chmod(0)
+    with pytest.raises(UnreadableImageError, match="permission denied"):
+        open_image(path)
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size; its pixels are not there."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * 1000)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("side", [10_000, 60_000])
+def test_a_bomb_is_refused_before_it_is_decoded(side: int) -> None:
+    with pytest.raises(ImageTooLargeError, match=r"bomb\.png"):
+        open_image(png_of_size(side, side), name="bomb.png")
+
+
+def test_an_image_of_no_pixels_is_refused() -> None:
+    with pytest.raises(UnreadableImageError):
+        open_image(png_of_size(0, 0))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_damaged_bytes_open_or_are_refused_but_never_crash(format: str) -> None:
+    rng = np.random.default_rng(0)
+    good = saved(face().resize((40, 48)), format)
+    refused = 0
+    for _ in range(150):
+        data = bytearray(good)
+        for place in rng.integers(0, len(data), rng.integers(1, 12)):
+            data[place] = rng.integers(0, 256)
+        try:
+            assert open_image(bytes(data)).mode == "RGB"
+        except (UnreadableImageError, ImageTooLargeError):
+            refused += 1
+    assert refused > 0
+
+
+def test_a_name_that_is_not_utf8_opens(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff\xfe.jpg")
+    path.write_bytes(saved(face(), "JPEG"))
+    assert open_image(path).size == (178, 218)
+
+
+def test_an_aligned_image_is_its_own_frame_and_others_are_stretched() -> None:
+    assert is_aligned(face())
+    np.testing.assert_array_equal(to_frame(face()), np.asarray(face()))
+    half = face().resize((89, 109))
+    assert not is_aligned(half)
+    frame = to_frame(half)
+    assert frame.shape == (218, 178, 3)
+    assert frame.dtype == np.uint8
+
+
+@pytest.mark.celeba
+@pytest.mark.parametrize("series", ["Landscape", "Portrait"])
+def test_all_pictures_of_an_orientation_series_come_out_alike(real_data: Path, series: str) -> None:
+    def small(number: int) -> np.ndarray:
+        image = open_image(real_data / f"photos/orientation/{series}_{number}.jpg")
+        assert (image.width > image.height) == (series == "Landscape")
+        return np.asarray(image.convert("L").resize((32, 32)), float).ravel()
+
+    reference = small(1)
+    for number in range(9):
+        assert np.corrcoef(reference, small(number))[0, 1] > 0.98, number
+
+
+@pytest.mark.celeba
+def test_a_png_with_alpha_opens(real_data: Path) -> None:
+    assert open_image(real_data / "photos/single/rgba_32bit.png").mode == "RGB"

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+
+from celebattr.data.images import open_image
+from celebattr.errors import WeightsError
+from celebattr.faces.detector import MODEL_FILE, Face, YuNet, largest, unturned
+from celebattr.paths import weights_folder
+from celebattr.results import FaceBox
+
+EYES_AND_MOUTH = np.array([[203, 101], [246, 103], [224, 141]])  # of the astronaut, by hand
+
+
+@pytest.fixture(scope="module")
+def yunet() -> YuNet:
+    return YuNet()
+
+
+def face(left: float, top: float, right: float, bottom: float, score: float = 0.9) -> Face:
+    return Face(FaceBox(left, top, right, bottom, score), np.zeros((5, 2), np.float32))
+
+
+def anchors(found: Face) -> np.ndarray:
+    points = found.landmarks_52
+    return np.stack([points[0], points[1], (points[3] + points[4]) / 2])
+
+
+def test_the_astronauts_face_is_found_where_it_is(yunet):
+    found = yunet.detect(astronaut())
+    assert len(found) == 1
+    assert found[0].box.score > 0.9
+    assert found[0].landmarks_52.dtype == np.float32
+    assert np.abs(anchors(found[0]) - EYES_AND_MOUTH).max() < 6
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_photo_turned_by_quarters_gives_the_same_landmarks_in_its_own_pixels(yunet, turns):
+    photo = astronaut()[:300]
+    found = yunet.detect(np.rot90(photo, turns))
+    assert len(found) == 1
+    back = unturned(found[0], turns, *photo.shape[:2])
+    assert np.abs(anchors(back) - EYES_AND_MOUTH).max() < 6
+    box = back.box
+    assert 170 < box.left < 190
+    assert 165 < box.bottom < 185
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_point_found_in_a_turned_image_maps_back_to_its_pixel(turns):
+    image = np.zeros((20, 30), int)
+    image[4, 7] = 1
+    y, x = np.argwhere(np.rot90(image, turns))[0]
+    turned = Face(FaceBox(x, y, x + 1, y + 1, 0.9), np.full((5, 2), (x + 0.5, y + 0.5), np.float32))
+    back = unturned(turned, turns, 20, 30)
+    assert back.box == FaceBox(7, 4, 8, 5, 0.9)
+    assert np.allclose(back.landmarks_52, (7.5, 4.5))
+
+
+def test_a_large_photo_is_reported_in_its_own_pixels(yunet):
+    photo = np.asarray(Image.fromarray(astronaut()).resize((2048, 1536)))
+    found = yunet.detect(photo)
+    assert np.abs(anchors(found[0]) / [4, 3] - EYES_AND_MOUTH).max() < 6
+
+
+def test_a_face_that_fills_a_large_photo_is_found(yunet):
+    close_up = astronaut()[75:180, 175:275]
+    assert yunet.detect(np.asarray(Image.fromarray(close_up).resize((1500, 1575))))
+
+
+def test_a_small_face_in_a_large_photo_is_found(yunet):
+    photo = np.full((2000, 3000, 3), 120, np.uint8)
+    photo[900:1060, 1400:1560] = np.asarray(Image.fromarray(astronaut()).resize((160, 160)))
+    assert not yunet.look(photo[::5, ::5])
+    found = yunet.detect(photo)
+    assert len(found) == 1
+    assert np.abs(anchors(found[0]) - (EYES_AND_MOUTH * 160 / 512 + [1400, 900])).max() < 8
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (900, 1), (5, 5), (218, 178)])
+def test_nothing_is_found_in_an_empty_photo_however_small_or_long(yunet, shape):
+    assert yunet.detect(np.full((*shape, 3), 90, np.uint8)) == []
+
+
+def test_many_threads_share_one_detector(yunet):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(yunet.detect, [astronaut()] * 8))
+    assert all(faces[0].box == found[0][0].box for faces in found)
+
+
+def test_making_a_detector_says_nothing_on_stderr(capfd):
+    YuNet().detect(astronaut())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_missing_model_file_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"none\.onnx cannot be read"):
+        YuNet(tmp_path / "none.onnx")
+
+
+def test_a_damaged_model_file_is_named(tmp_path):
+    damaged = tmp_path / MODEL_FILE
+    damaged.write_bytes((weights_folder() / MODEL_FILE).read_bytes()[:-1])
+    with pytest.raises(WeightsError, match=f"{MODEL_FILE} is damaged"):
+        YuNet(damaged)
+
+
+def test_the_larger_of_two_central_faces_is_the_main_one():
+    large, small = face(40, 40, 80, 90), face(45, 20, 60, 40, score=0.95)
+    assert largest([small, large], 120, 120) is large
+
+
+def test_a_whole_face_in_the_middle_wins_over_a_larger_one_cut_off_at_the_rim():
+    whole, cut = face(170, 120, 230, 200), face(-40, 110, 50, 230, score=0.95)
+    assert largest([cut, whole], 300, 400) is whole
+
+
+def test_a_large_face_wins_over_a_small_one_in_the_middle():
+    large, small = face(220, 60, 380, 270), face(190, 140, 210, 165)
+    assert largest([small, large], 300, 400) is large
+
+
+def real_photos(folder: str) -> list[Path]:
+    root = os.environ.get("CELEBATTR_TEST_DATA")
+    if not root:
+        pytest.skip("CELEBATTR_TEST_DATA names no folder of real data")
+    return sorted(path for path in (Path(root) / folder).iterdir() if path.suffix != ".csv")
+
+
+def upright(path: Path) -> np.ndarray:
+    return np.asarray(open_image(path))
+
+
+@pytest.mark.celeba
+def test_a_face_is_found_in_98_percent_of_un_cropped_photos(yunet):
+    photos = real_photos("wild")[::3]
+    assert sum(bool(yunet.detect(upright(path))) for path in photos) >= 0.98 * len(photos)
+
+
+@pytest.mark.celeba
+def test_no_face_is_found_in_photos_of_landscapes_and_animals(yunet):
+    photos = [*real_photos("photos/no_face"), *real_photos("photos/orientation")[::4]]
+    # One dog looks human enough.
+    assert [p.name for p in photos if yunet.detect(upright(p))] in ([], ["dogs.jpg"])
+
+
+@pytest.mark.celeba
+def test_every_single_portrait_gives_one_face(yunet):
+    assert [len(yunet.detect(upright(path))) for path in real_photos("photos/single")] == [1] * 5

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from celebattr import bundle
+from celebattr.data import celeba
+from celebattr.errors import DeviceError, WeightsError
+from celebattr.inference.backends import OnnxBackend, TorchBackend, open_backend
+from celebattr.inference.export import export
+
+
+@pytest.fixture(scope="module")
+def frames(drawn_celeba: Path) -> np.ndarray:
+    dataset = celeba.load([drawn_celeba])
+    return np.stack([dataset.read(i) for i in range(8)])
+
+
+def test_onnx_gives_the_logits_of_torch(
+    tiny_bundle: Path, tiny_onnx: Path, frames: np.ndarray
+) -> None:
+    torch_backend = open_backend(str(tiny_bundle), device="cpu", precision="float32")
+    onnx_backend = open_backend(str(tiny_onnx))
+    assert isinstance(torch_backend, TorchBackend)
+    assert isinstance(onnx_backend, OnnxBackend)
+    expected = torch_backend.logits(frames)
+    assert expected.shape == (8, 40)
+    np.testing.assert_allclose(onnx_backend.logits(frames), expected, atol=1e-4)
+
+
+def test_any_number_of_frames_goes_through_one_graph(tiny_onnx: Path, frames: np.ndarray) -> None:
+    backend = open_backend(str(tiny_onnx))
+    together = backend.logits(frames)
+    for row in (0, 5):
+        np.testing.assert_allclose(
+            backend.logits(frames[row : row + 1])[0], together[row], atol=1e-4
+        )
+
+
+def test_the_card_travels_along(tiny_bundle: Path, tiny_onnx: Path) -> None:
+    source, exported = bundle.card_of(tiny_bundle), bundle.card_of(tiny_onnx)
+    assert exported.precision == "float32"
+    assert exported.sha256 != source.sha256
+    same = dataclasses.replace(exported, precision=source.precision, sha256=source.sha256)
+    assert same == source
+
+
+def test_int8_is_small_and_decides_mostly_alike(
+    tiny_bundle: Path, tiny_onnx: Path, drawn_celeba: Path, frames: np.ndarray, tmp_path: Path
+) -> None:
+    calibration = celeba.load([drawn_celeba]).split("validation")
+    card = export(tiny_bundle, tmp_path / "int8.onnx", calibration=calibration)
+    assert card.precision == "int8"
+    assert (tmp_path / "int8.onnx").stat().st_size < 0.35 * tiny_onnx.stat().st_size
+    whole, small = open_backend(str(tiny_onnx)), open_backend(str(tmp_path / "int8.onnx"))
+    a, b = whole.logits(frames), small.logits(frames)
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.98
+    assert np.mean((a > 0) == (b > 0)) > 0.9
+
+
+def test_one_flipped_bit_in_onnx_is_noticed(tiny_onnx: Path, tmp_path: Path) -> None:
+    data = bytearray(tiny_onnx.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "bad.onnx").write_bytes(data)
+    with pytest.raises(WeightsError, match="damaged"):
+        open_backend(str(tmp_path / "bad.onnx"))
+
+
+def test_onnx_on_a_gpu_is_refused_with_the_remedy(tiny_onnx: Path) -> None:
+    with pytest.raises(DeviceError, match=r"give --weights a \.safetensors bundle"):
+        open_backend(str(tiny_onnx), device="cuda")
+
+
+def test_a_model_without_a_card_is_not_a_bundle(tiny_onnx: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(tiny_onnx)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "plain.onnx")
+    with pytest.raises(WeightsError, match="has no card"):
+        open_backend(str(tmp_path / "plain.onnx"))

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from celebattr.config import PredictConfig
+from celebattr.data import drawn
+from celebattr.data.inputs import Input
+from celebattr.errors import UsageError
+from celebattr.inference.predictor import Predictor
+from celebattr.inference.scoring import score
+from celebattr.results import Failure, Prediction, Result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Aligned drawn faces, and among them what cannot be read."""
+    place = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        drawn.draw_face({"Smiling"}, rng).save(place / f"{number:02}.png")
+    (place / "03.png").write_bytes(b"no image")
+    (place / "07.png").unlink()
+    return place
+
+
+@pytest.fixture(scope="module")
+def inputs(folder: Path) -> list[Input]:
+    return [Input(str(folder / f"{number:02}.png")) for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_onnx: Path) -> Predictor:
+    return Predictor(PredictConfig(weights=str(tiny_onnx)))
+
+
+def rows(scored: Iterable[tuple[Input, list[Result]]]) -> list[Result]:
+    return [result for _, results in scored for result in results]
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (3, 2), (5, 4), (64, 3)])
+def test_each_input_gives_its_row_in_order_for_any_batches_and_workers(
+    predictor: Predictor, inputs: list[Input], batch_size: int, workers: int
+) -> None:
+    found = rows(score(inputs, predictor, batch_size=batch_size, workers=workers))
+    assert [r.path for r in found] == [i.path for i in inputs]
+    assert [r.row()["status"] for r in found if isinstance(r, Failure)] == [
+        "unreadable",
+        "not_found",
+    ]
+    alone = rows(score([inputs[5]], predictor, batch_size=1, workers=1))[0]
+    assert isinstance(alone, Prediction)
+    batched = found[5]
+    assert isinstance(batched, Prediction)
+    assert alone.probabilities == pytest.approx(batched.probabilities, abs=1e-4)
+
+
+def test_an_aligned_image_has_no_box_and_needs_no_detector(
+    predictor: Predictor, inputs: list[Input]
+) -> None:
+    found = rows(score(inputs[:1], predictor, batch_size=4, workers=1))[0]
+    assert isinstance(found, Prediction)
+    assert (found.box, found.face, found.faces) == (None, 0, 1)
+    assert list(found.probabilities) == list(predictor.backend.card.attributes)
+    assert found.present == [a for a, p in found.probabilities.items() if p >= 0.5]
+    assert predictor._detector is None
+
+
+def test_no_inputs_give_no_rows(predictor: Predictor) -> None:
+    assert rows(score([], predictor, batch_size=4, workers=2)) == []
+
+
+def test_a_photo_without_a_face_is_a_failure_unless_faces_are_none(tiny_onnx: Path) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (320, 240), "navy").save(data, "PNG")
+    item = Input("blue.png", data=data.getvalue())
+    config = PredictConfig(weights=str(tiny_onnx))
+    failure = rows(score([item], Predictor(config), batch_size=1, workers=1))[0]
+    assert isinstance(failure, Failure)
+    assert failure.status == "no_face"
+    forced = Predictor(PredictConfig(weights=str(tiny_onnx), faces="none"))
+    assert isinstance(rows(score([item], forced, batch_size=1, workers=1))[0], Prediction)
+
+
+def test_attributes_and_threshold_can_be_chosen(tiny_onnx: Path, inputs: list[Input]) -> None:
+    config = PredictConfig(weights=str(tiny_onnx), attributes="smiling, Bald", threshold=0.0)
+    found = rows(score(inputs[:1], Predictor(config), batch_size=1, workers=1))[0]
+    assert isinstance(found, Prediction)
+    assert list(found.probabilities) == ["Smiling", "Bald"]
+    assert found.present == ["Smiling", "Bald"]
+
+
+def test_an_unknown_attribute_is_refused_with_a_suggestion(tiny_onnx: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown attribute 'Smilling'\. Did you mean Smiling\?"):
+        Predictor(PredictConfig(weights=str(tiny_onnx), attributes="Smilling"))
