@@ -39,16 +39,24 @@ def guard(command: Callable[..., None]) -> Callable[..., None]:
             sys.stdout.flush()
         except CelebattrError as error:
             typer.echo(f"celebattr: {error}", err=True)
+            _settle_stdout()
             raise typer.Exit(error.exit_code) from error
         except BrokenPipeError:
-            # Whoever read our output has seen enough. Python flushes stdout once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _settle_stdout()  # whoever read our output has seen enough
             raise typer.Exit(ExitCode.OK) from None
         except KeyboardInterrupt:
             typer.echo("celebattr: interrupted", err=True)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
     return guarded
+
+
+def _settle_stdout() -> None:
+    """Where stdout takes no more, sends what is buffered nowhere: Python flushes again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 for _command in (predict, train, evaluate, export, info):

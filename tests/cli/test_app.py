@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from celebattr import __version__
+from celebattr.cli.app import app
+
+COMMANDS = ("predict", "train", "evaluate", "export", "info")
+
+
+def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
+    return CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"} | (env or {})).invoke(
+        app, [str(a) for a in arguments]
+    )
+
+
+def test_the_version_is_printed() -> None:
+    assert run("--version").stdout == f"celebattr {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_a_help_text(command: str) -> None:
+    from typer.main import get_command
+
+    group = get_command(app)
+    for parameter in group.commands[command].params:  # type: ignore[attr-defined]
+        assert parameter.help, parameter.name
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout
+
+
+def test_defaults_are_shown() -> None:
+    text = run("train", "--help").stdout
+    for default in ("[default: resnet50]", "[default: 0.0003]", "[default: bce]"):
+        assert default in text
+    assert "CELEBATTR_DATA" in text
+
+
+def test_help_imports_neither_torch_nor_cv2_nor_numpy() -> None:
+    code = (
+        "import sys; from celebattr.cli.app import app\n"
+        "try: app(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'cv2', 'numpy', 'PIL', 'onnxruntime'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert result.stdout.strip().endswith("[]")
+
+
+def test_no_data_is_a_usage_error() -> None:
+    for command in ("train", "evaluate"):
+        result = run(command, env={"CELEBATTR_DATA": ""})
+        assert result.exit_code == 2
+        assert "give --data DIR or set CELEBATTR_DATA" in result.stderr
+
+
+def test_a_wrong_folder_is_a_data_error(tmp_path: Path) -> None:
+    result = run("evaluate", "--data", tmp_path)
+    assert result.exit_code == 3
+    assert "is not a data set" in result.stderr
+
+
+def test_a_choice_that_is_none_is_refused() -> None:
+    assert run("train", "--loss", "hinge").exit_code == 2
+    assert run("train", "--data", "x", "--lr", "-1").exit_code == 2
+
+
+@pytest.mark.parametrize("format", ["json", "csv", "markdown", "table"])
+def test_a_bundle_is_evaluated_in_every_format(
+    drawn_celeba: Path, tiny_onnx: Path, format: str
+) -> None:
+    result = run(
+        *("evaluate", "--data", drawn_celeba, "--weights", tiny_onnx, "--format", format),
+    )
+    assert result.exit_code == 0, result.output
+    assert "Smiling" in result.stdout
+    if format == "json":
+        report = json.loads(result.stdout)
+        assert (report["images"], report["split"]) == (24, "test")
+        assert len(report["attributes"]) == 40
+        assert 0 < report["mean_attribute_accuracy"] < 1
+        assert report["images_per_second"] > 0
+
+
+def test_the_data_may_come_from_the_environment(drawn_celeba: Path, tiny_onnx: Path) -> None:
+    result = run(
+        *("evaluate", "--weights", tiny_onnx, "--split", "train", "--limit", "10"),
+        env={"CELEBATTR_DATA": str(drawn_celeba)},
+    )
+    assert json.loads(result.stdout)["images"] == 10
+
+
+def test_evaluation_does_not_depend_on_batch_size_or_workers(
+    drawn_celeba: Path, tiny_onnx: Path
+) -> None:
+    def report(*options: str) -> dict[str, object]:
+        result = run("evaluate", "--data", drawn_celeba, "--weights", tiny_onnx, *options)
+        values = dict(json.loads(result.stdout))
+        values.pop("images_per_second")
+        return values
+
+    assert report("--batch-size", "5", "--workers", "3") == report("--batch-size", "24")
+
+
+def test_torch_and_onnx_give_the_same_figures(
+    drawn_celeba: Path, tiny_bundle: Path, tiny_onnx: Path
+) -> None:
+    def accuracy(weights: Path) -> float:
+        result = run(
+            *("evaluate", "--data", drawn_celeba, "--weights", weights),
+            *(("--precision", "float32") if weights == tiny_bundle else ()),
+        )
+        return float(json.loads(result.stdout)["mean_attribute_accuracy"])
+
+    assert accuracy(tiny_bundle) == pytest.approx(accuracy(tiny_onnx), abs=0.003)
+
+
+def test_flipping_changes_the_figures_but_not_the_count(
+    drawn_celeba: Path, tiny_onnx: Path
+) -> None:
+    plain, flipped = (
+        json.loads(run("evaluate", "--data", drawn_celeba, "--weights", tiny_onnx, *f).stdout)
+        for f in ((), ("--flip",))
+    )
+    assert plain["images"] == flipped["images"]
+    assert plain["mean_average_precision"] != flipped["mean_average_precision"]
+
+
+def test_export_writes_a_bundle_that_predicts(tiny_bundle: Path, tmp_path: Path) -> None:
+    result = run("export", tiny_bundle, "--output", tmp_path / "x.onnx")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(tmp_path / "x.onnx")
+    card = json.loads(run("info", tmp_path / "x.onnx").stdout)
+    assert card["precision"] == "float32"
+    assert len(card["attributes"]) == 40
+
+
+def test_int8_export_without_data_is_refused(tiny_bundle: Path) -> None:
+    result = run("export", tiny_bundle, "--int8", env={"CELEBATTR_DATA": ""})
+    assert result.exit_code == 2
+    assert "--int8 needs images" in result.stderr
+
+
+def test_info_names_device_versions_and_bundles() -> None:
+    text = run("info").stdout
+    for word in ("device", "CPU", "onnxruntime", "torch", "bundle", "celebattr-resnet50"):
+        assert word in text

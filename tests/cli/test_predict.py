@@ -1,0 +1,270 @@
+"""`celebattr predict` as a user meets it: what it prints, writes and ends with."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+from typer.testing import CliRunner, Result
+
+from celebattr.cli.app import app
+from celebattr.data import drawn
+
+
+def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)], input=stdin)
+
+
+def parsed(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two aligned faces, a photograph, and what is no photograph."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "sub/b.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        drawn.draw_face({"Smiling"}, rng).save(folder / name)
+    Image.fromarray(astronaut()).save(folder / "photo.jpg", quality=92)
+    return folder
+
+
+@pytest.fixture
+def weights(tiny_onnx: Path) -> tuple[str, str]:
+    return ("--weights", str(tiny_onnx))
+
+
+def test_a_photograph_gives_one_row_with_a_box_and_every_attribute(
+    photos: Path, weights: tuple[str, str]
+) -> None:
+    result = run(photos / "photo.jpg", *weights)
+    assert result.exit_code == 0, result.output
+    (row,) = parsed(result)
+    assert (row["schema"], row["status"], row["face"], row["faces"]) == (1, "ok", 0, 1)
+    assert row["path"] == str(photos / "photo.jpg")
+    left, top, right, bottom = row["box"]
+    assert 150 < left < right < 300  # where the astronaut's face is
+    assert 40 < top < bottom < 230
+    assert row["score"] > 0.8
+    assert len(row["probabilities"]) == 40
+    assert all(0 <= p <= 1 for p in row["probabilities"].values())
+    assert set(row["present"]) <= set(row["probabilities"])
+
+
+def test_a_folder_a_pattern_and_a_missing_name_give_their_rows_and_exit_6(
+    photos: Path, weights: tuple[str, str]
+) -> None:
+    result = run(photos / "sub", f"{photos}/*.png", "missing.jpg", *weights)
+    assert result.exit_code == 6
+    rows = parsed(result)
+    assert [Path(row["path"]).name for row in rows] == ["b.jpg", "a.png", "missing.jpg"]
+    assert [row["status"] for row in rows] == ["ok", "ok", "not_found"]
+    assert set(rows[2]) == {"schema", "path", "status", "error"}
+    assert "3 photos, 2 faces" in result.stderr
+    assert "1 failed (1 not_found)" in result.stderr
+
+
+BAD = {
+    "empty.jpg": (b"", "unreadable"),
+    "text.jpg": (b"no image at all", "unreadable"),
+    "bomb.png": (
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x27\x10\x00\x00\x27\x10\x08\x02\x00\x00\x00"
+        b"\x3b\xe9\x4c\x5d",
+        "too_large",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*BAD, "truncated.jpg"])
+def test_a_bad_file_is_a_row_that_names_it_and_the_rest_goes_on(
+    photos: Path, weights: tuple[str, str], tmp_path: Path, name: str
+) -> None:
+    whole = (photos / "photo.jpg").read_bytes()
+    data, status = BAD.get(name, (whole[: len(whole) // 2], "unreadable"))
+    if name == "bomb.png":
+        import struct
+        import zlib
+
+        header = b"IHDR" + struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
+        data = b"\x89PNG\r\n\x1a\n\x00\x00\x00\r" + header + struct.pack(">I", zlib.crc32(header))
+        data += b"\x00\x00\x00\x00IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    (tmp_path / name).write_bytes(data)
+    result = run(tmp_path / name, photos / "a.png", *weights)
+    assert result.exit_code == 6
+    bad, good = parsed(result)
+    assert (bad["status"], good["status"]) == (status, "ok")
+    assert name in bad["error"]
+    assert "Traceback" not in result.output
+
+
+def test_paths_come_from_standard_input(photos: Path, weights: tuple[str, str]) -> None:
+    listed = f"{photos}/a.png\n{photos}/sub/b.jpg\n".encode()
+    assert len(parsed(run("-", *weights, stdin=listed))) == 2
+    result = run("-", "-0", *weights, stdin=listed.replace(b"\n", b"\0"))
+    assert [row["status"] for row in parsed(result)] == ["ok", "ok"]
+
+
+def test_an_image_comes_from_standard_input(photos: Path, weights: tuple[str, str]) -> None:
+    (row,) = parsed(run("-", *weights, stdin=(photos / "photo.jpg").read_bytes()))
+    assert row["path"] == "-"
+    assert row["box"] is not None
+
+
+def test_json_is_an_array_and_csv_a_table(photos: Path, weights: tuple[str, str]) -> None:
+    two = (photos / "a.png", "missing.jpg")
+    array = json.loads(run(*two, *weights, "--format", "json").stdout)
+    assert [row["status"] for row in array] == ["ok", "not_found"]
+    table = list(csv.DictReader(io.StringIO(run(*two, *weights, "--format", "csv").stdout)))
+    assert [row["status"] for row in table] == ["ok", "not_found"]
+    assert float(table[0]["Smiling"]) == array[0]["probabilities"]["Smiling"]
+    assert table[1]["Smiling"] == ""
+
+
+def test_the_table_shows_present_attributes(photos: Path, weights: tuple[str, str]) -> None:
+    row = parsed(run(photos / "a.png", *weights))[0]
+    shown = run(photos / "a.png", *weights, "--format", "table").stdout
+    assert row["present"]
+    for name in row["present"]:
+        assert name.replace("_", " ") in shown
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv"])
+def test_an_output_file_gets_its_format_from_its_suffix(
+    photos: Path, weights: tuple[str, str], tmp_path: Path, suffix: str
+) -> None:
+    result = run(photos, *weights, "--output", tmp_path / f"rows.{suffix}")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    text = (tmp_path / f"rows.{suffix}").read_text()
+    if suffix == "jsonl":
+        assert len([json.loads(line) for line in text.splitlines()]) == 3
+    elif suffix == "json":
+        assert len(json.loads(text)) == 3
+    else:
+        assert len(list(csv.DictReader(io.StringIO(text)))) == 3
+    assert [p.name for p in tmp_path.iterdir()] == [f"rows.{suffix}"]
+
+
+def test_annotated_pictures_are_written_beside_each_other(
+    photos: Path, weights: tuple[str, str], tmp_path: Path
+) -> None:
+    result = run(photos / "photo.jpg", "missing.jpg", *weights, "--annotate", tmp_path / "out")
+    assert result.exit_code == 6
+    (picture,) = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    with Image.open(picture) as drawn_on:
+        assert drawn_on.size == (512, 512)
+        changed = np.abs(np.asarray(drawn_on, float) - astronaut().astype(float)).max(axis=2) > 60
+    assert 0.005 < changed.mean() < 0.6
+
+
+def test_faces_none_takes_any_image_as_a_face(photos: Path, weights: tuple[str, str]) -> None:
+    (row,) = parsed(run(photos / "photo.jpg", *weights, "--faces", "none"))
+    assert row["box"] is None
+
+
+def test_quiet_says_nothing_on_standard_error(photos: Path, weights: tuple[str, str]) -> None:
+    assert run(photos / "sub", "missing.jpg", *weights, "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--attributes", "Smilling"), 2, "Did you mean Smiling"),
+        (("--threshold", "1.5"), 2, "--threshold 1.5 is outside 0 to 1"),
+        (("--format", "xml"), 2, "'xml' is not one of"),
+        (("--output", "rows.xyz"), 2, "no format has the suffix .xyz"),
+        (("--output", "nowhere/rows.csv"), 3, "Its folder does not exist"),
+        (("--weights", "nothing"), 4, "no bundle nothing"),
+        (("--device", "cuda"), 5, "runs on the CPU"),
+        (("--faces", "some"), 2, "some"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_its_exit_code(
+    photos: Path, weights: tuple[str, str], arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    result = run(photos / "a.png", *weights, *arguments)
+    assert result.exit_code == code, result.output
+    assert message in " ".join(result.stderr.split())
+    assert result.stdout == ""
+
+
+def test_a_pickle_as_weights_is_refused(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_bytes(pickle.dumps({"a": 1}))
+    result = run(photos / "a.png", "--weights", tmp_path / "model.pth")
+    assert result.exit_code == 4
+    assert "a pickle, which is never loaded" in result.stderr
+
+
+def test_an_empty_folder_is_an_error(weights: tuple[str, str], tmp_path: Path) -> None:
+    result = run(tmp_path, *weights)
+    assert result.exit_code == 3
+    assert "no images in" in result.stderr
+
+
+def celebattr(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "celebattr", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False, **options)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_a_clear_error(photos: Path, weights: tuple[str, str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "celebattr", "predict", str(photos / "a.png"), *weights]
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, timeout=120, check=False
+        )
+    assert result.returncode == 3, result.stderr
+    assert b"no space left" in result.stderr
+    assert b"Traceback" not in result.stderr
+
+
+def test_a_closed_pipe_ends_quietly(photos: Path, weights: tuple[str, str]) -> None:
+    command = [sys.executable, "-m", "celebattr", "predict", "-q", *weights, str(photos)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=120) == 0
+    assert error == b""
+
+
+def test_names_that_are_not_utf8_come_back_whole(
+    photos: Path, weights: tuple[str, str], tmp_path: Path
+) -> None:
+    name = tmp_path / os.fsdecode(b"caf\xe9 \n-x.png")
+    name.write_bytes((photos / "a.png").read_bytes())
+    result = celebattr("predict", "-q", tmp_path, *weights)
+    assert result.returncode == 0, result.stderr
+    (row,) = [json.loads(line) for line in result.stdout.splitlines()]
+    assert os.fsencode(row["path"]) == os.fsencode(name)
+
+
+def test_prediction_with_onnx_loads_neither_torch_nor_for_aligned_images_cv2(
+    photos: Path, weights: tuple[str, str]
+) -> None:
+    code = (
+        "import sys; from celebattr.cli.app import app\n"
+        f"try: app(['predict', {str(photos / 'a.png')!r}, *{weights!r}])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(sorted({'torch', 'cv2', 'torchvision'} & set(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.strip().endswith("[]")
