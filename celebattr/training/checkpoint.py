@@ -109,12 +109,19 @@ def read(
     for name, parameter in network.named_parameters():
         slots = _under(f"optimizer.{name}.", tensors)
         if slots:
-            # A step counter lives where AdamW puts it: beside fused parameters, on their device.
-            optimizer.state[parameter] = {
-                s: t.to(parameter.device).contiguous(memory_format=torch.preserve_format)
-                for s, t in slots.items()
-            }
+            optimizer.state[parameter] = {s: _beside(parameter, t) for s, t in slots.items()}
     return Progress(**state["progress"])
+
+
+def _beside(parameter: Tensor, slot: Tensor) -> Tensor:
+    """A slot on its parameter's device and, if of its shape, in its layout.
+
+    The fused optimiser walks both in the order of memory: channels-last filters beside averages in
+    another order would be updated with each other's.
+    """
+    if slot.shape != parameter.shape:
+        return slot.to(parameter.device)
+    return torch.empty_like(parameter, dtype=slot.dtype, requires_grad=False).copy_(slot)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

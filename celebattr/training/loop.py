@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
 import platform
 import signal
@@ -13,12 +12,10 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from celebattr import __version__, bundle
 from celebattr.config import TrainConfig, parse_widths
@@ -30,45 +27,16 @@ from celebattr.device import DeviceChoice, resolve
 from celebattr.errors import DataError, DeviceError
 from celebattr.evaluation import calibration, metrics
 from celebattr.files import write_bytes
-from celebattr.models import backbones, catalog
-from celebattr.models.network import Network
 from celebattr.reports import charts
 from celebattr.training import checkpoint, schedule
+from celebattr.training.average import averaged
 from celebattr.training.checkpoint import Progress
+from celebattr.training.listener import Listener, Logger
 from celebattr.training.losses import LOSSES
+from celebattr.training.start import start
 
 CHECKPOINT_SECONDS = 300.0
 """Between checkpoints inside an epoch: what a killed run loses at most."""
-
-log = logging.getLogger(__name__)
-
-
-class Listener(Protocol):
-    """Who watches a run. The command line draws; the default only logs."""
-
-    def notice(self, text: str) -> None:
-        """Something a person should know."""
-
-    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
-        """A gradient step is done: `batches` in this epoch, `share_done` of the run's work."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is validated: the row of history.jsonl."""
-
-
-class Logger:
-    """A listener for programs: writes to the log."""
-
-    def notice(self, text: str) -> None:
-        """Logs."""
-        log.info("%s", text)
-
-    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
-        """Says nothing."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """Logs."""
-        log.info("%s", row)
 
 
 def train(config: TrainConfig, listener: Listener | None = None) -> Path:
@@ -110,8 +78,9 @@ class _Run:
         listener.notice(f"device     {self.choice.reason}")
         listener.notice(f"data       {dataset.describe()}")
         torch.manual_seed(config.seed)
-        self.network = self._start().place(self.device)
-        self.average = self._averaged() if config.ema else None
+        network, self.started_from = start(config, self.train_set, listener)
+        self.network = network.place(self.device)
+        self.average = averaged(self.network, config.ema) if config.ema else None
         self.optimizer = schedule.make_optimizer(
             self.network, lr=config.lr, head_lr=config.head_lr, weight_decay=config.weight_decay
         )
@@ -131,58 +100,6 @@ class _Run:
             )
         self.batches_per_epoch = math.ceil(len(self.train_set) / config.batch_size)
         self.stop = False
-
-    def _start(self) -> Network:
-        """The network a run starts from."""
-        config = self.config
-        attributes = self.train_set.attributes
-        head = parse_widths(config.head)
-        network = catalog.build(
-            catalog.ModelSpec(config.arch, len(attributes), head, config.dropout)
-        )
-        share = torch.from_numpy(self.train_set.targets_NA.mean(axis=0))
-        network.set_prior(share)
-        source = config.backbone_weights
-        self.started_from: Any = source
-        if source == "none":
-            return network
-        if source == "imagenet":
-            if config.resume:
-                return network
-            tensors, where = backbones.imagenet(config.arch), "ImageNet weights"
-        else:
-            path = bundle.resolve(source)
-            data = bundle.read(path)
-            tensors, where = bundle.tensors_in(data, path), str(path)
-            self.started_from = path.name
-            if bundle.METADATA_KEY in bundle.safetensors_metadata(data, where):
-                card = bundle.card_in(data, path)
-                self.started_from = {"bundle": card.name, **card.trained_on}
-                if card.attributes != attributes:
-                    tensors = {n: t for n, t in tensors.items() if not n.startswith("head.")}
-        loaded = backbones.load_into(network, tensors, where)
-        self.listener.notice(f"start      {loaded} of {where}")
-        return network
-
-    def _averaged(self) -> AveragedModel:
-        decay = self.config.ema
-
-        @torch.no_grad()
-        def ema(
-            averages: tuple[Tensor, ...] | list[Tensor],
-            currents: tuple[Tensor, ...] | list[Tensor],
-            count: Tensor | int,
-        ) -> None:
-            # Early on a long average would still be the starting weights: let it lengthen.
-            n = float(count)
-            weight = 1.0 - min(decay, (1.0 + n) / (10.0 + n))
-            if averages[0].is_floating_point():
-                torch._foreach_lerp_(list(averages), list(currents), weight)
-            else:
-                for average, current in zip(averages, currents, strict=True):
-                    average.copy_(current)
-
-        return AveragedModel(self.network, multi_avg_fn=ema, use_buffers=True)
 
     def train(self) -> Path:
         """All epochs that are left."""

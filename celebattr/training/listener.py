@@ -1,0 +1,38 @@
+"""Who watches a run: the command line draws it, the default writes to the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from celebattr.training.checkpoint import Progress
+
+log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Is told what happens, as it happens."""
+
+    def notice(self, text: str) -> None:
+        """Something a person should know."""
+
+    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
+        """A gradient step is done: `batches` in this epoch, `share_done` of the run's work."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is validated: the row of history.jsonl."""
+
+
+class Logger:
+    """A listener for programs: writes to the log."""
+
+    def notice(self, text: str) -> None:
+        """Logs."""
+        log.info("%s", text)
+
+    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
+        """Says nothing: there are too many."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Logs."""
+        log.info("%s", row)

@@ -1,0 +1,52 @@
+"""The network a run starts from, and what it says about where that came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from celebattr import bundle
+from celebattr.config import TrainConfig, parse_widths
+from celebattr.data.celeba import FaceDataset
+from celebattr.models import backbones, catalog
+from celebattr.models.network import Network
+from celebattr.training.listener import Listener
+
+
+def start(config: TrainConfig, train_set: FaceDataset, listener: Listener) -> tuple[Network, Any]:
+    """Builds the network of a run and loads its starting weights.
+
+    Returns:
+        The network, and what its card says of its start: "none", "imagenet", a file's name, or the
+        data that a bundle was trained on.
+
+    Raises:
+        UsageError: there is no such architecture.
+        WeightsError: the starting weights are missing or do not fit.
+    """
+    attributes, source = train_set.attributes, config.backbone_weights
+    head = parse_widths(config.head)
+    network = catalog.build(catalog.ModelSpec(config.arch, len(attributes), head, config.dropout))
+    network.set_prior(torch.from_numpy(train_set.targets_NA.mean(axis=0)))
+    origin: Any = source
+    if source == "none":
+        return network, origin
+    if source == "imagenet":
+        # A resumed run has its weights in the checkpoint; it need not be online again.
+        if config.resume:
+            return network, origin
+        tensors, where = backbones.imagenet(config.arch), "ImageNet weights"
+    else:
+        path = bundle.resolve(source)
+        data = bundle.read(path)
+        tensors, where = bundle.tensors_in(data, path), str(path)
+        origin = path.name
+        if bundle.METADATA_KEY in bundle.safetensors_metadata(data, where):
+            card = bundle.card_in(data, path)
+            origin = {"bundle": card.name, **card.trained_on}
+            if card.attributes != attributes:
+                tensors = {n: t for n, t in tensors.items() if not n.startswith("head.")}
+    loaded = backbones.load_into(network, tensors, where)
+    listener.notice(f"start      {loaded} of {where}")
+    return network, origin
