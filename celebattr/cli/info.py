@@ -59,7 +59,7 @@ def _summary(card: Any) -> str:
         if accuracy is not None:
             parts.append(
                 f"{split}: mean attribute accuracy {100 * accuracy:.2f} % "
-                f"(n = {values['images']:,})"
+                f"(n = {values['images']:,}, measured in {values.get('measured_in', '?')})"
             )
     terms = card.trained_on.get("terms")
     return "; ".join(parts + ([terms] if terms else []))

@@ -82,6 +82,7 @@ class YuNet:
     def __init__(self, model: Path | None = None) -> None:
         self._model = np.frombuffer(_read_model(model or weights_folder() / MODEL_FILE), np.uint8)
         self._own = threading.local()
+        self._creating = threading.Lock()
 
     def detect(self, image_HWC: NDArray[np.uint8]) -> list[Face]:
         """Finds the faces of a photo.
@@ -130,14 +131,16 @@ class YuNet:
         import cv2
 
         if not hasattr(self._own, "detector"):
-            # OpenCV 5 warns on stderr that it ignores the target it was given by default.
-            level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-            try:
-                self._own.detector = cv2.FaceDetectorYN.create(
-                    "onnx", self._model, np.zeros(0, np.uint8), (320, 320), MIN_SCORE, OVERLAP
-                )
-            finally:
-                cv2.utils.logging.setLogLevel(level)
+            # OpenCV 5 warns on stderr that it ignores the target it was given by default. The level
+            # is the whole program's, so one thread at a time may change it.
+            with self._creating:
+                level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+                try:
+                    self._own.detector = cv2.FaceDetectorYN.create(
+                        "onnx", self._model, np.zeros(0, np.uint8), (320, 320), MIN_SCORE, OVERLAP
+                    )
+                finally:
+                    cv2.utils.logging.setLogLevel(level)
         detector: cv2.FaceDetectorYN = self._own.detector
         return detector
 

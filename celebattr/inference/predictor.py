@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -64,6 +65,7 @@ class Predictor:
         if config.threshold is not None:
             self._thresholds = np.full(len(card.attributes), config.threshold)
         self._detector: YuNet | None = None
+        self._lock = threading.Lock()
 
     def prepare(self, item: Input) -> Prepared:
         """Opens an input and brings its faces into the frame; what fails becomes a `failure`."""
@@ -83,9 +85,9 @@ class Predictor:
         from celebattr.faces.alignment import align
         from celebattr.faces.detector import YuNet, largest
 
-        if self._detector is None:
-            self._detector = YuNet()
-        found = self._detector.detect(image_HWC)
+        with self._lock:
+            detector = self._detector = self._detector or YuNet()
+        found = detector.detect(image_HWC)
         if not found:
             return Prepared(
                 item,
@@ -97,7 +99,7 @@ class Predictor:
             )
         height, width = image_HWC.shape[:2]
         chosen = found if self.config.faces == "all" else [largest(found, height, width)]
-        frames = tuple(align(image_HWC, face, self._detector) for face in chosen)
+        frames = tuple(align(image_HWC, face, detector) for face in chosen)
         return Prepared(item, tuple(face.box for face in chosen), frames, len(found))
 
     def finish(self, prepared: Sequence[Prepared]) -> list[list[Result]]:

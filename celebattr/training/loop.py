@@ -272,6 +272,7 @@ class _Run:
                     "images": len(self.validation_set),
                     "mean_attribute_accuracy": row["validation_mean_attribute_accuracy"],
                     "mean_average_precision": row["validation_mean_average_precision"],
+                    "measured_in": self.choice.precision,
                 }
             },
             trained_on={
