@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from typing import Annotated, Any
 
@@ -42,6 +41,8 @@ def _device() -> str:
 
 
 def _version(name: str) -> str:
+    import importlib.metadata  # a third of what --help may take
+
     try:
         return f"{name} {importlib.metadata.version(name)}"
     except importlib.metadata.PackageNotFoundError:

@@ -16,8 +16,12 @@ from celebattr.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
+
+    from rich.console import Console
 
     from celebattr.data.inputs import Input
+    from celebattr.reports.writers import Writer
     from celebattr.results import Result
 
 FORMATS = ("table", "json", "jsonl", "csv")
@@ -132,6 +136,8 @@ class _Out:
 
     def __init__(self, format: str, output: Path | None, attributes: tuple[str, ...]) -> None:
         self.format, self.output, self.attributes = format, output, attributes
+        self.writer: Writer | None = None
+        self.console: Console | None = None
 
     def __enter__(self) -> Callable[[list[Result]], None]:
         if self.format == "table":
@@ -139,18 +145,16 @@ class _Out:
 
             from celebattr.cli.tables import result_table
 
-            console = Console()
+            console = self.console = Console()
 
             def show(results: list[Result]) -> None:
                 for result in results:
                     console.print(result_table(result))
 
-            self.writer = None
             return show
         from celebattr.reports.writers import open_writer
 
-        writer = open_writer(self.output or sys.stdout, self.attributes, self.format)
-        self.writer = writer.__enter__()
+        writer = self.writer = open_writer(self.output or sys.stdout, self.attributes, self.format)
 
         def put(results: list[Result]) -> None:
             for result in results:
@@ -159,9 +163,18 @@ class _Out:
 
         return put
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.writer is not None:
-            self.writer.__exit__(*error)  # type: ignore[arg-type]
+            self.writer.__exit__(kind, error, trace)
+        elif self.console is not None and kind is None:
+            from celebattr.cli.tables import footnote
+
+            self.console.print(footnote())
 
 
 class _Progress:

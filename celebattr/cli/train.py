@@ -72,7 +72,7 @@ class Terminal:
 
     def notice(self, text: str) -> None:
         """One line for a person."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
         """Moves the bar: epoch, images/s, time left, loss."""
