@@ -33,7 +33,7 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="Photos, folders (searched throughout), globs, or - for standard input: "
             "a list of paths, or one image.",
         ),

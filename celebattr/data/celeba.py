@@ -315,7 +315,7 @@ def _explain(path: Path) -> str:
         f"{path} is not a data set: looked for {_ATTRIBUTES[0]} there and in Anno/, and for a CSV "
         f"with an image column; found {shown or 'nothing'}."
     )
-    deeper = [p for p in path.glob("*/") if _find(p, _ATTRIBUTES)]
+    deeper = sorted(str(p) for p in path.glob("*/") if _find(p, _ATTRIBUTES))
     if deeper:
-        return f"{text} It is one folder deeper: give {deeper[0]}"
+        return f"{text} It is one folder deeper: give {' or '.join(deeper)}"
     return f"{text} See the README for how to get CelebA"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -22,7 +24,9 @@ def imagenet(arch: str) -> dict[str, Tensor]:
     weights = torchvision_models.get_model_weights(arch).DEFAULT
     try:
         # The name carries the start of the file's sha256, and the unpickler takes tensors only.
-        return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+        # torch says on stdout what it downloads, and stdout is for data.
+        with contextlib.redirect_stdout(sys.stderr):
+            return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (OSError, RuntimeError) as error:
         name = Path(urlparse(weights.url).path).name
         folder = Path(torch.hub.get_dir()) / "checkpoints"
