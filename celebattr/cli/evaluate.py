@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from celebattr.cli.options import command
+from celebattr.cli.options import OutputFile, command
 from celebattr.config import EvaluateConfig
 from celebattr.errors import MissingExtraError, UsageError
 
@@ -24,15 +23,11 @@ def evaluate(
             "--format",
             "-f",
             metavar="|".join(FORMATS),
-            help="How to print. [default: table on a terminal, json in a pipe]",
+            help="How to print.",
+            show_default="table on a terminal, json in a pipe",
         ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write to a file; its suffix tells the format."
-        ),
-    ] = None,
+    output: OutputFile = None,
 ) -> None:
     """Measure a bundle on a labelled split, attribute by attribute.
 

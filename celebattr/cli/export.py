@@ -16,7 +16,13 @@ def export(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write. [default: beside it, .onnx]"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write.",
+            show_default="beside the bundle, ending in .onnx",
+        ),
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="int8 weights and activations; needs --data.")

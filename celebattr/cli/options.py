@@ -17,6 +17,13 @@ from celebattr.config import flag
 ENVIRONMENT = {"data": "CELEBATTR_DATA"}
 SHORT = {"data": "-d", "out": "-o", "weights": "-w", "batch_size": "-b", "format": "-f"}
 
+OutputFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write to a file; its suffix tells the format."
+    ),
+]
+
 
 def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parameter]:
     """One Typer option a field, in the order of the fields.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celebattr.cli.options import command
+from celebattr.cli.options import OutputFile, command
 from celebattr.config import PredictConfig
 from celebattr.errors import DataError, ExitCode, UsageError
 
@@ -44,15 +44,11 @@ def predict(
             "--format",
             "-f",
             metavar="|".join(FORMATS),
-            help="How to print. [default: table on a terminal, jsonl in a pipe]",
+            help="How to print.",
+            show_default="table on a terminal, jsonl in a pipe",
         ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write to a file; its suffix tells the format."
-        ),
-    ] = None,
+    output: OutputFile = None,
     annotate: Annotated[
         Path | None,
         typer.Option(
