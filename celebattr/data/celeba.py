@@ -131,7 +131,7 @@ def load(folders: Sequence[Path], *, skip_missing: bool = False) -> FaceDataset:
     """
     if not folders:
         raise DataError("no data: name a folder")
-    sources = [_present(_read(Path(folder)), skip_missing) for folder in folders]
+    sources = [_source(Path(folder), skip_missing) for folder in folders]
     first = sources[0]
     targets = []
     for source in sources:
@@ -157,6 +157,14 @@ def load(folders: Sequence[Path], *, skip_missing: bool = False) -> FaceDataset:
     )
 
 
+def _source(path: Path, skip_missing: bool) -> Source:
+    try:
+        return _present(_read(path), skip_missing)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{error.filename or path} cannot be read: {reason}") from error
+
+
 def _present(source: Source, skip_missing: bool) -> Source:
     """The source without the rows whose image is missing, or an error about them."""
     missing = source.store.missing(source.names)
@@ -166,6 +174,8 @@ def _present(source: Source, skip_missing: bool) -> Source:
     text = (
         f"{len(missing):,} of {len(source.names):,} images are not in {source.store.path}: {shown}"
     )
+    if len(missing) == len(source.names):
+        raise DataError(text)
     if not skip_missing:
         raise DataError(f"{text}. Give --skip-missing to leave their rows out")
     log.warning("%s; their rows are left out", text)
@@ -186,8 +196,6 @@ def _read(path: Path) -> Source:
     for reader in READERS:
         source = reader(path)
         if source is not None:
-            if not source.names:
-                raise DataError(f"the lists of {path} have no rows")
             return source
     raise DataError(_explain(path))
 
@@ -203,15 +211,11 @@ def _celeba(path: Path) -> Source | None:
     if partition is None:
         raise DataError(
             f"{path} has {attributes.name} but no {_PARTITION[0]}: without it nobody knows which "
-            "images are train, validation and test. It comes with CelebA, in the folder Eval"
+            f"images are train, validation and test. It comes with CelebA, in the folder Eval"
+            f"{_elsewhere(path)}"
         )
     rows = labels.read_table(partition, header=False)
     splits = _by_name(table.images, rows, labels.partitions(rows, 0), partition)
-    identity = _find(path, _IDENTITY)
-    identities = None
-    if identity is not None:
-        people = labels.read_table(identity, header=False)
-        identities = _by_name(table.images, people, people.cells[:, 0].astype(np.int64), identity)
     store, layout = _images(path, table.images[0])
     return Source(
         f"CelebA {layout}",
@@ -221,8 +225,21 @@ def _celeba(path: Path) -> Source | None:
         targets,
         splits,
         store,
-        identities,
+        _identities(path, table.images),
     )
+
+
+def _identities(path: Path, names: list[str]) -> NDArray[np.int64] | None:
+    """Who is shown, if the list of people is there and whole: nothing depends on it."""
+    identity = _find(path, _IDENTITY)
+    if identity is None:
+        return None
+    try:
+        people = labels.read_table(identity, header=False)
+        return _by_name(names, people, people.cells[:, 0].astype(np.int64), identity)
+    except (DataError, ValueError) as error:
+        log.warning("%s is left out: %s", identity.name, error)
+        return None
 
 
 def _by_name(
@@ -248,8 +265,8 @@ def _images(path: Path, example: str) -> tuple[Store, str]:
             return Folder(at), layout
     if list(path.glob("**/img_align_celeba_png.7z*")):
         raise DataError(
-            f"{path} has only img_align_celeba_png.7z, which cannot be read here: unpack it, or "
-            "take img_align_celeba.zip, the JPEGs"
+            f"{path} has only img_align_celeba_png.7z, which cannot be read here: take "
+            "img_align_celeba.zip, the JPEGs, from where it came"
         )
     places = ", ".join(place or "the folder itself" for place, _ in _IMAGES)
     raise DataError(f"{path} has the lists of CelebA but no images; looked in {places}")
@@ -269,6 +286,8 @@ def _find(path: Path, names: Sequence[str]) -> Path | None:
 
 def _own(path: Path) -> Source | None:
     """A CSV of one's own: a column of images, columns of 0 and 1, optionally one of splits."""
+    if path.suffix.lower() in (".zip", ".7z"):
+        return None
     files = [path] if path.is_file() else sorted(path.glob("*.csv"))
     if len(files) > 1:
         raise DataError(
@@ -308,14 +327,24 @@ READERS: tuple[Callable[[Path], Source | None], ...] = (_celeba, _own)
 def _explain(path: Path) -> str:
     """Why a folder is not a data set, and what to do."""
     if path.is_file():
-        return f"{path} is a file; give the folder of CelebA, or a CSV with an image column"
+        return (
+            f"{path} is an archive; give the folder of CelebA that holds it, with the lists, or a "
+            f"CSV with an image column{_elsewhere(path)}"
+        )
     found = sorted(p.name + ("/" if p.is_dir() else "") for p in path.iterdir())
     shown = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "")
     text = (
         f"{path} is not a data set: looked for {_ATTRIBUTES[0]} there and in Anno/, and for a CSV "
         f"with an image column; found {shown or 'nothing'}."
     )
-    deeper = sorted(str(p) for p in path.glob("*/") if _find(p, _ATTRIBUTES))
-    if deeper:
-        return f"{text} It is one folder deeper: give {' or '.join(deeper)}"
-    return f"{text} See the README for how to get CelebA"
+    for depth, pattern in (("one folder", "*/"), ("two folders", "*/*/")):
+        deeper = sorted(str(p) for p in path.glob(pattern) if _find(p, _ATTRIBUTES))
+        if deeper:
+            return f"{text} It is {depth} deeper: give {' or '.join(deeper[:3])}"
+    return f"{text} See the README for how to get CelebA{_elsewhere(path)}"
+
+
+def _elsewhere(path: Path) -> str:
+    """A hint at the data set that a folder or file is a part of, if it is."""
+    above = [p for p in path.resolve().parents[:2] if _find(p, _ATTRIBUTES)]
+    return f". It seems to be a part of {above[0]}: give that" if above else ""

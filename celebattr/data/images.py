@@ -150,7 +150,7 @@ def _eight_bits(values_HW: NDArray[Any]) -> NDArray[np.uint8]:
     top = values.max(initial=0.0)
     if values_HW.dtype.kind == "f" and top <= 1.0:
         values = values * 255.0
-    elif values_HW.dtype == np.uint16 or 255.0 < top <= 65_535.0:
+    elif values_HW.dtype.kind == "u" or 255.0 < top <= 65_535.0:  # 16 bits, in either byte order
         values = values / 257.0
     elif top > 65_535.0:
         values = values * (255.0 / top)

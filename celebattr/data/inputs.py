@@ -14,8 +14,10 @@ from celebattr.results import Failure
 
 STDIN = "-"
 
-# How the accepted formats begin. RIFF is WebP's container.
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM", b"GIF8", b"II*\x00", b"MM\x00*")
+# How the accepted formats begin. RIFF is WebP's container. File names may begin like the second
+# kind, BMW.jpg for instance; but images of that kind have a zero byte near their beginning.
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\x00", b"MM\x00*")
+_SIGNATURES_OF_LETTERS = (b"RIFF", b"BM", b"GIF8")
 _CHUNK = 1 << 16
 
 
@@ -60,8 +62,15 @@ def _one(path: str) -> Iterator[Input]:
         yield from _folder(path, set())
     elif not os.path.lexists(path) and glob.has_magic(path):
         matches = sorted(glob.iglob(path, recursive=True))  # noqa: PTH207 - absolute patterns too
+        searched: tuple[str, ...] = ()
         for match in matches:
-            yield from _one(match)
+            if match.startswith(searched):  # ** matches a folder and what is in it: once is enough
+                continue
+            if os.path.isdir(match):  # noqa: PTH112
+                searched += (os.path.join(match, ""),)  # noqa: PTH118
+                yield from _folder(match, set())
+            else:
+                yield Input(match)
         if not matches:
             yield Input(path)
     else:
@@ -84,15 +93,22 @@ def _folder(folder: str, above: set[tuple[int, int]]) -> Iterator[Input]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _folder(entry.path, above | {identity})
         elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
             yield Input(entry.path)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or to where one may not look: it fails when it is opened
+        return False
+
+
 def _standard_input(stream: BinaryIO, null: bool) -> Iterator[Input]:
     start = stream.read(_CHUNK)
-    if start.startswith(_SIGNATURES) and not null:
+    if _is_image(start) and not null:
         yield Input(STDIN, data=start + stream.read())
         return
     for name in _lines(start, stream, b"\0" if null else b"\n"):
@@ -100,6 +116,12 @@ def _standard_input(stream: BinaryIO, null: bool) -> Iterator[Input]:
         path = os.fsdecode(name if null else name.removesuffix(b"\r"))
         if path:
             yield from _one(path)
+
+
+def _is_image(start: bytes) -> bool:
+    return start.startswith(_SIGNATURES) or (
+        start.startswith(_SIGNATURES_OF_LETTERS) and b"\0" in start[:64]
+    )
 
 
 def _lines(start: bytes, stream: BinaryIO, end: bytes) -> Iterator[bytes]:

@@ -85,13 +85,22 @@ def read_table(path: Path, *, header: bool = True) -> Table:
         first = text.lstrip().partition("\n")[0]
     if not first.strip():
         raise DataError(f"{path} is empty")
-    if "," in first:
-        return _commas(path, text)
-    return _spaces(path, text, header)
+    delimiter = next((d for d in ",;" if d in first), None)
+    table = _commas(path, text, delimiter) if delimiter else _spaces(path, text, header)
+    if not table.columns:
+        raise DataError(f"{path} names images and has no columns beside them")
+    if not table.images:
+        raise DataError(f"{path} has a header but no rows")
+    twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} has more than one column {', '.join(twice[:5])}")
+    return table
 
 
-def _commas(path: Path, text: str) -> Table:
-    rows = [row for row in csv.reader(io.StringIO(text)) if any(row)]
+def _commas(path: Path, text: str, delimiter: str) -> Table:
+    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    if not rows:
+        raise DataError(f"{path} is empty")
     names = [name.strip() for name in rows[0]]
     lowered = [name.lower() for name in names]
     at = next((lowered.index(name) for name in IMAGE_COLUMNS if name in lowered), None)
@@ -110,18 +119,19 @@ def _commas(path: Path, text: str) -> Table:
             raise DataError(f"{path}, row {number + 1}: {len(row)} values for {len(names)} columns")
     cells = np.array(rows, dtype=np.str_).reshape(len(rows), len(names))
     images = [name.strip() for name in cells[:, at].tolist()]
-    return Table(
-        path, tuple(n for i, n in enumerate(names) if i != at), images, np.delete(cells, at, axis=1)
-    )
+    # A column without a name is the row number that pandas writes, or a comma too many.
+    keep = [i for i, name in enumerate(names) if name and i != at]
+    return Table(path, tuple(names[i] for i in keep), images, cells[:, keep])
 
 
 def _spaces(path: Path, text: str, header: bool) -> Table:
     body = text.lstrip()
     first, _, rest = body.partition("\n")
     names = first.split()
-    if header and not _looks_like_image(names[0]):
+    named = names[0].lower() in IMAGE_COLUMNS
+    if named or (header and not _looks_like_image(names[0])):
         # The header may or may not name the column of the image.
-        if names[0].lower() in IMAGE_COLUMNS:
+        if named:
             names = names[1:]
         tokens = rest.split()
     else:
@@ -136,7 +146,7 @@ def _spaces(path: Path, text: str, header: bool) -> Table:
     # One array of text per column would cost a pass each; the names alone differ in length.
     images = tokens[::width]
     del tokens[::width]
-    cells = np.array(tokens, dtype=np.str_).reshape(-1, len(names))
+    cells = np.array(tokens, dtype=np.str_).reshape(len(images), len(names))
     return Table(path, tuple(names), images, cells)
 
 

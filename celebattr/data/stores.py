@@ -64,6 +64,8 @@ class Zip:
                     for info in file.infolist()
                     if not info.is_dir() and not info.filename.startswith("__MACOSX")
                 }
+        except PermissionError:
+            raise
         except (zipfile.BadZipFile, OSError) as error:
             raise DataError(
                 f"{path} is not a complete zip file ({error}): the download was cut off, or a page "

@@ -276,12 +276,12 @@ class _Run:
                 }
             },
             trained_on={
-                "data": self.train_set.describe(),
+                "data": self.train_set.summary,
                 "images": len(self.train_set),
                 "terms": celeba.TERMS,
                 "started_from": self.started_from,
             },
-            training={**config.recipe(), "epoch": row["epoch"], "loss": row["train_loss"]},
+            training={**config.recipe(), "epoch": row["epoch"], "train_loss": row["train_loss"]},
             versions={
                 "celebattr": __version__,
                 "torch": str(torch.__version__),

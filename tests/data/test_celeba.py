@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -139,6 +141,70 @@ def test_missing_images_are_counted_and_named_or_left_out(tmp_path: Path) -> Non
     assert len(dataset.targets_NA) == len(dataset.splits_N) == 8
 
 
+def test_a_data_set_without_any_image_is_refused_in_either_case(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("image,Happy\na.png,1\n")
+    with pytest.raises(DataError, match="1 of 1 images"):
+        celeba.load([tmp_path], skip_missing=True)
+
+
+@pytest.mark.parametrize("content", ["000001.jpg 7\n", "000001.jpg nobody\n", "", "<html>"])
+def test_a_damaged_list_of_people_stops_nothing(
+    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (write(tmp_path) / "Anno/identity_CelebA.txt").write_text(content)
+    dataset = celeba.load([tmp_path])
+    assert dataset.identities_N is None
+    assert "identity_CelebA.txt is left out" in caplog.text
+
+
+def test_people_are_known_by_name_and_kept_with_their_rows(tmp_path: Path) -> None:
+    rows = [f"{i + 1:06}.jpg {100 + i}" for i in range(10)]
+    (write(tmp_path) / "Anno/identity_CelebA.txt").write_text("\n".join(reversed(rows)))
+    people = celeba.load([tmp_path]).split("test").identities_N
+    assert people is not None
+    assert people.tolist() == [108, 109]
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "prefix", "end"),
+    [(",", "", "\r\n"), (",", "\ufeff", "\n"), (";", "", "\n"), ("\t", "", "\n")],
+    ids=["CRLF", "BOM", "semicolons", "tabs"],
+)
+def test_every_spelling_of_ones_own_list_is_read(
+    tmp_path: Path, reference: celeba.FaceDataset, delimiter: str, prefix: str, end: str
+) -> None:
+    path = write(tmp_path, "csv") / "labels.csv"
+    text = path.read_text().replace(",", delimiter).replace("\n", end)
+    path.write_bytes((prefix + text).encode())
+    np.testing.assert_array_equal(celeba.load([tmp_path]).targets_NA, reference.targets_NA)
+
+
+def test_the_row_numbers_that_pandas_writes_are_no_attribute(tmp_path: Path) -> None:
+    path = write(tmp_path, "csv") / "labels.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f",{header}", *(f"{i},{row}" for i, row in enumerate(rows))]))
+    assert celeba.load([tmp_path]).attributes == CELEBA
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("image,A,A\na.png,1,0\n", "more than one column A"),
+        ("image,A\n", "no rows"),
+        ("image,\na.png,\n", "no columns beside"),
+        (",,\n", "is empty"),
+        ("picture,A\na.png,1\n", "no column that names the image.*expected one of image_id"),
+        ("image,A,B\na.png,1\n", "row 1: 2 values for 3 columns"),
+        ("image,A\na.png,\n", "a.png has '' for A"),
+        ("image,A,split\na.png,1,dev\n", "split 'dev'"),
+    ],
+)
+def test_a_damaged_csv_says_what_is_wrong(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "mine.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"mine\.csv.*{why}"):
+        celeba.load([tmp_path])
+
+
 def test_ones_own_attributes_come_from_a_plain_csv(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         drawn.draw_face({"Smiling"}, np.random.default_rng(0)).save(tmp_path / name)
@@ -164,6 +230,27 @@ def test_a_damaged_list_says_where(tmp_path: Path, old: str, new: str, why: str)
     with pytest.raises(DataError, match=why) as caught:
         celeba.load([tmp_path])
     assert "list_attr_celeba.txt" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("Anno/list_attr_celeba.txt", "2\nA B\n", "no rows"),
+        ("Eval/list_eval_partition.txt", "000001.jpg 0\n", "no row for 9 images"),
+        ("Eval/list_eval_partition.txt", "000001.jpg\n", "no columns beside"),
+        ("Eval/list_eval_partition.txt", "", "is empty"),
+    ],
+)
+def test_an_incomplete_list_is_named(tmp_path: Path, name: str, content: str, why: str) -> None:
+    (write(tmp_path) / name).write_text(content)
+    with pytest.raises(DataError, match=rf"{name}.*{why}"):
+        celeba.load([tmp_path])
+
+
+def test_a_partition_list_may_have_a_header(tmp_path: Path, reference: celeba.FaceDataset) -> None:
+    path = write(tmp_path) / "Eval/list_eval_partition.txt"
+    path.write_text("image_id partition\n" + path.read_text())
+    np.testing.assert_array_equal(celeba.load([tmp_path]).splits_N, reference.splits_N)
 
 
 def test_without_a_partition_list_the_error_says_what_is_missing(tmp_path: Path) -> None:
@@ -200,6 +287,39 @@ def test_a_wrong_folder_says_what_was_looked_for_found_and_to_do(tmp_path: Path)
         celeba.load([tmp_path])
     with pytest.raises(DataError, match="does not exist"):
         celeba.load([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("part", ["Anno", "Img", "Img/img_align_celeba.zip"])
+def test_a_part_of_a_data_set_names_the_whole(tmp_path: Path, part: str) -> None:
+    write(tmp_path)
+    with pytest.raises(DataError, match=f"a part of {tmp_path}: give that"):
+        celeba.load([tmp_path / part])
+
+
+def test_a_data_set_two_folders_deeper_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "archive/celeba")
+    with pytest.raises(DataError, match=r"two folders deeper: give .*archive/celeba"):
+        celeba.load([tmp_path])
+
+
+@pytest.mark.parametrize("place", ["list_attr_celeba.txt", "img_align_celeba", "zip"])
+def test_what_may_not_be_read_is_named(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "official" if place == "zip" else "torchvision")
+
+    def refuse(path: object, *arguments: object, **options: object) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    owner, method = {
+        "list_attr_celeba.txt": (Path, "read_text"),
+        "img_align_celeba": (os, "scandir"),
+        "zip": (zipfile, "ZipFile"),
+    }[place]
+    monkeypatch.setattr(owner, method, refuse)
+    with pytest.raises(DataError, match=r"cannot .*permission denied") as caught:
+        celeba.load([tmp_path])
+    assert place in str(caught.value)
 
 
 def test_a_damaged_member_is_named(tmp_path: Path) -> None:

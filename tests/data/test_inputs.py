@@ -5,8 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from celebattr.data.images import open_image
 from celebattr.data.inputs import Input, expand
+from celebattr.errors import UnreadableImageError
 
 
 def names(*paths: str, **options: object) -> list[str]:
@@ -53,6 +56,23 @@ def test_a_circle_of_links_ends(folder: Path) -> None:
     assert len(names(str(folder))) == 3
 
 
+@pytest.mark.parametrize("pattern", ["**", "**/*"])
+def test_a_pattern_that_matches_a_folder_and_what_is_in_it_gives_each_once(
+    folder: Path, pattern: str
+) -> None:
+    found = [os.path.relpath(name, folder) for name in names(f"{folder}/{pattern}")]
+    assert [name for name in found if name != "notes.txt"] == ["a.PNG", "b.jpg", "deep/er/c.webp"]
+
+
+def test_a_link_to_itself_fails_alone(folder: Path) -> None:
+    for name in ("loop", "loop.jpg"):
+        (folder / name).symlink_to(name)
+    found = [os.path.relpath(name, folder) for name in names(str(folder))]
+    assert found == ["a.PNG", "b.jpg", "deep/er/c.webp", "loop.jpg"]
+    with pytest.raises(UnreadableImageError, match=r"loop\.jpg: too many levels"):
+        open_image(folder / "loop.jpg")
+
+
 def test_standard_input_lists_paths_line_by_line() -> None:
     stream = io.BytesIO(b"a.jpg\r\nb c.jpg\n\n-x.jpg")
     assert names("-", stdin=stream) == ["a.jpg", "b c.jpg", "-x.jpg"]
@@ -71,6 +91,20 @@ def test_a_list_longer_than_a_read_is_not_cut() -> None:
 def test_an_image_on_standard_input_is_one_input() -> None:
     data = b"\xff\xd8\xff\xe0" + b"x" * 200_000
     assert list(expand(["-"], stdin=io.BytesIO(data))) == [Input("-", data=data)]
+
+
+@pytest.mark.parametrize("name", ["BMW.jpg", "RIFF/a.jpg", "GIF89a.gif"])
+def test_a_list_may_begin_with_a_name_that_looks_like_a_signature(name: str) -> None:
+    assert names("-", stdin=io.BytesIO(f"{name}\nb.jpg\n".encode())) == [name, "b.jpg"]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_every_format_is_known_on_standard_input(format: str) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (300, 300), "red").save(data, format)
+    assert list(expand(["-"], stdin=io.BytesIO(data.getvalue()))) == [
+        Input("-", data=data.getvalue())
+    ]
 
 
 @pytest.mark.skipif(

@@ -99,6 +99,7 @@ def test_a_run_leaves_its_settings_its_history_its_curves_and_a_bundle(whole: Pa
     assert network(torch.zeros(1, 3, 48, 32)).shape == (1, 40)
     best = max(rows, key=lambda row: row["validation_mean_average_precision"])
     assert card.training["epoch"] == best["epoch"]
+    assert card.training["loss"] == "bce"
 
 
 def test_the_same_seed_gives_the_same_run(whole: Path, drawn_celeba: Path, tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""The wheel: everything that prediction needs is inside, and it runs from any folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from celebattr.data import drawn
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel's content, as pip lays it out."""
+    place = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(ROOT)]
+    subprocess.run([*pip, *build], check=True, timeout=120)
+    (wheel,) = place.glob("celebattr-*.whl")
+    site = place / "site"
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, timeout=120
+    )
+    return site
+
+
+def test_a_photo_is_predicted_from_any_folder_with_the_weights_inside(
+    installed: Path, tmp_path: Path
+) -> None:
+    drawn.draw_face({"Smiling"}, np.random.default_rng(0)).save(tmp_path / "photo.png")
+    result = subprocess.run(
+        [sys.executable, "-m", "celebattr", "predict", "photo.png"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    row = json.loads(result.stdout)
+    assert (row["path"], row["status"], len(row["probabilities"])) == ("photo.png", "ok", 40)
+
+
+def test_detector_and_licences_are_inside(installed: Path) -> None:
+    names = {p.name for p in installed.rglob("*") if p.is_file()}
+    assert {
+        "celebattr-resnet50-int8.onnx",
+        "face_detection_yunet_2023mar.onnx",
+        "face_detection_yunet_2023mar.LICENSE",
+        "LICENSE",
+    } <= names
+    assert "celebattr-resnet50.safetensors" not in names  # 47 MB that a CPU has no use for
