@@ -295,7 +295,13 @@ def load(path: Path) -> tuple[Card, Network]:
 
 
 def tensors_in(data: bytes, path: Path) -> dict[str, Tensor]:
-    """The tensors of safetensors bytes, in float32."""
+    """The tensors of safetensors bytes, in float32.
+
+    Raises:
+        WeightsError: it is damaged, or ONNX, whose weights cannot be trained or exported again.
+    """
+    if kind(data) != "safetensors":
+        raise WeightsError(f"{path} is ONNX: give the .safetensors bundle it was exported from")
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 

@@ -100,3 +100,10 @@ def test_a_card_of_a_newer_schema_asks_for_an_update(card: Card) -> None:
 def test_a_card_must_have_one_value_an_attribute() -> None:
     with pytest.raises(WeightsError, match="2 values of scale for 3 attributes"):
         Card("x", "resnet18", ATTRIBUTES, {}, scale=(1.0, 2.0))
+
+
+def test_onnx_cannot_be_loaded_for_training_or_export(tiny_onnx: Path) -> None:
+    with pytest.raises(WeightsError, match=r"is ONNX: give the \.safetensors bundle"):
+        bundle.load(tiny_onnx)
+    with pytest.raises(WeightsError, match="is ONNX"):
+        bundle.tensors_in(bundle.read(tiny_onnx), tiny_onnx)
