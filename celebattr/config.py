@@ -129,6 +129,27 @@ class TrainConfig(_Checks):
         "128x104,128x104,176x144",
         "Input height x width; several, for equal shares of the epochs, train small first.",
     )
+    erasing: float = option(0.0, "Share of the images in which a rectangle is painted over.")
+    low_resolution: float = option(
+        0.0,
+        "Share of the images that are reduced to 52 to 109 pixels of height and enlarged again.",
+    )
+    mixup: float = option(
+        0.0, "Blend pairs of images and their targets: alpha of the Beta distribution; 0 is off."
+    )
+    soft_labels: Path | None = option(
+        None,
+        "CSV of probabilities, as `celebattr predict --format csv` writes: they replace the "
+        "targets of the train images that it names.",
+        metavar="FILE",
+    )
+    teacher: tuple[Path, ...] = option(
+        (),
+        "Bundle whose predictions the network learns to repeat (distillation); repeat for the "
+        "mean of several.",
+        metavar="BUNDLE",
+    )
+    teacher_weight: float = option(0.5, "Share of the teachers in the targets, 0 to 1.")
     freeze_epochs: int = option(0, "Epochs in which only the fully-connected layers train.")
     ema: float = option(0.998, "Decay of the averaged weights that are kept; 0 turns it off.")
     seed: int = option(0, "Seed of order, augmentation and initial weights.")
@@ -151,6 +172,10 @@ class TrainConfig(_Checks):
             weight_decay=(0.0, 10.0),
             warmup=(0.0, 1.0),
             ema=(0.0, 0.999999),
+            erasing=(0.0, 1.0),
+            low_resolution=(0.0, 1.0),
+            mixup=(0.0, 100.0),
+            teacher_weight=(0.0, 1.0),
             freeze_epochs=(0, 10_000),
             seed=(0, 2**31 - 1),
             workers=(1, 256),

@@ -6,12 +6,14 @@ workers, batches, processes or on where a run was resumed.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.config import FRAME_SIZE
+from celebattr.data.transforms import resize_matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,11 +26,19 @@ SHIFT = 0.05  # of the frame's side
 BRIGHTNESS = 0.2
 CONTRAST = 0.2
 
-_COLUMNS = 7
+# Source: Zhong et al., "Random Erasing Data Augmentation", AAAI 2020, with smaller rectangles: a
+# whole hidden mouth would teach that smiles cannot be seen.
+ERASED_AREA = (0.02, 0.15)  # share of the frame
+ERASED_ASPECT = (0.4, 2.5)  # height to width
+
+LOW_RESOLUTIONS = (52, 64, 80, 109)
+"""Heights in pixels that an image may be reduced to: 64 and 109 are met in copies of CelebA."""
+
+_COLUMNS = 14
 
 
 def parameters(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Uniform draws in 0..1, [B, 7], one row an index: a function of (seed, epoch, index)."""
+    """Uniform draws in 0..1, [B, 14], one row an index: a function of (seed, epoch, index)."""
     rows = [
         np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, int(i)])).random(
             _COLUMNS
@@ -58,8 +68,21 @@ def affine(draws_BD: NDArray[np.float64]) -> NDArray[np.float32]:
     return rows.astype(np.float32)
 
 
-def augment(frames_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
-    """Moves, mirrors and re-lights float frames in 0..1; the same shape comes back."""
+def augment(
+    frames_BCHW: Tensor,
+    draws_BD: NDArray[np.float64],
+    *,
+    erasing: float = 0.0,
+    low_resolution: float = 0.0,
+) -> Tensor:
+    """Moves, mirrors and re-lights float frames in 0..1; the same shape comes back.
+
+    Args:
+        frames_BCHW: [B, 3, 218, 178].
+        draws_BD: of `parameters`, [B, 14].
+        erasing: share of the frames in which a rectangle is painted over with their mean colour.
+        low_resolution: share of the frames that are reduced to one of `LOW_RESOLUTIONS` and back.
+    """
     import torch
     from torch.nn import functional
 
@@ -72,4 +95,84 @@ def augment(frames_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
     brightness = (1.0 + BRIGHTNESS * signed[:, 5])[:, None, None, None]
     contrast = (1.0 + CONTRAST * signed[:, 6])[:, None, None, None]
     mean = moved.mean(dim=(1, 2, 3), keepdim=True)
-    return ((moved - mean) * contrast + mean * brightness).clamp_(0.0, 1.0)
+    lit = ((moved - mean) * contrast + mean * brightness).clamp_(0.0, 1.0)
+    coarse = draws_BD[:, 7] < low_resolution
+    if coarse.any():
+        lit[torch.from_numpy(coarse)] = _reduced(lit[torch.from_numpy(coarse)], draws_BD[coarse, 8])
+    gone = draws_BD[:, 9] < erasing
+    if gone.any():
+        hidden_BHW = torch.from_numpy(erased(draws_BD) & gone[:, None, None]).to(lit.device)
+        lit = torch.where(hidden_BHW[:, None], lit.mean(dim=(2, 3), keepdim=True), lit)
+    return lit
+
+
+def mixing_weights(
+    seed: int, epoch: int, indices: NDArray[np.int64], alpha: float
+) -> NDArray[np.float32]:
+    """How much of itself each sample keeps in mixup, 0.5..1, [B]: Beta(alpha, alpha), folded.
+
+    Folded, so that a sample and its partner are not the same two images the other way round.
+    """
+    # Another epoch counter than `parameters` has: these draws must not be its.
+    weights = [
+        np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 1, int(i)])).beta(
+            alpha, alpha
+        )
+        for i in indices
+    ]
+    kept = np.asarray(weights, np.float32)
+    folded: NDArray[np.float32] = np.maximum(kept, 1.0 - kept)
+    return folded
+
+
+def mix(values: Tensor, kept_B: NDArray[np.float32]) -> Tensor:
+    """Mixup: each sample blended with the one at its mirrored place in the batch.
+
+    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+
+    Args:
+        values: images or targets, float [B, ...].
+        kept_B: of `mixing_weights`.
+    """
+    import torch
+
+    kept = torch.from_numpy(kept_B).to(values.device).view(-1, *[1] * (values.ndim - 1))
+    return values.flip(0).lerp_(values, kept)
+
+
+def erased(draws_BD: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """A rectangle in each frame, bool [B, 218, 178]: area, aspect and place from the draws."""
+    height, width = FRAME_SIZE
+    low, high = ERASED_AREA
+    area = (low + (high - low) * draws_BD[:, 10]) * height * width
+    low, high = np.log(ERASED_ASPECT)
+    aspect = np.exp(low + (high - low) * draws_BD[:, 11])
+    sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
+    tops_lefts = draws_BD[:, 12:14] * (np.array(FRAME_SIZE) - sides)
+    rows, columns = np.arange(height), np.arange(width)
+    top, left = tops_lefts[:, :1], tops_lefts[:, 1:]
+    in_rows = (rows >= top) & (rows < top + sides[:, :1])
+    in_columns = (columns >= left) & (columns < left + sides[:, 1:])
+    inside: NDArray[np.bool_] = in_rows[:, :, None] & in_columns[:, None, :]
+    return inside
+
+
+def _reduced(frames_BCHW: Tensor, draws_B: NDArray[np.float64]) -> Tensor:
+    """Frames at a lower resolution, brought back to their size."""
+    import torch
+
+    levels = (draws_B * len(LOW_RESOLUTIONS)).astype(int)
+    rows, columns = (torch.from_numpy(m[levels]).to(frames_BCHW.device) for m in _there_and_back())
+    return rows[:, None] @ frames_BCHW @ columns[:, None]
+
+
+@functools.cache
+def _there_and_back() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For each low resolution: the rows' [218, 218] and the columns' [178, 178] reduction."""
+    height, width = FRAME_SIZE
+    rows, columns = [], []
+    for low in LOW_RESOLUTIONS:
+        narrow = round(low * width / height)
+        rows.append(resize_matrix(low, height) @ resize_matrix(height, low))
+        columns.append((resize_matrix(narrow, width) @ resize_matrix(width, narrow)).T)
+    return np.stack(rows), np.stack(columns)

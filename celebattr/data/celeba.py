@@ -69,7 +69,7 @@ class FaceDataset:
     Attributes:
         attributes: names of the columns of the targets.
         names: image names, as in the lists.
-        targets_NA: uint8 [N, A], 1 where the attribute is present.
+        targets_NA: [N, A], 1 where the attribute is present; float32 if softened, else uint8.
         splits_N: int8 [N], values of `SPLITS`.
         stores: where images lie, one a folder.
         store_N: uint8 [N], which of them an image is in.
@@ -79,7 +79,7 @@ class FaceDataset:
 
     attributes: tuple[str, ...]
     names: list[str]
-    targets_NA: NDArray[np.uint8]
+    targets_NA: NDArray[np.uint8] | NDArray[np.float32]
     splits_N: NDArray[np.int8]
     stores: tuple[Store, ...]
     store_N: NDArray[np.uint8]

@@ -24,10 +24,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Batch:
-    """Frames uint8 [B, 218, 178, 3], targets uint8 [B, A] of 0 and 1, dataset indices [B]."""
+    """Frames uint8 [B, 218, 178, 3], targets [B, A] in 0..1, dataset indices [B]."""
 
     frames_BHWC: NDArray[np.uint8]
-    targets_BA: NDArray[np.uint8]
+    targets_BA: NDArray[np.uint8] | NDArray[np.float32]
     indices_B: NDArray[np.int64]
 
 

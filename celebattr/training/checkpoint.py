@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from celebattr.config import TrainConfig
 from celebattr.errors import DataError, UsageError
 from celebattr.files import write_bytes
 
@@ -96,9 +97,11 @@ def read(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise DataError(f"cannot read the checkpoint {path}: {error}") from error
-    changed = sorted(k for k in recipe if state["recipe"].get(k) != recipe[k])
+    # A checkpoint of an older version lacks newer options, which were at their defaults then.
+    before = TrainConfig().recipe() | state["recipe"]
+    changed = sorted(k for k in recipe if before[k] != recipe[k])
     if changed:
-        was = ", ".join(f"{k} {state['recipe'].get(k)} (now {recipe[k]})" for k in changed)
+        was = ", ".join(f"{k} {before[k]} (now {recipe[k]})" for k in changed)
         raise UsageError(
             f"{path} was made with other settings: {was}. Resume with the same, or choose "
             "another --out"

@@ -19,8 +19,9 @@ import torch
 
 from celebattr import __version__, bundle
 from celebattr.config import TrainConfig, parse_widths
-from celebattr.data import augment, celeba, loader
-from celebattr.data.preprocess import Preprocess, to_unit
+from celebattr.data import celeba, loader
+from celebattr.data.preprocess import Preprocess
+from celebattr.data.soft_labels import soften
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.decisions import present, probabilities
 from celebattr.device import DeviceChoice, resolve
@@ -34,6 +35,7 @@ from celebattr.training.checkpoint import Progress
 from celebattr.training.listener import Listener, Logger
 from celebattr.training.losses import LOSSES
 from celebattr.training.start import start
+from celebattr.training.views import Views
 
 CHECKPOINT_SECONDS = 300.0
 """Between checkpoints inside an epoch: what a killed run loses at most."""
@@ -63,7 +65,7 @@ class _Run:
     def __init__(self, config: TrainConfig, listener: Listener) -> None:
         self.config, self.listener = config, listener
         dataset = celeba.load(config.data, skip_missing=config.skip_missing)
-        self.train_set = dataset.split("train", config.limit)
+        self.train_set = soften(dataset.split("train", config.limit), config.soft_labels)
         self.validation_set = dataset.split("validation", config.limit)
         for name, part in (("train", self.train_set), ("validation", self.validation_set)):
             if len(part) == 0:
@@ -88,6 +90,7 @@ class _Run:
             self.device.type, enabled=self.choice.precision == "float16"
         )
         self.loss = LOSSES[config.loss]
+        self.views = Views(config, self.train_set.attributes, self.device, self._autocast)
         self.progress = Progress(micro_batch=config.batch_size)
         if config.resume:
             self.progress = checkpoint.read(
@@ -105,8 +108,8 @@ class _Run:
         """All epochs that are left."""
         config, progress = self.config, self.progress
         config.out.mkdir(parents=True, exist_ok=True)
-        write_bytes(config.out / "config.json", config.to_json().encode())
         with self._signals():
+            write_bytes(config.out / "config.json", config.to_json().encode())
             while progress.epoch < config.epochs:
                 size = config.size_at(progress.epoch)
                 preprocess = Preprocess(PreprocessSpec(size)).to(self.device)
@@ -153,24 +156,19 @@ class _Run:
 
     def _step(self, batch: loader.Batch, preprocess: Preprocess) -> float:
         """One optimiser step; returns the loss. Out of memory: halves what a pass takes."""
-        config, progress = self.config, self.progress
-        draws = augment.parameters(config.seed, progress.epoch, batch.indices_B)
+        progress = self.progress
         while True:
             try:
                 loss = 0.0
                 size = progress.micro_batch
                 for at in range(0, len(batch.indices_B), size):
                     part = slice(at, at + size)
-                    frames = torch.from_numpy(batch.frames_BHWC[part]).to(self.device)
-                    targets = torch.from_numpy(batch.targets_BA[part]).to(self.device).float()
-                    with torch.no_grad():
-                        images = preprocess.normalize(
-                            augment.augment(to_unit(frames), draws[part])
-                        ).contiguous(memory_format=torch.channels_last)
+                    unit, targets = self.views.make(batch, part, progress.epoch)
+                    images = preprocess.normalize(unit)
                     with self._autocast():
-                        logits = self.network(images)
+                        logits = self.network(images.contiguous(memory_format=torch.channels_last))
                     value = self.loss(logits.float(), targets) * (
-                        len(frames) / len(batch.indices_B)
+                        len(images) / len(batch.indices_B)
                     )
                     self.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
                     loss += float(value.detach())
@@ -192,7 +190,7 @@ class _Run:
                     torch.cuda.empty_cache()
                 self.listener.notice(
                     f"out of memory: {progress.micro_batch} images a pass instead of {size}; "
-                    f"gradients are summed, so a step still sees {config.batch_size}"
+                    f"gradients are summed, so a step still sees {self.config.batch_size}"
                 )
 
     def _validate(self, preprocess: Preprocess, size: tuple[int, int]) -> None:

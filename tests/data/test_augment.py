@@ -5,7 +5,7 @@ import torch
 
 from celebattr.data import augment
 
-NEUTRAL = np.full((1, 7), 0.5)  # no rotation, scale, shift, mirror or light
+NEUTRAL = np.full((1, 14), 0.5)  # no rotation, scale, shift, mirror or light
 
 
 def frames(count: int = 1) -> torch.Tensor:
@@ -58,3 +58,51 @@ def test_values_stay_between_0_and_1() -> None:
     assert images.shape == (16, 3, 218, 178)
     assert float(images.min()) >= 0.0
     assert float(images.max()) <= 1.0
+
+
+def test_low_resolution_takes_fine_detail_and_leaves_the_rest() -> None:
+    images = torch.zeros(4, 3, 218, 178)
+    images[:, :, ::2, ::2] = 1.0  # finer than any of the resolutions can hold
+    draws = np.repeat(NEUTRAL, 4, axis=0)
+    draws[:, 7] = [0.1, 0.1, 0.9, 0.9]  # the gate
+    draws[:, 8] = [0.0, 0.99, 0.0, 0.99]
+    seen = augment.augment(images, draws, low_resolution=0.5)
+    assert float(seen[0].std()) < 0.1
+    assert float(seen[1].std()) < 0.2
+    torch.testing.assert_close(seen[2:], images[2:], rtol=0, atol=1e-4)
+    smooth = frames(4)
+    blurred = augment.augment(smooth, draws, low_resolution=0.5)
+    assert float((blurred - smooth).abs().mean()) < 0.02
+
+
+def test_erasing_paints_over_a_rectangle_of_the_stated_size() -> None:
+    images, draws = frames(64), augment.parameters(0, 0, np.arange(64))
+    plain = augment.augment(images, draws)
+    erased = augment.augment(images, draws, erasing=0.5)
+    changed = (erased != plain).any(dim=1)
+    share = changed.float().mean(dim=(1, 2)).numpy()
+    gone = draws[:, 9] < 0.5
+    assert 20 < gone.sum() < 44
+    assert (share[~gone] == 0).all()
+    low, high = augment.ERASED_AREA
+    assert (share[gone] > 0.9 * low).all()
+    assert (share[gone] < 1.1 * high).all()
+    assert np.ptp(share[gone]) > 0.05
+
+
+def test_mixup_blends_images_and_targets_alike() -> None:
+    kept = augment.mixing_weights(0, 0, np.arange(6), alpha=0.4)
+    assert ((kept >= 0.5) & (kept <= 1.0)).all()
+    images, targets = frames(6), torch.eye(6)
+    mixed = augment.mix(images, kept)
+    for i in range(6):
+        expected = kept[i] * images[i] + (1 - kept[i]) * images[5 - i]
+        torch.testing.assert_close(mixed[i], expected)
+    torch.testing.assert_close(augment.mix(targets, kept).sum(dim=1), torch.ones(6))
+
+
+def test_mixing_weights_depend_on_seed_epoch_and_index_alone() -> None:
+    whole = augment.mixing_weights(3, 1, np.arange(10), 0.4)
+    some = augment.mixing_weights(3, 1, np.array([7, 2]), 0.4)
+    np.testing.assert_array_equal(some, whole[[7, 2]])
+    assert not np.array_equal(augment.mixing_weights(3, 2, np.arange(10), 0.4), whole)

@@ -1,0 +1,78 @@
+"""Targets between 0 and 1: what another model, or several people, think of an image."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.data import labels
+from celebattr.data.celeba import FaceDataset
+from celebattr.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+def soften(dataset: FaceDataset, path: Path | None) -> FaceDataset:
+    """A data set whose targets are the probabilities of a CSV, for the images that it names.
+
+    Images are matched by file name, without folders. Rows without probabilities, such as the
+    failures that `celebattr predict` reports, are left out, and so are images of other splits.
+
+    Args:
+        dataset: whose targets to replace.
+        path: a CSV with a column that names the image and one an attribute, or None to change
+            nothing.
+
+    Raises:
+        DataError: the file cannot be read, lacks attributes, has values outside 0..1, names an
+            image twice, or none of the data set's.
+    """
+    if path is None:
+        return dataset
+    table = labels.read_table(path)
+    lacking = [name for name in dataset.attributes if name not in table.columns]
+    if lacking:
+        raise DataError(f"{path} has no column {', '.join(lacking[:5])}")
+    cells = table.cells[:, [table.columns.index(name) for name in dataset.attributes]]
+    given = (cells != "").any(axis=1)
+    soft = _numbers(path, table, cells, given)
+    place = {PurePath(name).name: row for row, name in enumerate(dataset.names)}
+    targets_NA = dataset.targets_NA.astype(np.float32)
+    seen: set[int] = set()
+    for name, row in zip(np.array(table.images)[given].tolist(), soft, strict=True):
+        at = place.get(PurePath(name).name)
+        if at is None:
+            continue
+        if at in seen:
+            raise DataError(f"{path} has more than one row for {name}: one face an image is needed")
+        seen.add(at)
+        targets_NA[at] = row
+    if not seen:
+        raise DataError(
+            f"{path} names none of the {len(dataset):,} training images; its first is "
+            f"{table.images[0]}, theirs {dataset.names[0]}"
+        )
+    log.info("%s softens %d of %d training images", path.name, len(seen), len(dataset))
+    return replace(dataset, targets_NA=targets_NA)
+
+
+def _numbers(
+    path: Path, table: labels.Table, cells: NDArray[np.str_], given_N: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """The rows that have probabilities, float32 [n, A]."""
+    try:
+        values = cells[given_N].astype(np.float32)
+    except ValueError as error:
+        raise DataError(f"{path} has a cell that is not a number: {error}") from error
+    wrong = ~((values >= 0.0) & (values <= 1.0))  # NaN too
+    if wrong.any():
+        row = int(np.flatnonzero(given_N)[np.argwhere(wrong)[0][0]])
+        raise DataError(
+            f"{path}: {table.images[row]} has the value {values[wrong][0]:g}; expected "
+            "probabilities between 0 and 1"
+        )
+    return values
