@@ -137,6 +137,11 @@ class TrainConfig(_Checks):
     mixup: float = option(
         0.0, "Blend pairs of images and their targets: alpha of the Beta distribution; 0 is off."
     )
+    person_balance: float = option(
+        0.5,
+        "An image counts as the number of images of its person to minus this power, where the "
+        "data names people: 0 counts all images alike, 1 all people.",
+    )
     soft_labels: Path | None = option(
         None,
         "CSV of probabilities, as `celebattr predict --format csv` writes: they replace the "
@@ -175,6 +180,7 @@ class TrainConfig(_Checks):
             erasing=(0.0, 1.0),
             low_resolution=(0.0, 1.0),
             mixup=(0.0, 100.0),
+            person_balance=(0.0, 1.0),
             teacher_weight=(0.0, 1.0),
             freeze_epochs=(0, 10_000),
             seed=(0, 2**31 - 1),

@@ -90,7 +90,7 @@ class _Run:
             self.device.type, enabled=self.choice.precision == "float16"
         )
         self.loss = LOSSES[config.loss]
-        self.views = Views(config, self.train_set.attributes, self.device, self._autocast)
+        self.views = Views(config, self.train_set, self.device, self._autocast)
         self.progress = Progress(micro_batch=config.batch_size)
         if config.resume:
             self.progress = checkpoint.read(
@@ -163,13 +163,12 @@ class _Run:
                 size = progress.micro_batch
                 for at in range(0, len(batch.indices_B), size):
                     part = slice(at, at + size)
-                    unit, targets = self.views.make(batch, part, progress.epoch)
-                    images = preprocess.normalize(unit)
+                    view = self.views.make(batch, part, progress.epoch)
+                    images = preprocess.normalize(view.unit)
                     with self._autocast():
                         logits = self.network(images.contiguous(memory_format=torch.channels_last))
-                    value = self.loss(logits.float(), targets) * (
-                        len(images) / len(batch.indices_B)
-                    )
+                    value = self.loss(logits.float(), view.targets, view.weights)
+                    value = value * (len(images) / len(batch.indices_B))
                     self.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
                     loss += float(value.detach())
                 self.scaler.step(self.optimizer)

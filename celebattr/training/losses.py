@@ -1,22 +1,38 @@
-"""Losses: a table by name. Each takes logits [B, A] and targets [B, A] of 0 and 1."""
+"""Losses: a table by name.
+
+Each takes logits [B, A], targets [B, A] in 0..1 and, where images count differently, their weights
+[B], of mean 1 over the training images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-def bce(logits_BA: Tensor, targets_BA: Tensor) -> Tensor:
+class Loss(Protocol):
+    """The signature of a loss."""
+
+    def __call__(
+        self, logits_BA: Tensor, targets_BA: Tensor, weights_B: Tensor | None = None
+    ) -> Tensor:
+        """One number, to be made small."""
+        ...
+
+
+def bce(logits_BA: Tensor, targets_BA: Tensor, weights_B: Tensor | None = None) -> Tensor:
     """Binary cross-entropy, averaged over images and attributes."""
-    return functional.binary_cross_entropy_with_logits(logits_BA, targets_BA)
+    weights = None if weights_B is None else weights_B[:, None]
+    return functional.binary_cross_entropy_with_logits(logits_BA, targets_BA, weights)
 
 
-def mse(logits_BA: Tensor, targets_BA: Tensor) -> Tensor:
+def mse(logits_BA: Tensor, targets_BA: Tensor, weights_B: Tensor | None = None) -> Tensor:
     """Squared error of the sigmoid outputs, summed over attributes, averaged over images."""
-    return (torch.sigmoid(logits_BA) - targets_BA).square().sum(dim=1).mean()
+    errors_B = (torch.sigmoid(logits_BA) - targets_BA).square().sum(dim=1)
+    return (errors_B if weights_B is None else errors_B * weights_B).mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bce": bce, "mse": mse}
+LOSSES: dict[str, Loss] = {"bce": bce, "mse": mse}

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from celebattr import bundle
 from celebattr.config import TrainConfig
 from celebattr.data import augment
+from celebattr.data.celeba import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.data.preprocess import Preprocess, to_unit
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import WeightsError
+
+
+class View(NamedTuple):
+    """Frames in 0..1 [B, 3, 218, 178], targets [B, A] in 0..1, weights [B] or None if all alike."""
+
+    unit: Tensor
+    targets: Tensor
+    weights: Tensor | None
 
 
 class Views:
@@ -27,16 +39,19 @@ class Views:
     def __init__(
         self,
         config: TrainConfig,
-        attributes: tuple[str, ...],
+        train_set: FaceDataset,
         device: torch.device,
         autocast: Callable[[], torch.autocast],
     ) -> None:
-        self.config, self.device, self.autocast = config, device, autocast
-        self.teachers = [Teacher(path, attributes, autocast).to(device) for path in config.teacher]
+        self.config, self.device = config, device
+        self.weights_N = person_weights(train_set.identities_N, config.person_balance)
+        self.teachers = [
+            Teacher(path, train_set.attributes, autocast).to(device) for path in config.teacher
+        ]
 
     @torch.no_grad()
-    def make(self, batch: Batch, part: slice, epoch: int) -> tuple[Tensor, Tensor]:
-        """Some samples of a batch: frames in 0..1 [B, 3, 218, 178] and targets [B, A] in 0..1."""
+    def make(self, batch: Batch, part: slice, epoch: int) -> View:
+        """The view of some samples of a batch in an epoch."""
         config = self.config
         indices = batch.indices_B[part]
         unit = augment.augment(
@@ -46,16 +61,20 @@ class Views:
             low_resolution=config.low_resolution,
         )
         targets = torch.from_numpy(batch.targets_BA[part]).to(self.device).float()
+        weights = None
+        if self.weights_N is not None:
+            weights = torch.from_numpy(self.weights_N[indices]).to(self.device)
         if config.mixup:
             kept = augment.mixing_weights(config.seed, epoch, indices, config.mixup)
             unit, targets = augment.mix(unit, kept), augment.mix(targets, kept)
+            weights = None if weights is None else augment.mix(weights, kept)
         if self.teachers:
             # They see the very view that the student sees, blended faces too.
             # Source: Beyer et al., "Knowledge distillation: A good teacher is patient and
             # consistent", CVPR 2022.
             taught = torch.stack([teacher(unit) for teacher in self.teachers]).mean(dim=0)
             targets = targets.lerp(taught, config.teacher_weight)
-        return unit, targets
+        return View(unit, targets, weights)
 
 
 class Teacher(nn.Module):
@@ -88,3 +107,23 @@ class Teacher(nn.Module):
         with self.autocast():
             logits = self.network(images.contiguous(memory_format=torch.channels_last))
         return torch.sigmoid(logits.float() * self.scale + self.bias)[:, self.columns]
+
+
+def person_weights(
+    identities_N: NDArray[np.int64] | None, power: float
+) -> NDArray[np.float32] | None:
+    """How much each image counts, float32 [N] of mean 1, or None where all count alike.
+
+    Whoever labelled CelebA often judged a person, not a photo: what a network cannot see of
+    Big_Lips, Pointy_Nose or Young is mostly the same in all photos of a person. Thirty photos of
+    one person are then far fewer than thirty opinions. See docs/accuracy.md for the measurement.
+
+    Args:
+        identities_N: who is shown, or None where that is not known.
+        power: an image counts as the number of images of its person to minus this power.
+    """
+    if identities_N is None or power == 0.0:
+        return None
+    _, person_N, counts_P = np.unique(identities_N, return_inverse=True, return_counts=True)
+    weights_N = counts_P[person_N].astype(np.float64) ** -power
+    return np.asarray(weights_N / weights_N.mean(), np.float32)

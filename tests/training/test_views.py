@@ -11,6 +11,7 @@ import torch
 from celebattr import bundle
 from celebattr.attributes import CELEBA
 from celebattr.config import TrainConfig
+from celebattr.data.celeba import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.data.preprocess import Preprocess
 from celebattr.data.transforms import PreprocessSpec
@@ -34,8 +35,20 @@ def batch(count: int = 6) -> Batch:
     )
 
 
-def views(attributes: tuple[str, ...] = CELEBA, **changes: Any) -> Views:
-    return Views(dataclasses.replace(TrainConfig(), **changes), attributes, CPU, autocast)
+def views(
+    attributes: tuple[str, ...] = CELEBA, people: list[int] | None = None, **changes: Any
+) -> Views:
+    train_set = FaceDataset(
+        attributes=attributes,
+        names=[f"{i}.jpg" for i in range(6)],
+        targets_NA=np.zeros((6, len(attributes)), np.uint8),
+        splits_N=np.zeros(6, np.int8),
+        stores=(),
+        store_N=np.zeros(6, np.uint8),
+        identities_N=None if people is None else np.array(people),
+        summary="",
+    )
+    return Views(dataclasses.replace(TrainConfig(), **changes), train_set, CPU, autocast)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +69,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_targets_are_the_labels_when_nothing_softens_them() -> None:
     some = batch()
-    unit, targets = views().make(some, slice(1, 4), epoch=0)
+    unit, targets, weights = views().make(some, slice(1, 4), epoch=0)
+    assert weights is None
     assert unit.shape == (3, 3, 218, 178)
     assert 0.0 <= float(unit.min()) <= float(unit.max()) <= 1.0
     np.testing.assert_array_equal(targets.numpy(), some.targets_BA[1:4])
@@ -65,15 +79,16 @@ def test_targets_are_the_labels_when_nothing_softens_them() -> None:
 def test_a_view_depends_on_the_epoch_and_nothing_else() -> None:
     mixed = views(mixup=0.4, erasing=0.5, low_resolution=0.5)
     one, two = (mixed.make(batch(), slice(0, 6), epoch=2) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
-    assert not torch.equal(one[0], mixed.make(batch(), slice(0, 6), epoch=3)[0])
-    assert ((one[1] > 0.0) & (one[1] < 1.0)).any()
+    assert torch.equal(one.unit, two.unit)
+    assert torch.equal(one.targets, two.targets)
+    assert not torch.equal(one.unit, mixed.make(batch(), slice(0, 6), epoch=3).unit)
+    assert ((one.targets > 0.0) & (one.targets < 1.0)).any()
 
 
 def test_a_teacher_sees_the_same_view_and_has_its_share(teacher: Path) -> None:
     some = batch()
-    _, hard = views(mixup=0.4).make(some, slice(0, 6), epoch=0)
-    unit, soft = views(mixup=0.4, teacher=(teacher,), teacher_weight=0.25).make(
+    hard = views(mixup=0.4).make(some, slice(0, 6), epoch=0).targets
+    unit, soft, _ = views(mixup=0.4, teacher=(teacher,), teacher_weight=0.25).make(
         some, slice(0, 6), epoch=0
     )
     _, network = bundle.load(teacher)
@@ -84,11 +99,35 @@ def test_a_teacher_sees_the_same_view_and_has_its_share(teacher: Path) -> None:
 
 
 def test_several_teachers_are_averaged(teacher: Path) -> None:
-    one = views(teacher=(teacher,), teacher_weight=1.0).make(batch(), slice(0, 6), epoch=0)[1]
-    two = views(teacher=(teacher, teacher), teacher_weight=1.0).make(batch(), slice(0, 6), 0)[1]
+    one = views(teacher=(teacher,), teacher_weight=1.0).make(batch(), slice(0, 6), 0).targets
+    two = (
+        views(teacher=(teacher, teacher), teacher_weight=1.0).make(batch(), slice(0, 6), 0).targets
+    )
     torch.testing.assert_close(one, two)
 
 
 def test_a_teacher_of_other_attributes_is_refused(teacher: Path) -> None:
     with pytest.raises(WeightsError, match=r"different attributes: .*Young"):
         views(CELEBA[:-1], teacher=(teacher,))
+
+
+def test_a_person_with_many_images_counts_less_an_image() -> None:
+    people = [7, 7, 7, 7, 9, 5]
+    weights = views(people=people).make(batch(), slice(0, 6), 0).weights
+    assert weights is not None
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert float(weights[4] / weights[0]) == pytest.approx(2.0)  # four images: 4 ** -0.5
+    assert weights[4] == weights[5]
+    equal = views(people=people, person_balance=1.0).make(batch(), slice(0, 6), 0).weights
+    assert equal is not None
+    assert float(equal[:4].sum()) == pytest.approx(float(equal[4]))
+    assert views(people=people, person_balance=0.0).make(batch(), slice(0, 6), 0).weights is None
+
+
+def test_mixup_mixes_the_weights_too() -> None:
+    people = [7, 7, 7, 7, 9, 5]
+    plain = views(people=people).make(batch(), slice(0, 6), 0).weights
+    mixed = views(people=people, mixup=0.4).make(batch(), slice(0, 6), 0).weights
+    assert plain is not None
+    assert mixed is not None
+    assert plain[0] < mixed[0] < plain[5]
