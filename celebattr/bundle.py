@@ -16,9 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celebattr import paths
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr import decisions, paths
 from celebattr.attributes import suggestion
-from celebattr.errors import WeightsError
+from celebattr.config import OperatingPoint
+from celebattr.errors import UsageError, WeightsError
 from celebattr.files import write_bytes
 from celebattr.models.catalog import ModelSpec
 
@@ -47,6 +51,8 @@ class Card:
         thresholds: one an attribute, the probability from which it is present.
         unsure_below: a decision less likely right than this is reported as unsure.
         calibrated_on: the split that scale, bias and thresholds were fitted on.
+        counts: its negative and positive images in each bin of probability, [2][A][100], see
+            `celebattr.decisions.counts`; other operating points are chosen from them.
         metrics: shares between 0 and 1 by split, with the number of images.
         trained_on: data sets, number of images, and the terms they come under.
         training: the recipe, as far as it decides the result.
@@ -65,6 +71,7 @@ class Card:
     thresholds: tuple[float, ...] = ()
     unsure_below: float = 0.7
     calibrated_on: str = "validation"
+    counts: list[list[list[int]]] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     trained_on: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +92,21 @@ class Card:
             object.__setattr__(self, name, values)
         object.__setattr__(self, "attributes", tuple(self.attributes))
         object.__setattr__(self, "head", tuple(self.head))
+
+    def thresholds_at(self, point: OperatingPoint) -> NDArray[np.float64]:
+        """The threshold of each attribute, [A]; infinite where it can never be called present.
+
+        Raises:
+            UsageError: the card has no counts to choose other thresholds from.
+        """
+        if point.kind == "default":
+            return np.array(self.thresholds)
+        if not self.counts:
+            raise UsageError(
+                f"{self.name} holds no counts of validation images, so only the default operating "
+                "point is known: train it anew, or give --threshold"
+            )
+        return decisions.thresholds(np.array(self.counts), point.kind, point.least)
 
     @property
     def spec(self) -> ModelSpec:

@@ -65,6 +65,36 @@ def parse_widths(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How thresholds are chosen: `default`, `f1`, or a least `precision` or `recall` (0 to 1)."""
+
+    kind: str
+    least: float = 0.0
+
+
+def parse_operating_point(text: str) -> OperatingPoint:
+    """Reads `default`, `f1`, `precision=0.9` or `recall=0.9`.
+
+    Raises:
+        UsageError: none of these, or a share outside 0 to 1.
+    """
+    kind, equals, share = text.strip().lower().partition("=")
+    if kind in ("default", "f1") and not equals:
+        return OperatingPoint(kind)
+    if kind in ("precision", "recall"):
+        try:
+            least = float(share)
+        except ValueError:
+            least = -1.0
+        if 0.0 < least <= 1.0:
+            return OperatingPoint(kind, least)
+    raise UsageError(
+        f"--operating-point {text!r} is none of default, f1, precision=P, recall=R, "
+        "with P and R over 0 and up to 1, for example precision=0.9"
+    )
+
+
 class _Checks:
     """Shared validation: declared choices, and ranges by name."""
 
@@ -226,12 +256,26 @@ class EvaluateConfig(_Checks):
         "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
     )
     precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
+    operating_point: str = option(
+        "default",
+        "Where thresholds lie: default, the bundle's own (0.5); f1, the best F1; precision=P or "
+        "recall=R, at least that much on the validation images.",
+        metavar="POINT",
+    )
+    unsure_below: float | None = option(
+        None,
+        "Decisions less likely right than this are reported as unsure. Without it, the bundle's "
+        "own.",
+    )
     flip: bool = option(False, "Average each image with its mirror image (twice the work).")
     limit: int | None = option(None, "Use only the first N images of the split.")
     skip_missing: bool = option(False, "Leave out rows whose image file is missing.")
 
     def __post_init__(self) -> None:
-        self._check(batch_size=(1, 65_536), workers=(1, 256), limit=(1, 10**9))
+        self._check(
+            unsure_below=(0.0, 1.0), batch_size=(1, 65_536), workers=(1, 256), limit=(1, 10**9)
+        )
+        parse_operating_point(self.operating_point)
 
 
 @dataclass(frozen=True)
@@ -252,6 +296,17 @@ class PredictConfig(_Checks):
     threshold: float | None = option(
         None, "Probability from which an attribute is present. Without it, the bundle's own."
     )
+    operating_point: str = option(
+        "default",
+        "Where thresholds lie: default, the bundle's own (0.5); f1, the best F1; precision=P or "
+        "recall=R, at least that much on the validation images.",
+        metavar="POINT",
+    )
+    unsure_below: float | None = option(
+        None,
+        "Decisions less likely right than this are reported as unsure. Without it, the bundle's "
+        "own.",
+    )
     batch_size: int = option(16, "Faces scored together.")
     workers: int = option(2, "Threads that open photos and find faces.")
     device: str = option(
@@ -260,4 +315,10 @@ class PredictConfig(_Checks):
     precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
 
     def __post_init__(self) -> None:
-        self._check(threshold=(0.0, 1.0), batch_size=(1, 65_536), workers=(1, 256))
+        self._check(
+            threshold=(0.0, 1.0), unsure_below=(0.0, 1.0), batch_size=(1, 65_536), workers=(1, 256)
+        )
+        if parse_operating_point(self.operating_point).kind != "default" and (
+            self.threshold is not None
+        ):
+            raise UsageError("--threshold and --operating-point exclude each other: give one")

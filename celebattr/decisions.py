@@ -7,6 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+BINS = 100
+"""Bins of `counts`, so thresholds have two decimals: 0.00, 0.01, ... 0.99."""
+
+SUPPORT = 10
+"""Images that must be called present before their precision is taken for one."""
+
 
 def probabilities(
     logits_NA: NDArray[np.floating[Any]],
@@ -53,3 +59,52 @@ def unsure(
     assert probabilities_NA.shape == present_NA.shape
     right_NA = np.where(present_NA, probabilities_NA, 1.0 - probabilities_NA)
     return np.asarray(right_NA < below, np.bool_)
+
+
+def counts(
+    probabilities_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
+) -> NDArray[np.int64]:
+    """How many negative and positive images fall into each bin of probability, [2, A, 100].
+
+    All that thresholds are chosen from; small enough to travel in a card.
+    """
+    assert probabilities_NA.shape == targets_NA.shape
+    bins_NA = np.minimum((np.asarray(probabilities_NA, np.float64) * BINS).astype(int), BINS - 1)
+    attributes = targets_NA.shape[1]
+    tally = np.zeros((2, attributes, BINS), np.int64)
+    np.add.at(tally, (targets_NA.astype(int), np.arange(attributes), bins_NA), 1)
+    return tally
+
+
+def thresholds(counts_2AB: NDArray[np.int64], kind: str, least: float = 0.0) -> NDArray[np.float64]:
+    """The threshold of each attribute at an operating point other than the default, [A].
+
+    - f1: where F1, the harmonic mean of precision and recall, is highest.
+    - precision: the lowest with at least that precision, so that most is found. Infinite, never
+      present, where none of them has it with `SUPPORT` images called present.
+    - recall: the highest with at least that recall, so that least is wrongly found.
+
+    Args:
+        counts_2AB: of `counts`, on images the network was not trained on.
+        kind: f1, precision or recall.
+        least: the precision or recall that is asked for, over 0 to 1.
+    """
+    # Called present at threshold k/100: everything in bin k and above.
+    false_AB, true_AB = np.cumsum(counts_2AB[:, :, ::-1], axis=2)[:, :, ::-1]
+    positives_A1 = true_AB[:, :1]
+    claims_AB = false_AB + true_AB
+    edges_B: NDArray[np.float64] = np.arange(BINS) / BINS
+    chosen_A: NDArray[np.float64]
+    if kind == "f1":
+        f1_AB = 2.0 * true_AB / np.maximum(claims_AB + positives_A1, 1)
+        best_AB = f1_AB >= f1_AB.max(axis=1, keepdims=True) - 1e-12
+        # Of equally good ones the nearest to one half.
+        chosen_A = edges_B[np.where(best_AB, np.abs(edges_B - 0.5), np.inf).argmin(axis=1)]
+    elif kind == "precision":
+        good_AB = (true_AB >= least * claims_AB) & (claims_AB >= SUPPORT)
+        chosen_A = np.where(good_AB.any(axis=1), edges_B[good_AB.argmax(axis=1)], np.inf)
+    else:
+        assert kind == "recall"
+        good_AB = true_AB >= least * positives_A1
+        chosen_A = edges_B[BINS - 1 - good_AB[:, ::-1].argmax(axis=1)]
+    return chosen_A

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = 1
@@ -94,7 +94,8 @@ Result = Prediction | Failure
 class AttributeReport:
     """Metrics of one attribute on one split. None where a metric is undefined.
 
-    Shares between 0 and 1; `positives` counts images.
+    Shares between 0 and 1; `positives` counts images; `intervals` holds the 95 % interval of each
+    metric, low and high.
     """
 
     attribute: str
@@ -106,6 +107,19 @@ class AttributeReport:
     average_precision: float | None
     roc_auc: float | None
     expected_calibration_error: float
+    intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+
+
+MEANS: dict[str, str] = {
+    "accuracy": "mean_attribute_accuracy",
+    "majority_accuracy": "majority_accuracy",
+    "balanced_accuracy": "mean_balanced_accuracy",
+    "f1": "mean_f1",
+    "average_precision": "mean_average_precision",
+    "roc_auc": "mean_roc_auc",
+    "expected_calibration_error": "mean_expected_calibration_error",
+}
+"""For a metric of `AttributeReport`, the field of `EvalReport` that holds its mean."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,11 @@ class EvalReport:
         majority_accuracy: its floor: always answering the split's own more frequent value.
         mean_average_precision: average precision averaged over attributes where defined (mAP).
         exact_match_ratio: share of images with every attribute right.
+        unsure_share: share of decisions that are reported as unsure.
+        accuracy_where_sure, accuracy_where_unsure: of the other decisions, and of those.
+        intervals: the 95 % interval of each metric, low and high, by its name here; over people
+            where they are known, else over images.
+        people: how many different people are shown, or None where that is not known.
         images_per_second: decoding and scoring together, or None where not timed.
     """
 
@@ -133,4 +152,9 @@ class EvalReport:
     mean_expected_calibration_error: float
     exact_match_ratio: float
     attributes: tuple[AttributeReport, ...]
+    unsure_share: float = 0.0
+    accuracy_where_sure: float | None = None
+    accuracy_where_unsure: float | None = None
+    intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+    people: int | None = None
     images_per_second: float | None = None

@@ -81,6 +81,12 @@ def predict(
             raise UsageError("--format table is for the terminal: --output takes json, jsonl, csv")
     format = format or ("table" if sys.stdout.isatty() else "jsonl")
     predictor = Predictor(config)
+    if predictor.never_present and not quiet:
+        typer.echo(
+            f"{config.operating_point} is out of reach for {', '.join(predictor.never_present)}: "
+            "never reported as present",
+            err=True,
+        )
     counts: Counter[str] = Counter()
     started = time.monotonic()
     with _Out(format, output, predictor.attributes) as write, _Progress(quiet) as progress:

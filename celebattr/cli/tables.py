@@ -13,8 +13,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from celebattr.reports.evaluation import MEANS, TITLES, headline, percent
-from celebattr.results import EvalReport, Failure, Prediction, Result
+from celebattr.reports.evaluation import TITLES, headline, percent
+from celebattr.results import MEANS, EvalReport, Failure, Prediction, Result
 
 FOOTNOTE = (
     "? uncertain. Attributes are annotators' opinions of a picture, not facts about a person."

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr import decisions
-from celebattr.config import EvaluateConfig
+from celebattr.config import EvaluateConfig, parse_operating_point
 from celebattr.data import celeba, loader
 from celebattr.errors import DataError
 from celebattr.evaluation import metrics
@@ -44,17 +44,22 @@ def evaluate(
         raise DataError(
             f"the data has no labels for {', '.join(lacking)}, which {backend.path.name} predicts"
         )
+    point = parse_operating_point(config.operating_point)
     columns = [images.attributes.index(name) for name in card.attributes]
     started = time.monotonic()
     p_NA = _probabilities(backend, images, config, on_progress)
     seconds = time.monotonic() - started
+    present_NA = decisions.present(p_NA, card.thresholds_at(point))
+    below = card.unsure_below if config.unsure_below is None else config.unsure_below
     return metrics.report(
         p_NA,
         images.targets_NA[:, columns],
-        decisions.present(p_NA, np.array(card.thresholds)),
+        present_NA,
         card.attributes,
         split=config.split,
         weights=str(backend.path.name),
+        people_N=images.identities_N,
+        unsure_NA=decisions.unsure(p_NA, present_NA, below),
         images_per_second=len(images) / seconds,
     )
 

@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 import celebattr.models._torchvision  # noqa: F401  torchmetrics imports torchvision
 from celebattr.errors import DataError, MissingExtraError
+from celebattr.evaluation import intervals
+from celebattr.evaluation.calibration import calibration_error
 from celebattr.evaluation.checks import check
-from celebattr.results import AttributeReport, EvalReport
+from celebattr.evaluation.intervals import Resamples
+from celebattr.results import MEANS, AttributeReport, EvalReport
 
 try:
     import torch
@@ -29,8 +32,6 @@ except ModuleNotFoundError as error:
     if error.name != "torchmetrics":
         raise
     raise MissingExtraError("torchmetrics", "train") from error
-
-CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def report(
     *,
     split: str,
     weights: str,
+    people_N: NDArray[np.int64] | None = None,
+    unsure_NA: NDArray[np.bool_] | None = None,
     images_per_second: float | None = None,
 ) -> EvalReport:
     """All metrics of one split.
@@ -73,6 +76,8 @@ def report(
         attributes: their A names.
         split: which rows these are.
         weights: the bundle's name.
+        people_N: who is shown, where that is known: intervals are then over people.
+        unsure_NA: decisions that are reported as unsure; none if not given.
         images_per_second: decoding and scoring together, where timed.
 
     Raises:
@@ -91,6 +96,8 @@ def report(
     average_precision_A = average_precision(probabilities_NA, targets_NA)
     roc_auc_A = roc_auc(probabilities_NA, targets_NA)
     calibration_A = calibration_error(probabilities_NA, targets_NA)
+    resamples = Resamples.draw(images, people_N)
+    samples = intervals.metric_samples(probabilities_NA, targets_NA, present_NA, resamples)
     rows = []
     for a, name in enumerate(attributes):
         positives, hits, correct = int(positives_A[a]), int(hits_A[a]), int(correct_A[a])
@@ -111,10 +118,17 @@ def report(
                 average_precision=average_precision_A[a],
                 roc_auc=roc_auc_A[a],
                 expected_calibration_error=calibration_A[a],
+                intervals={
+                    metric: intervals.interval(samples_RA[:, a])
+                    for metric, samples_RA in samples.items()
+                },
             )
         )
+    right_NA = truth_NA == present_NA
+    unsure_NA = np.zeros_like(present_NA) if unsure_NA is None else unsure_NA
     return EvalReport(
         images=images,
+        people=None if people_N is None else len(np.unique(people_N)),
         split=split,
         weights=weights,
         mean_attribute_accuracy=_sure_mean([row.accuracy for row in rows]),
@@ -124,7 +138,11 @@ def report(
         mean_average_precision=mean(average_precision_A),
         mean_roc_auc=mean(roc_auc_A),
         mean_expected_calibration_error=_sure_mean(calibration_A),
-        exact_match_ratio=float((truth_NA == present_NA).all(axis=1).mean()),
+        exact_match_ratio=float(right_NA.all(axis=1).mean()),
+        unsure_share=float(unsure_NA.mean()),
+        accuracy_where_sure=_share(right_NA[~unsure_NA]),
+        accuracy_where_unsure=_share(right_NA[unsure_NA]),
+        intervals=_mean_intervals(samples, right_NA, resamples),
         attributes=tuple(rows),
         images_per_second=images_per_second,
     )
@@ -153,26 +171,24 @@ def roc_auc(scores_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]) -> l
     ]
 
 
-def calibration_error(
-    probabilities_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
-) -> list[float]:
-    """Expected calibration error of each attribute.
+def _mean_intervals(
+    samples: dict[str, intervals.Samples], right_NA: NDArray[np.bool_], resamples: Resamples
+) -> dict[str, intervals.Interval | None]:
+    """Intervals of the means over attributes: each resample's own mean, of what it defines."""
+    exact_R = resamples.sums(np.asarray(right_NA.all(axis=1))) / resamples.sums(
+        np.ones(len(right_NA))
+    )
+    found = {"exact_match_ratio": intervals.interval(exact_R)}
+    for metric, samples_RA in samples.items():
+        known_RA = np.isfinite(samples_RA)
+        total_R = np.where(known_RA, samples_RA, 0.0).sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            found[MEANS[metric]] = intervals.interval(total_R / known_RA.sum(axis=1))
+    return found
 
-    Images are put into 15 bins of equal width by the probability that the attribute is present (not
-    by the confidence in the decision). The error is the mean over images of |mean probability -
-    share of positives| of their bin.
 
-    Source: Naeini, Cooper, Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian
-    Binning", AAAI 2015. torchmetrics puts p = 1 into a bin of its own, so it differs there.
-    """
-    errors = []
-    for probabilities_N, targets_N in zip(
-        np.asarray(probabilities_NA, np.float64).T, np.asarray(targets_NA).T, strict=True
-    ):
-        bins_N = np.minimum(probabilities_N * CALIBRATION_BINS, CALIBRATION_BINS - 1).astype(int)
-        gap = np.bincount(bins_N, probabilities_N - targets_N, CALIBRATION_BINS)
-        errors.append(float(np.abs(gap).sum() / len(targets_N)))
-    return errors
+def _share(right: NDArray[np.bool_]) -> float | None:
+    return float(right.mean()) if right.size else None
 
 
 def mean(values: Sequence[float | None]) -> float | None:

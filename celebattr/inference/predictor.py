@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from celebattr import decisions
 from celebattr.attributes import select
-from celebattr.config import PredictConfig
+from celebattr.config import PredictConfig, parse_operating_point
 from celebattr.data.images import is_aligned, open_image, to_frame
 from celebattr.data.inputs import Input
 from celebattr.errors import ImageError
@@ -61,11 +61,20 @@ class Predictor:
         if config.attributes is not None:
             self.attributes = tuple(select(config.attributes.split(","), card.attributes))
         self._columns = np.array([card.attributes.index(a) for a in self.attributes])
-        self._thresholds = np.array(card.thresholds)
+        self._thresholds = card.thresholds_at(parse_operating_point(config.operating_point))
+        self._unsure_below = card.unsure_below
+        if config.unsure_below is not None:
+            self._unsure_below = config.unsure_below
         if config.threshold is not None:
             self._thresholds = np.full(len(card.attributes), config.threshold)
         self._detector: YuNet | None = None
         self._lock = threading.Lock()
+
+    @property
+    def never_present(self) -> list[str]:
+        """Attributes that the operating point rules out: no threshold has the precision asked."""
+        pairs = zip(self.backend.card.attributes, self._thresholds, strict=True)
+        return [name for name, threshold in pairs if threshold > 1.0 and name in self.attributes]
 
     def prepare(self, item: Input) -> Prepared:
         """Opens an input and brings its faces into the frame; what fails becomes a `failure`."""
@@ -110,7 +119,7 @@ class Predictor:
             logits = self.backend.logits(np.stack(frames))
             p_NA = decisions.probabilities(logits, np.array(card.scale), np.array(card.bias))
             present_NA = decisions.present(p_NA, self._thresholds)
-            unsure_NA = decisions.unsure(p_NA, present_NA, card.unsure_below)
+            unsure_NA = decisions.unsure(p_NA, present_NA, self._unsure_below)
         results: list[list[Result]] = []
         row = 0
         for item in prepared:

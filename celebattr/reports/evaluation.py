@@ -14,21 +14,15 @@ from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
 from celebattr.files import StrPath
 from celebattr.reports.formats import format_of_suffix
-from celebattr.results import SCHEMA, AttributeReport, EvalReport
+from celebattr.results import MEANS, SCHEMA, AttributeReport, EvalReport
 
-COLUMNS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(AttributeReport))
+COLUMNS: tuple[str, ...] = tuple(
+    field.name for field in dataclasses.fields(AttributeReport) if field.name != "intervals"
+)
 """Columns of the table of attributes, in order."""
 
-MEANS: dict[str, str] = {
-    "accuracy": "mean_attribute_accuracy",
-    "majority_accuracy": "majority_accuracy",
-    "balanced_accuracy": "mean_balanced_accuracy",
-    "f1": "mean_f1",
-    "average_precision": "mean_average_precision",
-    "roc_auc": "mean_roc_auc",
-    "expected_calibration_error": "mean_expected_calibration_error",
-}
-"""For a column, the field of `EvalReport` that holds its average over attributes."""
+BOUNDS: tuple[str, ...] = tuple(f"{name}_{end}" for name in MEANS for end in ("low", "high"))
+"""Columns of a CSV after those: both ends of each metric's 95 % interval."""
 
 TITLES: dict[str, str] = {
     "attribute": "attribute",
@@ -46,6 +40,10 @@ TITLES: dict[str, str] = {
 
 def _defined(value: Any) -> Any:
     """Numbers to six places; None for what is undefined, NaN included: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _defined(inner) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_defined(inner) for inner in value]
     if not isinstance(value, float):
         return value
     return round(value, 6) if math.isfinite(value) else None
@@ -58,20 +56,44 @@ def percent(value: float | None) -> str:
 
 def headline(report: EvalReport) -> list[tuple[str, str]]:
     """The numbers of the whole split, as pairs of name and text."""
-    floor = percent(report.majority_accuracy)
     pairs = [
-        ("mean attribute accuracy", f"{percent(report.mean_attribute_accuracy)} % (floor {floor})"),
-        ("mAP", _percent_or_none(report.mean_average_precision)),
-        ("exact match ratio", _percent_or_none(report.exact_match_ratio)),
-        ("images", f"{report.images:,} ({report.split})"),
+        (title, _percent_or_none(getattr(report, name)) + between(report.intervals.get(name)))
+        for title, name in _HEADLINE
     ]
+    pairs[0] = (pairs[0][0], f"{pairs[0][1]}, floor {percent(report.majority_accuracy)}")
+    if report.accuracy_where_unsure is not None:
+        pairs.append(
+            (
+                "unsure",
+                f"{percent(report.unsure_share)} % of the decisions, right in "
+                f"{percent(report.accuracy_where_unsure)} %, the others in "
+                f"{_percent_or_none(report.accuracy_where_sure)}",
+            )
+        )
+    people = "" if report.people is None else f" of {report.people:,} people"
+    pairs.append(("images", f"{report.images:,}{people} ({report.split})"))
     if report.images_per_second is not None:
         pairs.append(("images/s", f"{report.images_per_second:,.1f}"))
     return pairs
 
 
+def between(interval: tuple[float, float] | None) -> str:
+    """A 95 % interval in percent, in brackets after a space; empty when undefined."""
+    return "" if interval is None else f" [{percent(interval[0])}, {percent(interval[1])}]"
+
+
 def _percent_or_none(value: float | None) -> str:
     return f"{percent(value)} %" if percent(value) else "undefined"
+
+
+_HEADLINE = (
+    ("mean attribute accuracy", "mean_attribute_accuracy"),
+    ("mAP", "mean_average_precision"),
+    ("balanced accuracy", "mean_balanced_accuracy"),
+    ("F1", "mean_f1"),
+    ("calibration error", "mean_expected_calibration_error"),
+    ("exact match ratio", "exact_match_ratio"),
+)
 
 
 def to_json(report: EvalReport) -> str:
@@ -87,14 +109,25 @@ def to_json(report: EvalReport) -> str:
 def to_csv(report: EvalReport) -> str:
     """One line an attribute, then the line `mean`. Exact match ratio and speed: see `to_json`."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, [*COLUMNS, *BOUNDS], restval="", lineterminator="\n")
     writer.writeheader()
     for row in report.attributes:
-        values = dataclasses.asdict(row)
-        writer.writerow({name: _defined(value) for name, value in values.items()})
+        values = {name: _defined(getattr(row, name)) for name in COLUMNS}
+        writer.writerow(values | _bounds({name: row.intervals.get(name) for name in MEANS}))
     means = {column: _defined(getattr(report, field)) for column, field in MEANS.items()}
-    writer.writerow({"attribute": "mean", **means})
+    ends = _bounds({column: report.intervals.get(field) for column, field in MEANS.items()})
+    writer.writerow({"attribute": "mean", **means, **ends})
     return text.getvalue()
+
+
+def _bounds(intervals: dict[str, tuple[float, float] | None]) -> dict[str, Any]:
+    """Intervals by metric as the cells of `BOUNDS`."""
+    return {
+        f"{name}_{end}": _defined(value)
+        for name, found in intervals.items()
+        if found is not None
+        for end, value in zip(("low", "high"), found, strict=True)
+    }
 
 
 def to_markdown(report: EvalReport) -> str:
@@ -109,7 +142,11 @@ def to_markdown(report: EvalReport) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     means = [f"**{text}**" if (text := percent(getattr(report, f))) else "" for f in MEANS.values()]
     lines.append(f"| **mean** |  | {' | '.join(means)} |")
-    lines += ["", "All but the counts in percent; empty where a metric is undefined."]
+    lines += [
+        "",
+        "All but the counts in percent, 95 % intervals in brackets; empty where a metric is "
+        "undefined.",
+    ]
     return "\n".join(lines) + "\n"
 
 

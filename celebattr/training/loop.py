@@ -23,7 +23,7 @@ from celebattr.data import celeba, loader
 from celebattr.data.preprocess import Preprocess
 from celebattr.data.soft_labels import soften
 from celebattr.data.transforms import PreprocessSpec
-from celebattr.decisions import present, probabilities
+from celebattr.decisions import counts, present, probabilities
 from celebattr.device import DeviceChoice, resolve
 from celebattr.errors import DataError, DeviceError
 from celebattr.evaluation import calibration, metrics
@@ -218,7 +218,7 @@ class _Run:
         score = summary.mean_average_precision or 0.0
         if progress.best is None or score > progress.best:
             progress.best = score
-            self._keep(network, scale, size, row)
+            self._keep(network, scale, counts(p, targets), size, row)
         progress.epoch += 1
         progress.batches = progress.images = 0
         progress.loss_sum = progress.seconds = 0.0
@@ -252,6 +252,7 @@ class _Run:
         self,
         network: torch.nn.Module,
         scale: np.ndarray[Any, Any],
+        tally: np.ndarray[Any, Any],
         size: tuple[int, int],
         row: dict[str, Any],
     ) -> None:
@@ -264,6 +265,7 @@ class _Run:
             head=parse_widths(config.head),
             dropout=config.dropout,
             scale=tuple(round(float(s), 5) for s in scale),
+            counts=tally.tolist(),
             metrics={
                 "validation": {
                     "images": len(self.validation_set),

@@ -205,7 +205,7 @@ def test_the_test_split_of_celeba_takes_seconds() -> None:
     case = make_case(12, images=20_000, attributes=40)
     started = time.monotonic()
     make_report(case)
-    assert time.monotonic() - started < 8.0  # 0.4 s on an idle core
+    assert time.monotonic() - started < 40.0  # 8 s on a busy core
 
 
 def _numbers(report: EvalReport) -> dict[str, float]:
