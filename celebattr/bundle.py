@@ -12,134 +12,31 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from celebattr import decisions, paths
+from celebattr import paths
 from celebattr.attributes import suggestion
-from celebattr.config import OperatingPoint
-from celebattr.errors import UsageError, WeightsError
+from celebattr.card import NO_HASH, Card
+from celebattr.errors import MissingExtraError, WeightsError
 from celebattr.files import write_bytes
-from celebattr.models.catalog import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from celebattr.models.network import Network
 
-SCHEMA = 1
 METADATA_KEY = "celebattr"
 DEFAULT_ONNX = "celebattr-resnet50-int8"
 DEFAULT_TORCH = "celebattr-resnet50"
 SUFFIXES = (".safetensors", ".onnx")
-_ZEROS = "0" * 64
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Card:
-    """What a bundle says of itself; everything that predicts reads it.
-
-    Attributes:
-        preprocess: `PreprocessSpec.to_dict()`.
-        scale, bias: one an attribute, probability = sigmoid(scale * logit + bias).
-        thresholds: one an attribute, the probability from which it is present.
-        unsure_below: a decision less likely right than this is reported as unsure.
-        calibrated_on: the split that scale, bias and thresholds were fitted on.
-        counts: its negative and positive images in each bin of probability, [2][A][100], see
-            `celebattr.decisions.counts`; other operating points are chosen from them.
-        metrics: shares between 0 and 1 by split, with the number of images.
-        trained_on: data sets, number of images, and the terms they come under.
-        training: the recipe, as far as it decides the result.
-        versions: of the libraries that made the bundle.
-        precision: how the weights are stored: float16, or int8.
-    """
-
-    name: str
-    arch: str
-    attributes: tuple[str, ...]
-    preprocess: dict[str, Any]
-    head: tuple[int, ...] = ()
-    dropout: float = 0.0
-    scale: tuple[float, ...] = ()
-    bias: tuple[float, ...] = ()
-    thresholds: tuple[float, ...] = ()
-    unsure_below: float = 0.7
-    calibrated_on: str = "validation"
-    counts: list[list[list[int]]] = field(default_factory=list)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    trained_on: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    created: str = ""
-    precision: str = "float16"
-    sha256: str = _ZEROS
-    schema: int = SCHEMA
-
-    def __post_init__(self) -> None:
-        count = len(self.attributes)
-        for name, default in (("scale", 1.0), ("bias", 0.0), ("thresholds", 0.5)):
-            values = tuple(float(v) for v in getattr(self, name)) or (default,) * count
-            if len(values) != count:
-                raise WeightsError(
-                    f"card of {self.name}: {len(values)} values of {name} for {count} attributes"
-                )
-            object.__setattr__(self, name, values)
-        object.__setattr__(self, "attributes", tuple(self.attributes))
-        object.__setattr__(self, "head", tuple(self.head))
-
-    def thresholds_at(self, point: OperatingPoint) -> NDArray[np.float64]:
-        """The threshold of each attribute, [A]; infinite where it can never be called present.
-
-        Raises:
-            UsageError: the card has no counts to choose other thresholds from.
-        """
-        if point.kind == "default":
-            return np.array(self.thresholds)
-        if not self.counts:
-            raise UsageError(
-                f"{self.name} holds no counts of validation images, so only the default operating "
-                "point is known: train it anew, or give --threshold"
-            )
-        return decisions.thresholds(np.array(self.counts), point.kind, point.least)
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What rebuilds the network."""
-        return ModelSpec(self.arch, len(self.attributes), self.head, self.dropout)
-
-    def to_json(self) -> str:
-        """The card as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str, where: str) -> Card:
-        """Reads a card.
-
-        Raises:
-            WeightsError: it is not one, or of a newer schema than this program knows.
-        """
-        try:
-            values = json.loads(text)
-            if values["schema"] > SCHEMA:
-                raise WeightsError(
-                    f"{where} has a card of schema {values['schema']}, newer than this "
-                    f"program's {SCHEMA}: update celebattr"
-                )
-            known = {f.name for f in dataclasses.fields(cls)}
-            return cls(**{k: v for k, v in values.items() if k in known})
-        except (ValueError, KeyError, TypeError) as error:
-            raise WeightsError(f"{where}: its card cannot be read ({error})") from error
-
-
 def seal(data: bytes) -> bytes:
     """Fills in the card's sha256 of a file that was written with zeros in its place."""
-    zeros = _ZEROS.encode()
+    zeros = NO_HASH.encode()
     assert data.count(zeros) == 1, "exactly one sha256 field"
     return data.replace(zeros, hashlib.sha256(data).hexdigest().encode())
 
@@ -154,7 +51,7 @@ def verify(data: bytes, card: Card, where: str) -> None:
     if (
         len(digest) != 64
         or data.count(digest) != 1
-        or hashlib.sha256(data.replace(digest, _ZEROS.encode())).hexdigest() != card.sha256
+        or hashlib.sha256(data.replace(digest, NO_HASH.encode())).hexdigest() != card.sha256
     ):
         raise WeightsError(
             f"{where} is damaged: its sha256 is not the one in its card. Copy it anew."
@@ -290,8 +187,46 @@ def save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
         for name, t in tensors.items()
         if t.is_floating_point()
     }
-    card = dataclasses.replace(card, precision="float16", sha256=_ZEROS)
+    card = dataclasses.replace(card, precision="float16", sha256=NO_HASH)
     write_bytes(path, seal(to_bytes(stored, metadata={METADATA_KEY: card.to_json()})))
+
+
+def rewrite(path: Path, card: Card) -> None:
+    """Gives a bundle another card; its weights stay as they are, byte for byte.
+
+    Raises:
+        WeightsError: it is damaged.
+        MissingExtraError: it is ONNX, and the package onnx is not installed.
+    """
+    data = read(path)
+    verify(data, card_in(data, path), str(path))
+    text = dataclasses.replace(card, sha256=NO_HASH).to_json()
+    if kind(data) == "safetensors":
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        header["__metadata__"][METADATA_KEY] = text
+        new = json.dumps(header, separators=(",", ":")).encode()
+        new += b" " * (-len(new) % 8)  # the tensors after it start at a multiple of 8
+        write_bytes(path, seal(len(new).to_bytes(8, "little") + new + data[8 + length :]))
+        return
+    write_bytes(path, seal(with_onnx_card(data, text)))
+
+
+def with_onnx_card(data: bytes, text: str) -> bytes:
+    """The bytes of an ONNX model with a card's JSON as its only metadata, not yet sealed.
+
+    Raises:
+        MissingExtraError: the package onnx is not installed.
+    """
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("onnx", "train") from error
+    model = onnx.load_from_string(data)
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, text
+    return bytes(model.SerializeToString())
 
 
 def load(path: Path) -> tuple[Card, Network]:

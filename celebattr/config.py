@@ -256,6 +256,12 @@ class EvaluateConfig(_Checks):
         "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
     )
     precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
+    slices: str | None = option(
+        None,
+        "Attributes, separated by commas: also show figures for each combination of their labels, "
+        "for example Male,Young.",
+        metavar="NAMES",
+    )
     operating_point: str = option(
         "default",
         "Where thresholds lie: default, the bundle's own (0.5); f1, the best F1; precision=P or "

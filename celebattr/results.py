@@ -110,6 +110,30 @@ class AttributeReport:
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class SliceReport:
+    """Metrics of the images that show, or do not show, some attributes by their labels.
+
+    Attributes:
+        slice: for each attribute whether it is present, for instance Male: True, Young: False.
+        images, people: how many; people is None where they are not known.
+        mean_attribute_accuracy, mean_average_precision: as in `EvalReport`, None without images.
+        intervals: their 95 % intervals.
+    """
+
+    slice: dict[str, bool]
+    images: int
+    people: int | None
+    mean_attribute_accuracy: float | None
+    mean_average_precision: float | None
+    intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """For a person: "Male, not Young"."""
+        return ", ".join(k if yes else f"not {k}" for k, yes in self.slice.items())
+
+
 MEANS: dict[str, str] = {
     "accuracy": "mean_attribute_accuracy",
     "majority_accuracy": "majority_accuracy",
@@ -136,6 +160,9 @@ class EvalReport:
         accuracy_where_sure, accuracy_where_unsure: of the other decisions, and of those.
         intervals: the 95 % interval of each metric, low and high, by its name here; over people
             where they are known, else over images.
+        measured_in: the arithmetic: float32, bfloat16, float16 or int8; "+flip" where mirror images
+            were averaged in.
+        slices: the same by what images show, where asked for.
         people: how many different people are shown, or None where that is not known.
         images_per_second: decoding and scoring together, or None where not timed.
     """
@@ -157,4 +184,6 @@ class EvalReport:
     accuracy_where_unsure: float | None = None
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
     people: int | None = None
+    slices: tuple[SliceReport, ...] = ()
+    measured_in: str = ""
     images_per_second: float | None = None

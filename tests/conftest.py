@@ -35,11 +35,12 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from celebattr import bundle
     from celebattr.attributes import CELEBA
+    from celebattr.card import Card
     from celebattr.data.transforms import PreprocessSpec
     from celebattr.models import catalog
 
     torch.manual_seed(0)
-    card = bundle.Card("tiny", "resnet18", CELEBA, PreprocessSpec((48, 40)).to_dict())
+    card = Card("tiny", "resnet18", CELEBA, PreprocessSpec((48, 40)).to_dict())
     network = catalog.build(card.spec)
     torch.nn.init.normal_(network.head[-1].weight, std=0.05)  # type: ignore[arg-type]
     path = tmp_path_factory.mktemp("bundle") / "tiny.safetensors"

@@ -4,13 +4,15 @@ import dataclasses
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from celebattr import bundle
-from celebattr.bundle import Card
+from celebattr.card import Card
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import WeightsError
+from celebattr.inference.backends import open_backend
 from celebattr.models import catalog
 
 ATTRIBUTES = ("Smiling", "Young", "Bald")
@@ -107,3 +109,31 @@ def test_onnx_cannot_be_loaded_for_training_or_export(tiny_onnx: Path) -> None:
         bundle.load(tiny_onnx)
     with pytest.raises(WeightsError, match="is ONNX"):
         bundle.tensors_in(bundle.read(tiny_onnx), tiny_onnx)
+
+
+@pytest.mark.parametrize("which", ["tiny_bundle", "tiny_onnx"])
+def test_a_card_is_rewritten_without_touching_the_weights(
+    which: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    path = tmp_path / request.getfixturevalue(which).name
+    path.write_bytes(request.getfixturevalue(which).read_bytes())
+    card = bundle.card_of(path)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 218, 178, 3), dtype=np.uint8)
+    before = open_backend(str(path), device="cpu", precision="auto").logits(frames)
+    longer = dataclasses.replace(card, metrics={"test": {"images": 7, "note": "é" * 1001}})
+    bundle.rewrite(path, longer)
+    again = bundle.card_of(path)
+    assert again.metrics["test"]["images"] == 7
+    assert again.sha256 != card.sha256
+    after = open_backend(str(path), device="cpu", precision="auto").logits(frames)
+    np.testing.assert_array_equal(before, after)
+
+
+def test_a_damaged_bundle_is_not_given_a_new_card(tiny_bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / tiny_bundle.name
+    data = bytearray(tiny_bundle.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="damaged"):
+        bundle.rewrite(path, bundle.card_of(path))
+    assert path.read_bytes() == bytes(data)

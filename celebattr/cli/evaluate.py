@@ -28,6 +28,10 @@ def evaluate(
         ),
     ] = None,
     output: OutputFile = None,
+    write_card: Annotated[
+        bool,
+        typer.Option("--write-card", help="Also write the figures into the bundle's own card."),
+    ] = False,
 ) -> None:
     """Measure a bundle on a labelled split, attribute by attribute.
 
@@ -38,6 +42,8 @@ def evaluate(
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
     if format is not None and format not in FORMATS:
         raise UsageError(f"--format {format!r} is not one of {', '.join(FORMATS)}")
+    if write_card and config.weights is None:
+        raise UsageError("--write-card changes a bundle: name it with --weights")
     from celebattr.files import write_text
     from celebattr.reports import evaluation as reports
 
@@ -55,6 +61,12 @@ def evaluate(
     ) as bar:
         task = bar.add_task("evaluating", total=None)
         report = run(config, lambda done, total: bar.update(task, completed=done, total=total))
+    if write_card:
+        from celebattr import bundle
+        from celebattr.evaluation.card import record
+
+        record(bundle.resolve(config.weights), report)
+
     format = format or ("table" if sys.stdout.isatty() else "json")
     if format == "table":
         from celebattr.cli.tables import evaluation_table

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import platform
-from typing import Annotated, Any
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from celebattr.errors import UsageError
+
+if TYPE_CHECKING:
+    from celebattr.card import Card
+
+FORMATS = ("text", "json", "markdown")
 
 PACKAGES = ("onnxruntime", "torch", "torchvision", "opencv-python-headless", "pillow", "numpy")
 
 
 def info(
-    weights: Annotated[
-        str | None, typer.Argument(help="A bundle: prints its whole card as JSON.")
+    weights: Annotated[str | None, typer.Argument(help="A bundle: shows its model card.")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="|".join(FORMATS),
+            help="How to print a card: json is all of it.",
+            show_default="text on a terminal, json in a pipe",
+        ),
     ] = None,
 ) -> None:
     """Show the device that would be used and why, versions, and the bundles found."""
     from celebattr import __version__, bundle
 
     if weights is not None:
-        typer.echo(bundle.card_of(bundle.resolve(weights)).to_json())
+        _card(bundle.card_of(bundle.resolve(weights)), format)
         return
     typer.echo(f"celebattr  {__version__}, Python {platform.python_version()}")
     typer.echo(f"device     {_device()}")
@@ -28,6 +45,26 @@ def info(
         card = bundle.card_of(path)
         typer.echo(f"bundle     {path.stem}: {_summary(card)}")
         typer.echo(f"           {path}")
+
+
+def _card(card: Card, format: str | None) -> None:
+    """Prints a model card."""
+    format = format or ("text" if sys.stdout.isatty() else "json")
+    if format not in FORMATS:
+        raise UsageError(f"--format {format!r} is not one of {', '.join(FORMATS)}")
+    if format == "json":
+        typer.echo(card.to_json())
+        return
+    from celebattr.reports.card import markdown
+
+    text = markdown(json.loads(card.to_json()))
+    if format == "markdown":
+        typer.echo(text, nl=False)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text))
 
 
 def _device() -> str:
@@ -49,7 +86,7 @@ def _version(name: str) -> str:
         return f"{name} not installed"
 
 
-def _summary(card: Any) -> str:
+def _summary(card: Card) -> str:
     size = card.preprocess["size"]
     parts = [
         f"{card.arch}, {card.precision}, {len(card.attributes)} attributes, "

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from celebattr.reports.evaluation import TITLES, headline, percent
+from celebattr.reports.evaluation import TITLES, headline, percent, slice_cells
 from celebattr.results import MEANS, EvalReport, Failure, Prediction, Result
 
 FOOTNOTE = (
@@ -215,6 +215,16 @@ class _EvaluationTable:
         means[0] += " "
         table.add_row(Text("mean"), "", *means, style="bold")
         yield table
+        if report.slices:
+            yield Text()
+            parts = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+            parts.add_column("slice", overflow="fold")
+            for title in ("images", "people", "accuracy", "AP"):
+                parts.add_column(title, justify="right", no_wrap=True)
+            for one in report.slices:
+                name, *cells = slice_cells(one)
+                parts.add_row(Text(printable(name, ascii_only=options.ascii_only)), *cells)
+            yield parts
         note = "percent; - is undefined; ! is below the majority's answer"
         if len(columns) < len(MEANS):
             note += "; more columns in a wider terminal or with --format csv"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebattr import decisions
+from celebattr.attributes import select
 from celebattr.config import EvaluateConfig, parse_operating_point
 from celebattr.data import celeba, loader
 from celebattr.errors import DataError
 from celebattr.evaluation import metrics
+from celebattr.evaluation.slices import slices
 from celebattr.inference.backends import Backend, open_backend
 from celebattr.results import EvalReport
 
@@ -45,15 +48,17 @@ def evaluate(
             f"the data has no labels for {', '.join(lacking)}, which {backend.path.name} predicts"
         )
     point = parse_operating_point(config.operating_point)
+    by = select(config.slices.split(","), card.attributes) if config.slices else []
     columns = [images.attributes.index(name) for name in card.attributes]
     started = time.monotonic()
     p_NA = _probabilities(backend, images, config, on_progress)
     seconds = time.monotonic() - started
     present_NA = decisions.present(p_NA, card.thresholds_at(point))
     below = card.unsure_below if config.unsure_below is None else config.unsure_below
-    return metrics.report(
+    targets_NA = images.targets_NA[:, columns]
+    report = metrics.report(
         p_NA,
-        images.targets_NA[:, columns],
+        targets_NA,
         present_NA,
         card.attributes,
         split=config.split,
@@ -62,6 +67,12 @@ def evaluate(
         unsure_NA=decisions.unsure(p_NA, present_NA, below),
         images_per_second=len(images) / seconds,
     )
+    report = replace(report, measured_in=backend.precision + "+flip" * config.flip)
+    if not by:
+        return report
+    people_N = images.identities_N
+    parts = slices(p_NA, targets_NA, present_NA, card.attributes, by, people_N)
+    return replace(report, slices=parts)
 
 
 def _probabilities(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr import bundle
-from celebattr.bundle import Card
+from celebattr.card import Card
 from celebattr.errors import DeviceError, MissingExtraError, WeightsError
 
 if TYPE_CHECKING:
@@ -22,11 +22,13 @@ class Backend(Protocol):
     Attributes:
         card: the bundle's card.
         path: the bundle's file.
+        precision: its arithmetic: float32, bfloat16, float16 or int8.
         description: device and precision, one line for a person.
     """
 
     card: Card
     path: Path
+    precision: str
     description: str
 
     def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -82,6 +84,7 @@ class OnnxBackend:
         except Exception as error:  # onnxruntime's exceptions share no base but this one
             raise WeightsError(f"{path} cannot be loaded: {error}") from error
         self._input = self._session.get_inputs()[0].name
+        self.precision = self.card.precision
         self.description = f"CPU, onnxruntime {onnxruntime.__version__}, {self.card.precision}"
 
     def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -106,6 +109,7 @@ class TorchBackend:
         choice = resolve(device, precision)
         self._device = torch.device(choice.device)
         self._dtype: torch.dtype = getattr(torch, choice.precision)
+        self.precision = choice.precision
         self.description = choice.reason
         self.card, network = bundle.load(path)
         spec = PreprocessSpec.from_dict(self.card.preprocess)

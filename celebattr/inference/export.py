@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr import bundle
+from celebattr.card import NO_HASH, Card
 from celebattr.config import FRAME_SIZE
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError
@@ -32,7 +33,7 @@ CALIBRATION_BATCH = 16
 _QUANTISED = ["Conv", "Gemm", "Add", "MaxPool", "GlobalAveragePool", "Relu"]
 
 
-def export(source: Path, target: Path, *, calibration: FaceDataset | None = None) -> bundle.Card:
+def export(source: Path, target: Path, *, calibration: FaceDataset | None = None) -> Card:
     """Writes an ONNX bundle.
 
     Args:
@@ -64,11 +65,9 @@ def export(source: Path, target: Path, *, calibration: FaceDataset | None = None
         model = onnx.load(path)
     onnx.checker.check_model(model)
     precision = "float32" if calibration is None else "int8"
-    card = dataclasses.replace(card, precision=precision, sha256="0" * 64)
-    del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = bundle.METADATA_KEY, card.to_json()
-    write_bytes(target, bundle.seal(model.SerializeToString()))
+    card = dataclasses.replace(card, precision=precision, sha256=NO_HASH)
+    data = bundle.with_onnx_card(model.SerializeToString(), card.to_json())
+    write_bytes(target, bundle.seal(data))
     return bundle.card_of(target)
 
 

@@ -14,7 +14,7 @@ from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
 from celebattr.files import StrPath
 from celebattr.reports.formats import format_of_suffix
-from celebattr.results import MEANS, SCHEMA, AttributeReport, EvalReport
+from celebattr.results import MEANS, SCHEMA, AttributeReport, EvalReport, SliceReport
 
 COLUMNS: tuple[str, ...] = tuple(
     field.name for field in dataclasses.fields(AttributeReport) if field.name != "intervals"
@@ -120,6 +120,14 @@ def to_csv(report: EvalReport) -> str:
     return text.getvalue()
 
 
+def slice_cells(one: SliceReport) -> list[str]:
+    """A slice as text: name, images, people, accuracy and mean AP with their intervals."""
+    cells = [one.name, f"{one.images:,}", "-" if one.people is None else f"{one.people:,}"]
+    for name in ("mean_attribute_accuracy", "mean_average_precision"):
+        cells.append(percent(getattr(one, name)) + between(one.intervals.get(name)))
+    return cells
+
+
 def _bounds(intervals: dict[str, tuple[float, float] | None]) -> dict[str, Any]:
     """Intervals by metric as the cells of `BOUNDS`."""
     return {
@@ -142,6 +150,10 @@ def to_markdown(report: EvalReport) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     means = [f"**{text}**" if (text := percent(getattr(report, f))) else "" for f in MEANS.values()]
     lines.append(f"| **mean** |  | {' | '.join(means)} |")
+    if report.slices:
+        lines += ["", "| slice | images | people | accuracy | AP |", "| --- |" + " ---: |" * 4]
+        for one in report.slices:
+            lines.append(f"| {' | '.join(slice_cells(one))} |")
     lines += [
         "",
         "All but the counts in percent, 95 % intervals in brackets; empty where a metric is "

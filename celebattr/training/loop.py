@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from celebattr import __version__, bundle
+from celebattr.card import Card
 from celebattr.config import TrainConfig, parse_widths
 from celebattr.data import celeba, loader
 from celebattr.data.preprocess import Preprocess
@@ -257,7 +258,7 @@ class _Run:
         row: dict[str, Any],
     ) -> None:
         config = self.config
-        card = bundle.Card(
+        card = Card(
             name=f"{config.arch}-{config.out.name}",
             arch=config.arch,
             attributes=self.train_set.attributes,

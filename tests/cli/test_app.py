@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from celebattr import __version__
+from celebattr import __version__, bundle
 from celebattr.cli.app import app
 
 COMMANDS = ("predict", "train", "evaluate", "export", "info")
@@ -154,3 +156,71 @@ def test_info_names_device_versions_and_bundles() -> None:
     text = run("info").stdout
     for word in ("device", "CPU", "onnxruntime", "torch", "bundle", "celebattr-resnet50"):
         assert word in text
+
+
+def copy_with_counts(source: Path, target: Path) -> Path:
+    """A bundle whose validation images all had the probabilities 0.25 (absent) and 0.45."""
+    counts = np.zeros((2, 40, 100), int)
+    counts[0, :, 25], counts[1, :, 45] = 70, 30
+    target.write_bytes(source.read_bytes())
+    bundle.rewrite(target, dataclasses.replace(bundle.card_of(source), counts=counts.tolist()))
+    return target
+
+
+def test_an_operating_point_moves_the_thresholds(
+    tiny_bundle: Path, drawn_celeba: Path, tmp_path: Path
+) -> None:
+    weights = copy_with_counts(tiny_bundle, tmp_path / "counted.safetensors")
+    command = ("evaluate", "--data", drawn_celeba, "--weights", weights, "--limit", "20")
+    reports = {
+        point: json.loads(run(*command, "--operating-point", point).stdout)
+        for point in ("default", "f1", "recall=0.9", "precision=0.99")
+    }
+    # All lie between the two: the tiny network's 0.5 is present at each but the default's edge.
+    assert len({report["mean_average_precision"] for report in reports.values()}) == 1
+    assert reports["f1"]["mean_balanced_accuracy"] != reports["default"]["mean_balanced_accuracy"]
+
+
+def test_operating_points_that_make_no_sense_are_refused(
+    tiny_bundle: Path, drawn_celeba: Path
+) -> None:
+    command = ("evaluate", "--data", drawn_celeba, "--weights", tiny_bundle)
+    for point in ("best", "precision", "precision=2", "recall=0", "f1=0.5"):
+        result = run(*command, "--operating-point", point)
+        assert result.exit_code == 2
+        assert "precision=0.9" in result.stderr
+    result = run(*command, "--operating-point", "f1")
+    assert result.exit_code == 2
+    assert "holds no counts" in result.stderr
+    result = run("predict", "x.jpg", "--threshold", "0.3", "--operating-point", "f1")
+    assert result.exit_code == 2
+    assert "exclude each other" in result.stderr
+
+
+def test_figures_are_written_into_the_card_and_shown(
+    tiny_bundle: Path, drawn_celeba: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "own.safetensors"
+    weights.write_bytes(tiny_bundle.read_bytes())
+    result = run(
+        *("evaluate", "--data", drawn_celeba, "--weights", weights, "--write-card"),
+        *("--slices", "male,Young", "--format", "json"),
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert sum(one["images"] for one in report["slices"]) == report["images"]
+    card = json.loads(run("info", weights).stdout)
+    written = card["metrics"]["test"]
+    assert written["mean_attribute_accuracy"] == report["mean_attribute_accuracy"]
+    assert written["intervals"] == report["intervals"]
+    assert [row["attribute"] for row in written["attributes"]] == card["attributes"]
+    text = run("info", weights, "--format", "markdown").stdout
+    assert "| test: not Male, Young |" in text
+    assert "| Wearing_Hat |" in text
+    assert "What it is not for" in run("info", weights, "--format", "text").stdout
+
+
+def test_the_shipped_card_is_not_written_by_accident(drawn_celeba: Path) -> None:
+    result = run("evaluate", "--data", drawn_celeba, "--write-card")
+    assert result.exit_code == 2
+    assert "name it with --weights" in result.stderr

@@ -10,6 +10,7 @@ import torch
 
 from celebattr import bundle
 from celebattr.attributes import CELEBA
+from celebattr.card import Card
 from celebattr.config import TrainConfig
 from celebattr.data.celeba import FaceDataset
 from celebattr.data.loader import Batch
@@ -54,7 +55,7 @@ def views(
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    card = bundle.Card(
+    card = Card(
         name="teacher",
         arch="resnet18",
         attributes=CELEBA[::-1],  # its own order

@@ -1,0 +1,116 @@
+"""The card: what a bundle says of itself. Everything that predicts reads it; no flag repeats it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr import decisions
+from celebattr.config import OperatingPoint
+from celebattr.errors import UsageError, WeightsError
+from celebattr.models.catalog import ModelSpec
+
+SCHEMA = 1
+NO_HASH = "0" * 64
+"""In place of the sha256 until the file is whole."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a bundle says of itself; everything that predicts reads it.
+
+    Attributes:
+        preprocess: `PreprocessSpec.to_dict()`.
+        scale, bias: one an attribute, probability = sigmoid(scale * logit + bias).
+        thresholds: one an attribute, the probability from which it is present.
+        unsure_below: a decision less likely right than this is reported as unsure.
+        calibrated_on: the split that scale, bias and thresholds were fitted on.
+        counts: its negative and positive images in each bin of probability, [2][A][100], see
+            `celebattr.decisions.counts`; other operating points are chosen from them.
+        metrics: shares between 0 and 1 by split, with the number of images.
+        trained_on: data sets, number of images, and the terms they come under.
+        training: the recipe, as far as it decides the result.
+        versions: of the libraries that made the bundle.
+        precision: how the weights are stored: float16, or int8.
+    """
+
+    name: str
+    arch: str
+    attributes: tuple[str, ...]
+    preprocess: dict[str, Any]
+    head: tuple[int, ...] = ()
+    dropout: float = 0.0
+    scale: tuple[float, ...] = ()
+    bias: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    unsure_below: float = 0.7
+    calibrated_on: str = "validation"
+    counts: list[list[list[int]]] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    trained_on: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    precision: str = "float16"
+    sha256: str = NO_HASH
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        count = len(self.attributes)
+        for name, default in (("scale", 1.0), ("bias", 0.0), ("thresholds", 0.5)):
+            values = tuple(float(v) for v in getattr(self, name)) or (default,) * count
+            if len(values) != count:
+                raise WeightsError(
+                    f"card of {self.name}: {len(values)} values of {name} for {count} attributes"
+                )
+            object.__setattr__(self, name, values)
+        object.__setattr__(self, "attributes", tuple(self.attributes))
+        object.__setattr__(self, "head", tuple(self.head))
+
+    def thresholds_at(self, point: OperatingPoint) -> NDArray[np.float64]:
+        """The threshold of each attribute, [A]; infinite where it can never be called present.
+
+        Raises:
+            UsageError: the card has no counts to choose other thresholds from.
+        """
+        if point.kind == "default":
+            return np.array(self.thresholds)
+        if not self.counts:
+            raise UsageError(
+                f"{self.name} holds no counts of validation images, so only the default operating "
+                "point is known: train it anew, or give --threshold"
+            )
+        return decisions.thresholds(np.array(self.counts), point.kind, point.least)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What rebuilds the network."""
+        return ModelSpec(self.arch, len(self.attributes), self.head, self.dropout)
+
+    def to_json(self) -> str:
+        """The card as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Card:
+        """Reads a card.
+
+        Raises:
+            WeightsError: it is not one, or of a newer schema than this program knows.
+        """
+        try:
+            values = json.loads(text)
+            if values["schema"] > SCHEMA:
+                raise WeightsError(
+                    f"{where} has a card of schema {values['schema']}, newer than this "
+                    f"program's {SCHEMA}: update celebattr"
+                )
+            known = {f.name for f in dataclasses.fields(cls)}
+            return cls(**{k: v for k, v in values.items() if k in known})
+        except (ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"{where}: its card cannot be read ({error})") from error

@@ -1,0 +1,122 @@
+"""A bundle's card as Markdown: what it was made of, how good it is, what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celebattr.attributes import SUBJECTIVE
+from celebattr.reports.evaluation import between, percent
+
+LIMITS = f"""\
+The labels are what annotators thought of photos of celebrities. Some are taste
+({", ".join(sorted(SUBJECTIVE))}),
+some are sensitive (Male, Young, Pale_Skin), many are noisy: annotators often judged a person rather
+than a photo. The people shown are young, made up and well lit; expect larger errors for others.
+
+- Do not use it to identify, rank, admit, hire, price, watch or judge anybody.
+- Do not read Male as gender, Young as age, or Pale_Skin as origin: they are labels of pictures.
+- Do not act on a single prediction; those reported as unsure are wrong most often."""
+
+
+def markdown(card: Mapping[str, Any]) -> str:
+    """The card, given as the plain values of its JSON."""
+    size = card["preprocess"]["size"]
+    trained = card["trained_on"]
+    lines = [
+        f"# {card['name']}",
+        "",
+        f"{card['arch']}, {card['precision']}, {len(card['attributes'])} attributes, input "
+        f"{size[0]}x{size[1]} pixels of a face in CelebA's aligned 178x218 frame.",
+        "",
+        "## Trained on",
+        "",
+        *_lineage(trained),
+        f"- Terms: {trained.get('terms', 'not stated')}",
+        f"- Calibrated on {card['calibrated_on']}, with the attributes' scales; unsure below "
+        f"{card['unsure_below']:g}",
+        f"- Made {card['created'] or 'at an unknown time'} with "
+        + ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
+        "",
+        "## How good it is",
+        "",
+        *_figures(card["metrics"]),
+        *_slices(card["metrics"]),
+        *_attributes(card["metrics"]),
+        "## What it is not for",
+        "",
+        LIMITS,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _lineage(trained: Mapping[str, Any]) -> list[str]:
+    """The data, and what the training started from, as far back as is known."""
+    lines = [f"- {trained.get('data', 'not stated')}: {trained.get('images', 0):,} images"]
+    start = trained.get("started_from")
+    while isinstance(start, Mapping):
+        lines.append(
+            f"- before that: {start.get('data', 'not stated')}: {start.get('images', 0):,} images"
+        )
+        start = start.get("started_from")
+    if start:
+        lines.append(f"- started from {start}")
+    return lines
+
+
+_COLUMNS = (
+    ("accuracy", "mean_attribute_accuracy"),
+    ("floor", "majority_accuracy"),
+    ("mAP", "mean_average_precision"),
+    ("balanced accuracy", "mean_balanced_accuracy"),
+    ("F1", "mean_f1"),
+    ("calibration error", "mean_expected_calibration_error"),
+)
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[str]:
+    if not metrics:
+        return ["Not measured.", ""]
+    titles = ["split", "images", *(title for title, _ in _COLUMNS)]
+    lines = [f"| {' | '.join(titles)} |", "| --- |" + " ---: |" * (len(titles) - 1)]
+    for split, values in metrics.items():
+        bounds = values.get("intervals", {})
+        cells = [percent(values.get(name)) + between(bounds.get(name)) for _, name in _COLUMNS]
+        lines.append(f"| {split} | {values['images']:,} | {' | '.join(cells)} |")
+    return [*lines, "", "In percent, with 95 % intervals over people in brackets.", ""]
+
+
+def _slices(metrics: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for split, values in metrics.items():
+        for one in values.get("slices", ()):
+            interval = between(one["intervals"].get("mean_attribute_accuracy"))
+            people = "-" if one["people"] is None else f"{one['people']:,}"
+            lines.append(
+                f"| {split}: {_name(one['slice'])} | {one['images']:,} | {people} | "
+                f"{percent(one['mean_attribute_accuracy'])}{interval} |"
+            )
+    head = ["| by label | images | people | accuracy |", "| --- | ---: | ---: | ---: |"]
+    return [*head, *lines, ""] if lines else []
+
+
+def _name(slice: Mapping[str, bool]) -> str:
+    return ", ".join(name if yes else f"not {name}" for name, yes in slice.items())
+
+
+def _attributes(metrics: Mapping[str, Any]) -> list[str]:
+    """A row an attribute, of the last split that has them: test comes after validation."""
+    measured = [(split, v["attributes"]) for split, v in metrics.items() if v.get("attributes")]
+    if not measured:
+        return []
+    split, rows = measured[-1]
+    lines = [f"| {split} | positives | floor | accuracy | AP |", "| --- |" + " ---: |" * 4]
+    for row in rows:
+        bounds = row["intervals"]
+        cells = [percent(row["majority_accuracy"])]
+        cells += [
+            percent(row[name]) + between(bounds.get(name))
+            for name in ("accuracy", "average_precision")
+        ]
+        lines.append(f"| {row['attribute']} | {row['positives']:,} | {' | '.join(cells)} |")
+    return [*lines, ""]
