@@ -314,7 +314,10 @@ class PredictConfig(_Checks):
         "own.",
     )
     batch_size: int = option(16, "Faces scored together.")
-    workers: int = option(2, "Threads that open photos and find faces.")
+    workers: int | None = option(
+        None, "Processes that open photos and find faces. Without it, one a core."
+    )
+    timeout: float = option(5.0, "Seconds that opening one photo and finding its faces may take.")
     device: str = option(
         "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
     )

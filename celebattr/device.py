@@ -187,7 +187,7 @@ def _cpu(torch: Any, precision: str, note: str) -> DeviceChoice:
     how = ""
     if precision == "bfloat16":
         how = f" ({instructions or 'emulated: slower than float32'})"
-    cores = _cores()
+    cores = usable_cores()
     unit = "core" if cores == 1 else "cores"
     return DeviceChoice("cpu", precision, f"CPU, {cores} {unit}, {precision}{how}{note}")
 
@@ -223,7 +223,7 @@ def _there(torch: Any) -> str:
     return f"Devices here: {', '.join([*names, 'cpu'])}"
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """CPU cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

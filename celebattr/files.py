@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -65,8 +66,7 @@ class Replacement:
         # Not Path.resolve(): that fails with a RuntimeError on a loop of links.
         self._target = Path(os.path.realpath(path))
         straight = self._target.exists() and not self._target.is_file()
-        # Cut short, because a name may be as long as the file system allows.
-        temporary = f".{self._target.name[:40]}.{secrets.token_hex(4)}.tmp"
+        temporary = f".{_short(self._target.name)}.{secrets.token_hex(4)}.tmp"
         self._temporary = None if straight else self._target.with_name(temporary)
         with reporting(path):
             mode = "wb" if straight else "xb"
@@ -91,7 +91,7 @@ class Replacement:
         if self._target.exists():
             self._temporary.chmod(self._target.stat().st_mode & 0o7777)
         self._temporary.replace(self._target)
-        _sync_folder(self._target.parent)
+        sync_folder(self._target.parent)
 
     def discard(self) -> None:
         """Drops the new version; what was in place before stays."""
@@ -100,6 +100,18 @@ class Replacement:
         if self._temporary is not None:
             with contextlib.suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
+
+
+def remove_torn(path: StrPath) -> None:
+    """Removes what a killed program left of new versions of a file that nobody writes now."""
+    target = Path(os.path.realpath(path))
+    for torn in target.parent.glob(f".{glob.escape(_short(target.name))}.????????.tmp"):
+        torn.unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    # A name may be as long as the file system allows, and more is put around it.
+    return name[:40]
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:
@@ -129,7 +141,7 @@ def write_text(path: StrPath, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Makes a rename durable, where the system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = 1
-FAILURES: tuple[str, ...] = ("unreadable", "too_large", "no_face", "not_found")
+FAILURES: tuple[str, ...] = ("unreadable", "too_large", "no_face", "not_found", "timeout")
 """Every `status` besides "ok"."""
 
 

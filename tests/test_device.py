@@ -60,7 +60,7 @@ class Machine:
         patch.setattr(torch.backends.mps, "is_macos_or_newer", lambda major, _: self.macos >= major)
         patch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(self.instructions, True))
         patch.setattr(device, "_prove", prove)
-        patch.setattr(device, "_cores", lambda: 2)
+        patch.setattr(device, "usable_cores", lambda: 2)
         return self
 
 

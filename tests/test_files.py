@@ -66,3 +66,12 @@ def test_a_failed_rename_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DataError, match="free some space"):
         files.write_text(tmp_path / "rows.json", "[]")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_program_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].csv"
+    torn, kept = tmp_path / ".a[1].csv.0123abcd.tmp", tmp_path / ".a1.csv.0123abcd.tmp"
+    for file in (path, torn, kept):
+        file.write_bytes(b"x")
+    files.remove_torn(path)
+    assert sorted(tmp_path.iterdir()) == sorted([path, kept])

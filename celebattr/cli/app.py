@@ -16,6 +16,7 @@ from celebattr import __version__
 from celebattr.cli.evaluate import evaluate
 from celebattr.cli.export import export
 from celebattr.cli.info import info
+from celebattr.cli.merge import merge
 from celebattr.cli.predict import predict
 from celebattr.cli.train import train
 from celebattr.errors import CelebattrError, ExitCode
@@ -59,7 +60,7 @@ def _settle_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-for _command in (predict, train, evaluate, export, info):
+for _command in (predict, merge, train, evaluate, export, info):
     # Typer would keep the line breaks of a docstring: one line a paragraph instead.
     _help = "\n\n".join(
         " ".join(part.split()) for part in (inspect.getdoc(_command) or "").split("\n\n")

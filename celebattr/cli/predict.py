@@ -11,20 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celebattr.cli.options import OutputFile, command
+from celebattr.cli.output import FORMATS, Growing, Output, Tables, Text, complete
 from celebattr.config import PredictConfig
 from celebattr.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
-
-    from rich.console import Console
 
     from celebattr.data.inputs import Input
-    from celebattr.reports.writers import Writer
     from celebattr.results import Result
-
-FORMATS = ("table", "json", "jsonl", "csv")
 
 
 @command(PredictConfig)
@@ -59,6 +54,33 @@ def predict(
     null: Annotated[
         bool, typer.Option("-0", "--null", help="Paths on standard input end in NUL, not newline.")
     ] = False,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="PATH is a CSV or Parquet file, with the photos in this column."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an --output that was not finished.")
+    ] = False,
+    shard: Annotated[
+        str,
+        typer.Option(metavar="i/N", help="Score every N-th input only, beginning with the i-th."),
+    ] = "1/1",
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")
+    ] = False,
+    max_failures: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Stop when more inputs than this failed.")
+    ] = None,
+    progress: Annotated[
+        bool | None,
+        typer.Option(
+            "--progress/--no-progress",
+            help="A live count on standard error.",
+            show_default="on a terminal",
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no summary on standard error.")
     ] = False,
@@ -66,59 +88,100 @@ def predict(
     """Tell which attributes the faces in some photos show.
 
     Each input gives one row a face, or one row that says why there is none. The program ends with
-    0, or with 6 if some inputs failed.
+    0, or with 6 if some inputs failed. An --output grows as NAME.part and has its name once it is
+    complete; cut off, it is gone on with by the same command and --resume.
     """
     if format is not None and format not in FORMATS:
         raise UsageError(f"--format {format!r} is not one of {', '.join(FORMATS)}")
     from celebattr.data.inputs import expand
+    from celebattr.device import usable_cores
     from celebattr.inference.predictor import Predictor
+    from celebattr.inference.runs import Run, Shard
     from celebattr.inference.scoring import score
+    from celebattr.inference.workers import Workers
+    from celebattr.reports.journal import FORMATS_THAT_GROW
     from celebattr.reports.writers import format_of
 
     if output is not None:
         format = format or format_of(output)
-        if format == "table":
-            raise UsageError("--format table is for the terminal: --output takes json, jsonl, csv")
     format = format or ("table" if sys.stdout.isatty() else "jsonl")
-    predictor = Predictor(config)
-    if predictor.never_present and not quiet:
-        typer.echo(
-            f"{config.operating_point} is out of reach for {', '.join(predictor.never_present)}: "
-            "never reported as present",
-            err=True,
-        )
-    counts: Counter[str] = Counter()
+    if output is not None and format == "table":
+        raise UsageError("--format table is for the terminal: --output takes a file's format")
+    if output is None and format == "parquet":
+        raise UsageError("--format parquet is for a file: give --output")
+    # What is no regular file, a pipe for instance, is written like standard output.
+    file = output if output is not None and (not output.exists() or output.is_file()) else None
+    grows = file is not None and format in FORMATS_THAT_GROW
+    if resume and not grows:
+        raise UsageError("--resume goes on with an --output in jsonl, csv or parquet")
+    share = Shard.parse(shard)
+    limit = 0 if fail_fast else max_failures
     started = time.monotonic()
-    with _Out(format, output, predictor.attributes) as write, _Progress(quiet) as progress:
-        for item, results in score(
-            expand(paths, null=null),
-            predictor,
-            batch_size=config.batch_size,
-            workers=config.workers,
-        ):
-            write(results)
-            if annotate is not None:
-                _annotate(item, results, annotate)
-            counts["photos"] += 1
-            counts.update(result.row()["status"] for result in results)
-            progress(counts)
-    if not counts["photos"]:
-        raise DataError(f"no images in {', '.join(paths)}")
+    with Workers(config.faces, seconds=config.timeout) as prepare:
+        predictor = Predictor(config)
+        if predictor.never_present and not quiet:
+            typer.echo(
+                f"{config.operating_point} is out of reach for "
+                f"{', '.join(predictor.never_present)}: never reported as present",
+                err=True,
+            )
+        out: Output
+        if grows:
+            assert file is not None
+            run = Run.of(predictor, config, format, share)
+            if resume and (counts := complete(file, run)) is not None:
+                typer.echo(f"{file} is complete already", err=True)
+                _end(counts, 0, 0.0, quiet=quiet, where=str(file))
+                return
+            out = Growing(file, predictor.attributes, run, resume=resume, quiet=quiet)
+        elif format == "table":
+            out = Tables()
+        else:
+            out = Text(output, predictor.attributes, format)
+        inputs = share.take(expand(paths, null=null))
+        with out, _Progress(progress, quiet) as show:
+            out.skip(item.path for item in inputs)
+            before = out.counts["inputs"]
+            for item, results in score(
+                inputs,
+                prepare,
+                predictor,
+                batch_size=config.batch_size,
+                workers=config.workers or usable_cores(),
+            ):
+                out.write(results)
+                if annotate is not None:
+                    _annotate(item, results, annotate)
+                show(out.counts)
+                if limit is not None and _failed(out.counts) > limit:
+                    typer.echo(f"stopped after {_failed(out.counts):,} failures", err=True)
+                    raise typer.Exit(ExitCode.SOME_FAILED)
+            if not share.inputs:
+                raise DataError(f"no images in {', '.join(paths)}")
+            out.finish(share)
     seconds = time.monotonic() - started
-    failed = {k: n for k, n in counts.items() if k not in ("photos", "ok")}
-    if not quiet and (counts["photos"] > 1 or failed) and format != "table":
-        typer.echo(_summary(counts, failed, seconds), err=True)
+    where = "" if format == "table" else str(output or "standard output")
+    _end(out.counts, out.counts["inputs"] - before, seconds, quiet=quiet, where=where)
+
+
+def _failed(counts: Counter[str]) -> int:
+    return counts.total() - counts["inputs"] - counts["ok"]
+
+
+def _end(counts: Counter[str], now: int, seconds: float, *, quiet: bool, where: str) -> None:
+    """Says what was done, and ends with 6 if some inputs failed."""
+    failed = _failed(counts)
+    if not quiet and where and (counts["inputs"] > 1 or failed):
+        text = f"{counts['inputs']:,} inputs, {counts['ok']:,} faces"
+        if seconds:
+            text += f", {now / seconds:.1f} inputs/s"
+        if failed:
+            each = sorted((k, n) for k, n in counts.items() if k not in ("inputs", "ok"))
+            reasons = ", ".join(f"{n:,} {k}" for k, n in each if n)
+            text += f"; {failed:,} failed ({reasons}), see their rows in {where}"
+        typer.echo(text, err=True)
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
-
-
-def _summary(counts: Counter[str], failed: dict[str, int], seconds: float) -> str:
-    photos = counts["photos"]
-    text = f"{photos:,} photos, {counts['ok']:,} faces, {photos / seconds:.1f} photos/s"
-    if failed:
-        reasons = ", ".join(f"{n} {status}" for status, n in sorted(failed.items()))
-        text += f"; {sum(failed.values())} failed ({reasons}), see their rows"
-    return text
 
 
 def _annotate(item: Input, results: list[Result], folder: Path) -> None:
@@ -133,57 +196,12 @@ def _annotate(item: Input, results: list[Result], folder: Path) -> None:
         save(annotate(image, predictions), output_name(item.path, folder))
 
 
-class _Out:
-    """Where results go: the terminal as tables, or a writer of `celebattr.reports`."""
-
-    def __init__(self, format: str, output: Path | None, attributes: tuple[str, ...]) -> None:
-        self.format, self.output, self.attributes = format, output, attributes
-        self.writer: Writer | None = None
-        self.console: Console | None = None
-
-    def __enter__(self) -> Callable[[list[Result]], None]:
-        if self.format == "table":
-            from rich.console import Console
-
-            from celebattr.cli.tables import result_table
-
-            console = self.console = Console()
-
-            def show(results: list[Result]) -> None:
-                for result in results:
-                    console.print(result_table(result))
-
-            return show
-        from celebattr.reports.writers import open_writer
-
-        writer = self.writer = open_writer(self.output or sys.stdout, self.attributes, self.format)
-
-        def put(results: list[Result]) -> None:
-            for result in results:
-                writer.write(result)
-            writer.flush()
-
-        return put
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.writer is not None:
-            self.writer.__exit__(kind, error, trace)
-        elif self.console is not None and kind is None:
-            from celebattr.cli.tables import footnote
-
-            self.console.print(footnote())
-
-
 class _Progress:
     """A live count on standard error, on a terminal that does not show the rows themselves."""
 
-    def __init__(self, quiet: bool) -> None:
-        self.shown = sys.stderr.isatty() and not sys.stdout.isatty() and not quiet
+    def __init__(self, wanted: bool | None, quiet: bool) -> None:
+        alone = sys.stderr.isatty() and not sys.stdout.isatty() and not quiet
+        self.shown = alone if wanted is None else wanted
 
     def __enter__(self) -> Callable[[Counter[str]], None]:
         if not self.shown:
@@ -193,12 +211,14 @@ class _Progress:
         self.status = Console(stderr=True).status("starting")
         self.status.start()
         started = time.monotonic()
+        first: int | None = None
 
         def update(counts: Counter[str]) -> None:
-            speed = counts["photos"] / max(time.monotonic() - started, 1e-9)
-            failed = counts.total() - counts["photos"] - counts["ok"]
+            nonlocal first
+            first = counts["inputs"] - 1 if first is None else first
+            speed = (counts["inputs"] - first) / max(time.monotonic() - started, 1e-9)
             self.status.update(
-                f"{counts['photos']:,} photos, {failed:,} failed, {speed:.1f} photos/s"
+                f"{counts['inputs']:,} inputs, {_failed(counts):,} failed, {speed:.1f} inputs/s"
             )
 
         return update

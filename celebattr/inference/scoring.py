@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from celebattr.data.inputs import Input
 from celebattr.data.loader import ordered_map
-from celebattr.inference.predictor import Predictor, Prepared
+from celebattr.inference.predictor import Predictor
+from celebattr.inference.prepare import Prepared
 from celebattr.results import Result
 
 
 def score(
-    inputs: Iterable[Input], predictor: Predictor, *, batch_size: int, workers: int
+    inputs: Iterable[Input],
+    prepare: Callable[[Input], Prepared],
+    predictor: Predictor,
+    *,
+    batch_size: int,
+    workers: int,
 ) -> Iterator[tuple[Input, list[Result]]]:
     """Each input with its results, in the order of `inputs`: one a face, or one failure.
 
     Memory stays flat: no more than a few batches of inputs are under way at any time.
+
+    Args:
+        inputs: what to score.
+        prepare: opens an input: a `Preparer` in this process, or `Workers` in others.
+        predictor: scores what was prepared.
+        batch_size: faces scored together.
+        workers: threads that call `prepare`.
     """
     waiting: list[Prepared] = []
     faces = 0
-    for prepared in ordered_map(
-        predictor.prepare, inputs, workers=workers, ahead=batch_size + 2 * workers
-    ):
+    for prepared in ordered_map(prepare, inputs, workers=workers, ahead=batch_size + 2 * workers):
         waiting.append(prepared)
         faces += len(prepared.frames)
         if faces >= batch_size or len(waiting) >= 4 * batch_size:

@@ -35,8 +35,8 @@ from celebattr.results import Result
 LIST_SEPARATOR = ";"
 """Between the names in the `present` and `unsure` columns of a CSV."""
 
-_BOX = ("left", "top", "right", "bottom")
-_BEFORE = ("schema", "path", "status", "error", "face", "faces", *_BOX, "score")
+BOX = ("left", "top", "right", "bottom")
+_BEFORE = ("schema", "path", "status", "error", "face", "faces", *BOX, "score")
 _AFTER = ("present", "unsure")
 
 
@@ -61,7 +61,7 @@ def flat(result: Result) -> dict[str, Any]:
     row = result.row()
     box = row.pop("box", None)
     if box is not None:
-        row.update(zip(_BOX, box, strict=True))
+        row.update(zip(BOX, box, strict=True))
     row.update(row.pop("probabilities", {}))
     for name in _AFTER:
         if name in row:
@@ -157,9 +157,10 @@ FORMATS: dict[str, Format] = {
     "json": Format((".json",), _Json),
     "csv": Format((".csv",), _Csv),
 }
+PARQUET_SUFFIXES = (".parquet", ".pq")
 SUFFIXES: dict[str, str] = {
     suffix: name for name, row in FORMATS.items() for suffix in row.suffixes
-}
+} | dict.fromkeys(PARQUET_SUFFIXES, "parquet")
 
 
 def format_of(path: StrPath) -> str:

@@ -13,6 +13,7 @@ from celebattr.data import drawn
 from celebattr.data.inputs import Input
 from celebattr.errors import UsageError
 from celebattr.inference.predictor import Predictor
+from celebattr.inference.prepare import Preparer
 from celebattr.inference.scoring import score
 from celebattr.results import Failure, Prediction, Result
 
@@ -39,7 +40,16 @@ def predictor(tiny_onnx: Path) -> Predictor:
     return Predictor(PredictConfig(weights=str(tiny_onnx)))
 
 
-def rows(scored: Iterable[tuple[Input, list[Result]]]) -> list[Result]:
+def rows(
+    inputs: Iterable[Input],
+    predictor: Predictor,
+    *,
+    prepare: Preparer | None = None,
+    batch_size: int = 1,
+    workers: int = 1,
+) -> list[Result]:
+    prepare = prepare or Preparer(predictor.config.faces)
+    scored = score(inputs, prepare, predictor, batch_size=batch_size, workers=workers)
     return [result for _, results in scored for result in results]
 
 
@@ -47,13 +57,13 @@ def rows(scored: Iterable[tuple[Input, list[Result]]]) -> list[Result]:
 def test_each_input_gives_its_row_in_order_for_any_batches_and_workers(
     predictor: Predictor, inputs: list[Input], batch_size: int, workers: int
 ) -> None:
-    found = rows(score(inputs, predictor, batch_size=batch_size, workers=workers))
+    found = rows(inputs, predictor, batch_size=batch_size, workers=workers)
     assert [r.path for r in found] == [i.path for i in inputs]
     assert [r.row()["status"] for r in found if isinstance(r, Failure)] == [
         "unreadable",
         "not_found",
     ]
-    alone = rows(score([inputs[5]], predictor, batch_size=1, workers=1))[0]
+    alone = rows([inputs[5]], predictor)[0]
     assert isinstance(alone, Prediction)
     batched = found[5]
     assert isinstance(batched, Prediction)
@@ -63,16 +73,17 @@ def test_each_input_gives_its_row_in_order_for_any_batches_and_workers(
 def test_an_aligned_image_has_no_box_and_needs_no_detector(
     predictor: Predictor, inputs: list[Input]
 ) -> None:
-    found = rows(score(inputs[:1], predictor, batch_size=4, workers=1))[0]
+    preparer = Preparer("largest")
+    found = rows(inputs[:1], predictor, prepare=preparer, batch_size=4)[0]
     assert isinstance(found, Prediction)
     assert (found.box, found.face, found.faces) == (None, 0, 1)
     assert list(found.probabilities) == list(predictor.backend.card.attributes)
     assert found.present == [a for a, p in found.probabilities.items() if p >= 0.5]
-    assert predictor._detector is None
+    assert preparer._detector is None
 
 
 def test_no_inputs_give_no_rows(predictor: Predictor) -> None:
-    assert rows(score([], predictor, batch_size=4, workers=2)) == []
+    assert rows([], predictor, batch_size=4, workers=2) == []
 
 
 def test_a_photo_without_a_face_is_a_failure_unless_faces_are_none(tiny_onnx: Path) -> None:
@@ -80,16 +91,16 @@ def test_a_photo_without_a_face_is_a_failure_unless_faces_are_none(tiny_onnx: Pa
     Image.new("RGB", (320, 240), "navy").save(data, "PNG")
     item = Input("blue.png", data=data.getvalue())
     config = PredictConfig(weights=str(tiny_onnx))
-    failure = rows(score([item], Predictor(config), batch_size=1, workers=1))[0]
+    failure = rows([item], Predictor(config))[0]
     assert isinstance(failure, Failure)
     assert failure.status == "no_face"
     forced = Predictor(PredictConfig(weights=str(tiny_onnx), faces="none"))
-    assert isinstance(rows(score([item], forced, batch_size=1, workers=1))[0], Prediction)
+    assert isinstance(rows([item], forced)[0], Prediction)
 
 
 def test_attributes_and_threshold_can_be_chosen(tiny_onnx: Path, inputs: list[Input]) -> None:
     config = PredictConfig(weights=str(tiny_onnx), attributes="smiling, Bald", threshold=0.0)
-    found = rows(score(inputs[:1], Predictor(config), batch_size=1, workers=1))[0]
+    found = rows(inputs[:1], Predictor(config))[0]
     assert isinstance(found, Prediction)
     assert list(found.probabilities) == ["Smiling", "Bald"]
     assert found.present == ["Smiling", "Bald"]

@@ -1,0 +1,243 @@
+"""Where the results of `celebattr predict` go: the terminal, a stream, or a file that grows."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+import typer
+
+from celebattr.errors import DataError, UsageError
+from celebattr.files import remove_torn
+
+if TYPE_CHECKING:
+    from celebattr.inference.runs import Run, Shard
+    from celebattr.results import Result
+
+FORMATS = ("table", "json", "jsonl", "csv", "parquet")
+
+
+class Output(Protocol):
+    """Takes the results of one input after another; a context manager."""
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Inputs so far, and rows by status."""
+        ...
+
+    def skip(self, names: Iterator[str]) -> None:
+        """Takes the inputs whose rows are there already, from a run that is gone on with."""
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Writes the rows of one input, so that they are there whatever comes."""
+
+    def finish(self, shard: Shard) -> None:
+        """Every input was written."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class _Plain:
+    """What the outputs that cannot be gone on with have in common."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Inputs so far, and rows by status."""
+        return self._counts
+
+    def skip(self, names: Iterator[str]) -> None:
+        """There is nothing to go on with."""
+
+    def count(self, results: Sequence[Result]) -> None:
+        self._counts["inputs"] += 1
+        self._counts.update(result.row()["status"] for result in results)
+
+    def __enter__(self) -> Self:
+        return self
+
+
+class Tables(_Plain):
+    """The terminal: a table a face."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+
+        self._console = Console()
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Shows results."""
+        from celebattr.cli.tables import result_table
+
+        for result in results:
+            self._console.print(result_table(result))
+        self.count(results)
+
+    def finish(self, shard: Shard) -> None:
+        """Says what the marks mean, once."""
+        from celebattr.cli.tables import footnote
+
+        self._console.print(footnote())
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Text(_Plain):
+    """A stream, or the formats and places that only can be written in one go."""
+
+    def __init__(self, target: Path | None, attributes: tuple[str, ...], format: str) -> None:
+        super().__init__()
+        from celebattr.reports.writers import open_writer
+
+        self._writer = open_writer(target or sys.stdout, attributes, format)
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Writes results and hands them on."""
+        for result in results:
+            self._writer.write(result)
+        self._writer.flush()
+        self.count(results)
+
+    def finish(self, shard: Shard) -> None:
+        """Completes a file."""
+        self._writer.close()
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.discard()  # of what was finished, nothing
+
+
+class Growing:
+    """A file that can be gone on with after any end.
+
+    Raises:
+        DataError: it holds an unfinished run that is not to be gone on with, or cannot be written.
+        UsageError: that run had other weights or options.
+    """
+
+    def __init__(
+        self, path: Path, attributes: tuple[str, ...], run: Run, *, resume: bool, quiet: bool
+    ) -> None:
+        from celebattr.inference import runs
+        from celebattr.reports.journal import Journal, part_of
+
+        self._path, self._run, self._quiet = path, run, quiet
+        if run.format == "parquet":
+            from celebattr.reports.parquet import library
+
+            library()  # missing, that is better said before a million photos than after
+        part = part_of(path)
+        if resume and part.exists():
+            _same(part, runs.read(part), run)
+        every_face = run.options["faces"] == "all"
+        self._journal = Journal(path, run.format, attributes, every_face=every_face, resume=resume)
+        for file in (path, runs.about(path), runs.about(part)):
+            remove_torn(file)
+        self._attributes = attributes
+        self._finished = False
+        runs.write(part, run)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Inputs, and rows by status, those of the run that is gone on with included."""
+        return self._journal.counts
+
+    def skip(self, names: Iterator[str]) -> None:
+        """Takes the inputs whose rows are there already."""
+        done = self._journal.skip(names)
+        if done and not self._quiet:
+            typer.echo(f"{self._path}: going on after {done:,} inputs", err=True)
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Writes the rows of one input."""
+        self._journal.write(results)
+        self._journal.flush()
+
+    def finish(self, shard: Shard) -> None:
+        """Gives the file its name, beside what made it."""
+        import dataclasses
+
+        from celebattr.inference import runs
+        from celebattr.reports.parquet import write as write_parquet
+
+        run = dataclasses.replace(
+            self._run,
+            finished=True,
+            inputs=shard.inputs,
+            inputs_sha256=shard.sha256,
+            counts=dict(self.counts),
+        )
+        runs.write(self._path, run)
+        convert = None
+        if run.format == "parquet":
+
+            def convert(rows: object) -> None:
+                write_parquet(self._path, rows, self._attributes, run.to_json())  # type: ignore[arg-type]
+
+        self._journal.finish(convert)
+        runs.about(self._journal.part).unlink(missing_ok=True)
+        self._finished = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._finished:
+            return
+        try:
+            self._journal.close()
+        except DataError:
+            if error is None:
+                raise
+        if not self._quiet:
+            typer.echo(
+                f"{self._journal.part} keeps {self.counts['inputs']:,} inputs that are done: go on "
+                "with --resume",
+                err=True,
+            )
+
+
+def complete(path: Path, run: Run) -> Counter[str] | None:
+    """The counts of a run that --resume finds complete already, or None.
+
+    Raises:
+        UsageError: the file was made with other weights or options.
+    """
+    from celebattr.inference import runs
+    from celebattr.reports.journal import part_of
+
+    if part_of(path).exists() or not path.exists() or not runs.about(path).exists():
+        return None
+    found = runs.read(path)
+    _same(path, found, run)
+    return Counter(found.counts)
+
+
+def _same(path: Path, found: Run, run: Run) -> None:
+    odd = found.differences(run)
+    if found.shard != run.shard:
+        odd.append(f"shard {found.shard} and {run.shard}")
+    if odd:
+        raise UsageError(
+            f"{path} was made otherwise: {'; '.join(odd)}. Give the same options, or delete it to "
+            "start anew"
+        )

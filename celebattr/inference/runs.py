@@ -1,0 +1,140 @@
+"""What a scoring run was: its weights, options, share of the inputs, and whether it is complete.
+
+It lies beside an output file as `NAME.run.json`, and beside the growing part while the run goes on.
+Resuming checks that the run is the same; merging checks that the parts of a run are whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from celebattr.config import PredictConfig
+from celebattr.data.inputs import Input
+from celebattr.errors import DataError, UsageError
+from celebattr.files import write_text
+from celebattr.inference.predictor import Predictor
+
+SCHEMA = 1
+OPTIONS = ("faces", "threshold", "operating_point", "unsure_below")
+"""Fields of `PredictConfig` that decide what the rows say, besides the attributes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of `celebattr predict --output`.
+
+    Attributes:
+        weights: name and sha256 of the bundle.
+        options: what decides the rows.
+        shard: (i, N): the i-th of N shares, from 1.
+        finished: whether every input has its rows.
+        inputs: how many inputs all shards have together, and those of this one.
+        inputs_sha256: over the names of all of them, in order.
+        counts: inputs of this shard, and rows by status.
+    """
+
+    weights: dict[str, str]
+    options: dict[str, Any]
+    format: str
+    shard: tuple[int, int] = (1, 1)
+    finished: bool = False
+    inputs: int = 0
+    inputs_sha256: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @classmethod
+    def of(cls, predictor: Predictor, config: PredictConfig, format: str, shard: Shard) -> Run:
+        """The run that a command line asks for, before it begins."""
+        card = predictor.backend.card
+        options: dict[str, Any] = {name: getattr(config, name) for name in OPTIONS}
+        options["attributes"] = list(predictor.attributes)
+        weights = {"name": card.name, "sha256": card.sha256}
+        return cls(weights, options, format, (shard.index, shard.count))
+
+    def to_json(self) -> str:
+        """As a file says it."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    def differences(self, other: Run) -> list[str]:
+        """What makes rows of two runs unlike each other; the shard aside."""
+        mine = {"weights": self.weights, "format": self.format, **self.options}
+        theirs = {"weights": other.weights, "format": other.format, **other.options}
+        return [
+            f"{name} {mine.get(name)} and {theirs.get(name)}"
+            for name in dict.fromkeys([*mine, *theirs])
+            if mine.get(name) != theirs.get(name)
+        ]
+
+
+def about(path: Path) -> Path:
+    """The file that says what made an output file."""
+    return path.with_name(f"{path.name}.run.json")
+
+
+def read(path: Path) -> Run:
+    """The run that made an output file.
+
+    Raises:
+        DataError: nothing says so, or it cannot be read.
+    """
+    file = about(path)
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return Run(**values | {"shard": tuple(values["shard"])})
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{file} is missing, which says what made {path.name}: was it written with --output?"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file} cannot be read ({error})") from error
+
+
+def write(path: Path, run: Run) -> None:
+    """Says what made an output file."""
+    write_text(about(path), run.to_json())
+
+
+class Shard:
+    """Every N-th input, beginning with the i-th: the same ones whenever and wherever it is asked.
+
+    Iterating gives this shard's inputs; `inputs` and `sha256` then tell about all of them.
+    """
+
+    def __init__(self, index: int = 1, count: int = 1) -> None:
+        self.index, self.count = index, count
+        self.inputs = 0
+        self._hash = hashlib.sha256()
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Reads "2/8".
+
+        Raises:
+            UsageError: it is not i/N with i from 1 to N.
+        """
+        index, slash, count = text.partition("/")
+        if slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
+            return cls(int(index), int(count))
+        raise UsageError(f"--shard {text!r} is not i/N with i from 1 to N, for example 2/8")
+
+    def take(self, inputs: Iterator[Input]) -> Iterator[Input]:
+        """The inputs of this shard."""
+        for item in inputs:
+            mine = self.inputs % self.count == self.index - 1
+            self.inputs += 1
+            self._hash.update(os.fsencode(item.path) + b"\0")
+            if mine:
+                yield item
+
+    @property
+    def sha256(self) -> str:
+        """Over the names of all inputs so far, in order."""
+        return self._hash.hexdigest()

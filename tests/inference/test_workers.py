@@ -1,0 +1,192 @@
+"""Worker processes: what crashes, hangs or is killed costs no more than its own row."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+
+from celebattr.data import drawn
+from celebattr.data.inputs import Input
+from celebattr.inference import worker as child
+from celebattr.inference import workers as parent
+from celebattr.inference.prepare import Preparer
+from celebattr.inference.workers import Workers
+from celebattr.results import Failure
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "astronaut.png"
+    Image.fromarray(astronaut()).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    with Workers("largest", seconds=20.0) as pool:
+        yield pool
+
+
+def pid(pool: Workers) -> int:
+    return pool._worker()._process.pid
+
+
+def test_a_process_gives_what_this_one_would(workers: Workers, photo: Path) -> None:
+    for item in (Input(str(photo)), Input("from memory", data=photo.read_bytes())):
+        here, there = Preparer("largest")(item), workers(item)
+        assert there.input is item
+        assert there.boxes == here.boxes
+        assert there.faces == here.faces == 1
+        np.testing.assert_array_equal(there.frames[0], here.frames[0])
+
+
+def test_failures_come_back_word_for_word(workers: Workers, tmp_path: Path) -> None:
+    broken = tmp_path / "bro\nken\udcff.jpg"
+    broken.write_bytes(b"no image")
+    for item in (Input(str(broken)), Input("nowhere.jpg"), Input("empty", data=b"")):
+        assert workers(item).failure == Preparer("largest")(item).failure
+    given = Input("x", failure=Failure("x", "unreadable", "as it was"))
+    assert workers(given).failure is given.failure
+
+
+def test_a_killed_process_loses_nothing(workers: Workers, photo: Path) -> None:
+    for _ in range(3):
+        before = pid(workers)
+        os.kill(before, signal.SIGKILL)
+        assert workers(Input(str(photo))).faces == 1
+        assert pid(workers) != before
+
+
+def test_a_process_killed_at_any_moment_loses_nothing(photo: Path) -> None:
+    aligned = drawn.draw_face({"Smiling"}, np.random.default_rng(0))
+    path = photo.with_name("aligned.png")
+    aligned.save(path)
+    with Workers("largest", seconds=20.0) as pool:
+        pool(Input(str(path)))
+        killed = 0
+
+        def kill() -> None:
+            nonlocal killed
+            random = np.random.default_rng(0)
+            while killed < 10:
+                time.sleep(random.uniform(0.4, 1.0))
+                for process in list(pool._all):
+                    process._process.kill()
+                killed += 1
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        failures = []
+        while killed < 10:
+            failures.append(pool(Input(str(path))).failure)
+        killer.join()
+    assert not any(failures)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes workers do on some file names what a hostile file could make a library do."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import ctypes, os, time\n"
+        "import celebattr.data.images as images\n"
+        "real = images.open_image\n"
+        "def open_image(source, **rest):\n"
+        "    name = os.path.basename(str(rest.get('name')))\n"
+        "    if name == 'hang': \n"
+        "        while True: pass\n"
+        "    if name == 'sleep': time.sleep(60)\n"
+        "    if name == 'crash': ctypes.string_at(0)\n"
+        "    if name == 'exit': os._exit(7)\n"
+        "    if name == 'memory': bytearray(1 << 34)\n"
+        "    if name == 'bug': raise RuntimeError('a\\nbug')\n"
+        "    if name == 'print': print('noise', flush=True)\n"
+        "    return real(source, **rest)\n"
+        "images.open_image = open_image\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+def test_whatever_a_file_does_it_becomes_one_row_and_the_next_is_read(
+    hostile: Path, photo: Path
+) -> None:
+    cases: dict[str, tuple[str, str]] = {
+        "hang": ("timeout", "took longer than 1 s"),
+        "sleep": ("timeout", "took longer than 1 s"),
+        "crash": ("unreadable", "crashed its reader twice (SIGSEGV)"),
+        "exit": ("unreadable", "crashed its reader twice (exit code 7)"),
+        "memory": ("too_large", "more memory needed than one photo may take"),
+        "bug": ("unreadable", "cannot be processed (RuntimeError: a"),
+    }
+    with Workers("largest", seconds=1.0) as pool:
+        for name, (status, reason) in cases.items():
+            started = time.monotonic()
+            failure = pool(Input(name)).failure
+            assert failure is not None, name
+            assert (failure.path, failure.status) == (name, status)
+            assert reason in failure.error
+            assert time.monotonic() - started < 15.0
+            assert pool(Input(str(photo))).faces == 1
+        assert pool(Input("print", data=photo.read_bytes())).faces == 1
+
+
+def test_many_threads_each_have_a_process(photo: Path) -> None:
+    with Workers("largest", seconds=20.0) as pool:
+        pids: set[int] = set()
+
+        def work() -> None:
+            assert pool(Input(str(photo))).faces == 1
+            pids.add(pid(pool))
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(pids) == 3
+        processes = [w._process for w in pool._all]
+    assert all(process.poll() is not None for process in processes)
+
+
+def test_a_process_ends_with_its_parent(photo: Path) -> None:
+    pool = Workers("largest", seconds=20.0)
+    pool(Input(str(photo)))
+    process = pool._worker()._process
+    assert process.stdin is not None
+    process.stdin.close()  # what the system does when the parent is gone
+    assert process.wait(5.0) == 0
+    pool.close()
+
+
+def test_the_folder_one_stands_in_is_not_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path
+) -> None:
+    for name in ("json", "numpy", "PIL", "celebattr", "struct"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken over')\n")
+    monkeypatch.chdir(tmp_path)
+    with Workers("largest", seconds=20.0) as pool:
+        assert pool(Input(str(photo))).faces == 1
+
+
+def test_messages_survive_any_name() -> None:
+    import io
+
+    stream = io.BytesIO()
+    head: dict[str, Any] = {"path": "a\udcff\n\x1b", "bytes": 3}
+    child.send(stream, head, b"abc")
+    stream.seek(0)
+    assert child.receive(stream) == head
+    assert stream.read() == b"abc"
+    for cut in range(len(stream.getvalue()) - 3):
+        assert child.receive(io.BytesIO(stream.getvalue()[:cut])) is None
+    assert parent.FRAME_BYTES == 218 * 178 * 3
