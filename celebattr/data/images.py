@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import logging
 import os
+import stat
 import struct
 import warnings
 import zlib
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from celebattr.config import FRAME_SIZE
+from celebattr.data.sieve import jpeg_scans, sieve
 from celebattr.errors import (
     ImageNotFoundError,
     ImageTooLargeError,
@@ -32,10 +35,29 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(
 MAX_PIXELS = 89_478_485
 """Pixels an image may have, before it is decoded: a quarter of a GiB of RGB. Pillow's own limit."""
 
+MAX_BYTES = 1 << 28
+"""Bytes a file may have, before it is read: as many as the most pixels take without compression."""
+
+_MAX_RLE = 1 << 24
+"""Pixels, and bytes, of a run-length encoded BMP: Pillow decodes it in Python, 10 million a second."""
+
+_MAX_SCANNED = 1 << 30
+"""Pixels of a JPEG times its scans: each goes over the whole picture, however few bytes it has."""
+
+_MAX_PIXELS_OF_SCANS = 60_000_000
+"""Pixels of a JPEG of several scans: its coefficients are kept, 6 bytes a pixel besides the 4."""
+
+_MAX_EXIF = 1 << 20
+"""Bytes of EXIF that are searched for an orientation."""
+
+_BAND = 1 << 20
+"""Pixels that are converted at a time, so that what is between modes never exists as a whole."""
+
 # Pillow warns of large images and odd metadata on standard error, without a file's name. Here an
 # image is refused with an error or it is good; a million photos must not print a million lines.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT = {
@@ -48,21 +70,29 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What Pillow raises on broken files, besides its own: found by feeding it damaged ones.
+# What Pillow raises on broken files, besides its own: found by feeding it damaged ones. Its
+# assertions are among them; ArithmeticError and LookupError stand for all of their kinds.
 _BROKEN = (
     OSError,
     ValueError,
     SyntaxError,
-    NotImplementedError,
     EOFError,
-    KeyError,
-    IndexError,
+    LookupError,
     TypeError,
     AttributeError,
-    OverflowError,
-    ZeroDivisionError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
     struct.error,
     zlib.error,
+)
+
+_KINDS = (
+    (stat.S_ISDIR, "is a directory, not a file"),
+    (stat.S_ISFIFO, "a named pipe, not a file"),
+    (stat.S_ISSOCK, "a socket, not a file"),
+    (stat.S_ISCHR, "a device, not a file"),
+    (stat.S_ISBLK, "a device, not a file"),
 )
 
 
@@ -80,52 +110,125 @@ def open_image(
 
     Raises:
         ImageNotFoundError: there is no such file.
-        ImageTooLargeError: it has more pixels than the limit, or than memory holds.
+        ImageTooLargeError: it has more pixels or bytes than the limit, or than memory holds.
         UnreadableImageError: it cannot be read, is truncated or damaged, or is not an image of an
-            accepted format.
+            accepted format; or it is a folder, a pipe, a device.
+
+    The message of each is one line: the name, its characters that are none to print escaped, and
+    the reason.
     """
-    if isinstance(source, bytes):
-        return _decode(io.BytesIO(source), name or "the image", max_pixels)
-    name = name or os.fspath(source)
+    shown = _printable(name or ("the image" if isinstance(source, bytes) else os.fspath(source)))
+    data = source if isinstance(source, bytes) else _read(source, shown)
+    if not data:
+        raise UnreadableImageError(f"{shown}: the file is empty")
+    return _decode(data, shown, max_pixels)
+
+
+def _printable(text: str) -> str:
+    r"""Text on one line, fit for any stream: what is no character to print becomes as in `\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, which may quote the file: printable, and not at length."""
+    return _printable(" ".join(str(error).split()))[:200] or type(error).__name__
+
+
+def _read(path: str | os.PathLike[str], name: str) -> bytes:
+    """All bytes of a regular file. Nothing else is opened: a pipe would block, a device may act."""
     try:
-        with Path(source).open("rb") as file:
-            return _decode(file, name, max_pixels)
+        _check_kind(os.stat(path), name)  # noqa: PTH116 - pathlib would change "" into "."
+        with open(path, "rb", opener=_opener) as file:  # noqa: PTH123 - for the opener
+            # Once more: what the name stands for may have changed in between.
+            _check_kind(os.fstat(file.fileno()), name)
+            data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageNotFoundError(f"{name}: no such file") from error
     except OSError as error:
-        raise UnreadableImageError(f"{name}: {(error.strerror or str(error)).lower()}") from error
-    except ValueError as error:  # a NUL in the name
-        raise ImageNotFoundError(f"{name!r}: not a file name ({error})") from error
+        why = (error.strerror or str(error)).lower()
+        if error.errno == errno.ELOOP:
+            why = "a symbolic link that leads round in a circle"
+        raise UnreadableImageError(f"{name}: {_printable(why)}") from error
+    except MemoryError as error:
+        raise ImageTooLargeError(f"{name}: too large to read (out of memory)") from error
+    except ValueError as error:  # a NUL in the name, or what no file system takes
+        raise ImageNotFoundError(f"{name}: not a file name ({_reason(error)})") from error
+    if len(data) > MAX_BYTES:
+        raise ImageTooLargeError(f"{name}: the file has more than {MAX_BYTES:,} bytes")
+    return data
 
 
-def _decode(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
-    try:
-        if not file.read(1):
-            raise UnreadableImageError(f"{name}: the file is empty")
-        file.seek(0)
-        with Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageTooLargeError(
-                    f"{name}: {width}x{height} pixels are more than the limit of {max_pixels:,}"
-                )
-            image.load()
-            return _rgb(_turn(image))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+def _opener(path: str, flags: int) -> int:
+    # Without it, opening a pipe that took the file's place would wait for a writer, for ever.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+
+
+def _check_kind(status: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        what = next((what for is_it, what in _KINDS if is_it(status.st_mode)), "not a file")
+        raise UnreadableImageError(f"{name}: {what}")
+    if status.st_size > MAX_BYTES:
         raise ImageTooLargeError(
-            f"{name}: too large to decode ({str(error) or 'out of memory'})"
-        ) from error
+            f"{name}: {status.st_size:,} bytes are more than the limit of {MAX_BYTES:,}"
+        )
+
+
+def _decode(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    try:
+        data = sieve(data)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image, data, name, max_pixels)
+            image = _turn(image)
+            if min(image.size) < 1:
+                raise UnreadableImageError(f"{name}: an image of no pixels")
+            return _rgb(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        why = "out of memory" if isinstance(error, MemoryError) else _reason(error)
+        raise ImageTooLargeError(f"{name}: too large to decode ({why})") from error
     except UnidentifiedImageError as error:
         accepted = "JPEG, PNG, WebP, BMP, GIF or TIFF"
         raise UnreadableImageError(f"{name}: not a {accepted} image") from error
     except _BROKEN as error:
-        raise UnreadableImageError(f"{name}: damaged or truncated ({error})") from error
+        raise UnreadableImageError(f"{name}: damaged or truncated ({_reason(error)})") from error
 
 
-def _turn(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation; damaged EXIF counts as none, the picture itself is fine."""
+def _check_size(image: ImageFile.ImageFile, data: bytes, name: str, max_pixels: int) -> None:
+    """Refuses, before it is decoded, what takes too much memory or time to decode."""
+    width, height = image.size
+    pixels, size = width * height, f"{name}: {width}x{height} pixels"
+    if pixels > max_pixels:
+        raise ImageTooLargeError(f"{size} are more than the limit of {max_pixels:,}")
+    if image.format == "BMP" and image.tile[0][0] == "bmp_rle":
+        if max(pixels, len(data)) > _MAX_RLE:
+            raise ImageTooLargeError(f"{size}, run-length encoded, take too long to decode")
+    elif image.format in ("JPEG", "MPO"):
+        scans = jpeg_scans(data)
+        if scans > 1 and (pixels > _MAX_PIXELS_OF_SCANS or pixels * scans > _MAX_SCANNED):
+            raise ImageTooLargeError(f"{size} in {scans:,} scans take too much to decode")
+
+
+def _turn(image: ImageFile.ImageFile) -> Image.Image:
+    """Decodes, and applies the EXIF orientation; damaged EXIF counts as none."""
+    if image.format == "TIFF":
+        # Pillow turns a TIFF itself while it decodes. So that it does not read the directories
+        # that other tags point to, those tags go first.
+        try:
+            exif = image.getexif()
+            for tag in set(exif) - {_ORIENTATION}:
+                del exif[tag]
+        except _BROKEN:
+            pass
+        image.load()
+        return image
+    image.load()
+    if len(image.info.get("exif", b"")) > _MAX_EXIF:
+        return image
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(_ORIENTATION)
     except _BROKEN:
         return image
     transpose = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
@@ -134,27 +237,58 @@ def _turn(image: Image.Image) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of the current frame, whatever its mode."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image  # a copy would double what a large photo takes
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+        scale = _scale(image)
+        return _by_bands(image, lambda band: _eight_bits(band, scale))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        # Converting straight to RGB would show whatever colour hides under transparent pixels.
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
+        return _by_bands(image, _on_white)
     return image.convert("RGB")
 
 
-def _eight_bits(values_HW: NDArray[Any]) -> NDArray[np.uint8]:
+def _bands(image: Image.Image) -> Iterator[tuple[tuple[int, int, int, int], Image.Image]]:
+    """The image in parts of at most _BAND pixels, and where they are."""
+    wide = min(image.width, _BAND)
+    high = max(1, _BAND // wide)
+    for top in range(0, image.height, high):
+        for left in range(0, image.width, wide):
+            box = (left, top, min(left + wide, image.width), min(top + high, image.height))
+            yield box, image.crop(box)
+
+
+def _by_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    result = Image.new("RGB", image.size)
+    for box, band in _bands(image):
+        result.paste(convert(band), box)
+    return result
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    # Converting straight to RGB would show whatever colour hides under transparent pixels.
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _values(image: Image.Image) -> NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
+
+
+def _scale(image: Image.Image) -> float:
+    """What brings grey of more than 8 bits to 0..255."""
+    if image.mode.startswith("I;16"):
+        return 1 / 257
+    top = max(_values(band).max(initial=0.0) for _, band in _bands(image))
+    if image.mode == "F" and top <= 1.0:
+        return 255.0
+    if top <= 255.0:
+        return 1.0
+    return 1 / 257 if top <= 65_535.0 else float(255.0 / top)
+
+
+def _eight_bits(band: Image.Image, scale: float) -> Image.Image:
     """Grey of more than 8 bits, scaled: Pillow's own conversion would cut it off at 255."""
-    values = np.nan_to_num(values_HW.astype(np.float64), posinf=0.0, neginf=0.0)
-    top = values.max(initial=0.0)
-    if values_HW.dtype.kind == "f" and top <= 1.0:
-        values = values * 255.0
-    elif values_HW.dtype.kind == "u" or 255.0 < top <= 65_535.0:  # 16 bits, in either byte order
-        values = values / 257.0
-    elif top > 65_535.0:
-        values = values * (255.0 / top)
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return Image.fromarray(np.clip(np.rint(_values(band) * scale), 0, 255).astype(np.uint8))
 
 
 def is_aligned(image: Image.Image) -> bool:
