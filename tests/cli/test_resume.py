@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -221,3 +222,14 @@ def test_a_shard_that_is_none_is_refused(shard: str, photos: Path) -> None:
     result = run("predict", photos, "--shard", shard)
     assert result.exit_code == 2
     assert "is not i/N" in result.stderr
+
+
+@pytest.mark.skipif(shutil.which("xargs") is None, reason="no xargs here")
+def test_xargs_runs_the_shards(photos: Path, tiny_onnx: Path, whole: Path, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m celebattr predict {photos} --weights {tiny_onnx} --resume -q"
+    script = f"seq 3 | xargs -P 2 -I{{}} {command} --shard {{}}/3 --output part{{}}.csv"
+    result = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, check=False)
+    assert result.returncode == 123, result.stderr  # some inputs failed: their parts ended with 6
+    joined = run("merge", *tmp_path.glob("part?.csv"), "--output", tmp_path / "all.csv")
+    assert joined.exit_code == 0, joined.output
+    assert (tmp_path / "all.csv").read_bytes() == (whole / "all.csv").read_bytes()
