@@ -144,8 +144,10 @@ class TrainConfig(_Checks):
         "Fully-connected layers after the backbone: linear, or hidden widths such as 512,256.",
     )
     dropout: float = option(0.0, "Dropout before each fully-connected layer, 0 to 0.9.")
-    epochs: int = option(7, "Passes over the training images.")
-    batch_size: int = option(64, "Images a gradient step.")
+    epochs: int | None = option(
+        None, "Passes over the training images. Without it, 5 to 12: fewer, the more images."
+    )
+    batch_size: int | None = option(None, "Images a gradient step. Without it, 64.")
     lr: float = option(3e-4, "Peak learning rate of the backbone.")
     head_lr: float = option(1e-3, "Peak learning rate of the fully-connected layers.")
     weight_decay: float = option(0.05, "AdamW weight decay; norms and biases have none.")
@@ -155,9 +157,11 @@ class TrainConfig(_Checks):
         "bce: binary cross-entropy; mse: squared error of the sigmoid outputs.",
         choices=LOSSES,
     )
-    image_size: str = option(
-        "128x104,128x104,176x144",
-        "Input height x width; several, for equal shares of the epochs, train small first.",
+    image_size: str | None = option(
+        None,
+        "Input height x width; several, for equal shares of the epochs, train small first. Without "
+        "it, 80x64,128x104 on a CPU and 128x104,176x144 on a GPU.",
+        metavar="SIZES",
     )
     erasing: float = option(0.0, "Share of the images in which a rectangle is painted over.")
     low_resolution: float = option(
@@ -217,11 +221,14 @@ class TrainConfig(_Checks):
             workers=(1, 256),
             limit=(1, 10**9),
         )
-        parse_sizes(self.image_size)
+        if self.image_size is not None:
+            parse_sizes(self.image_size)
         parse_widths(self.head)
 
     def size_at(self, epoch: int) -> tuple[int, int]:
-        """Input height and width in pixels at an epoch, counted from 0."""
+        """Input height and width in pixels at an epoch, counted from 0, once both are decided."""
+        assert self.image_size is not None
+        assert self.epochs is not None
         sizes = parse_sizes(self.image_size)
         return sizes[epoch * len(sizes) // self.epochs]
 

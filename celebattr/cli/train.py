@@ -34,7 +34,7 @@ def train(config: TrainConfig) -> None:
         from celebattr.training.loop import train as run
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
-    with Terminal(config.epochs) as terminal:
+    with Terminal() as terminal:
         best = run(config, terminal)
     typer.echo(best)
 
@@ -42,10 +42,10 @@ def train(config: TrainConfig) -> None:
 class Terminal:
     """Draws a run on standard error: a live line on a terminal, a line an epoch anywhere."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self) -> None:
         from rich.console import Console
 
-        self.epochs = epochs
+        self.epochs = 0
         self.console = Console(stderr=True, highlight=False)
         self.bar: Bar | None = None
         self.started: tuple[float, float] | None = None
@@ -73,6 +73,14 @@ class Terminal:
     def notice(self, text: str) -> None:
         """One line for a person."""
         self.console.print(text, markup=False, soft_wrap=True)
+
+    def begin(self, config: TrainConfig) -> None:
+        """One line: what the recipe came to."""
+        self.epochs = config.epochs or 0
+        self.notice(
+            f"recipe     {config.epochs} epochs at {config.image_size}, "
+            f"{config.batch_size} images a step, seed {config.seed}"
+        )
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
         """Moves the bar: epoch, images/s, time left, loss."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Protocol
 
+from celebattr.config import TrainConfig
 from celebattr.training.checkpoint import Progress
 
 log = logging.getLogger(__name__)
@@ -15,6 +16,9 @@ class Listener(Protocol):
 
     def notice(self, text: str) -> None:
         """Something a person should know."""
+
+    def begin(self, config: TrainConfig) -> None:
+        """The run begins, with every setting decided."""
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
         """A gradient step is done: `batches` in this epoch, `share_done` of the run's work."""
@@ -29,6 +33,10 @@ class Logger:
     def notice(self, text: str) -> None:
         """Logs."""
         log.info("%s", text)
+
+    def begin(self, config: TrainConfig) -> None:
+        """Logs."""
+        log.info("%s", config)
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
         """Says nothing: there are too many."""

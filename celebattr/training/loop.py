@@ -35,6 +35,7 @@ from celebattr.training.average import averaged
 from celebattr.training.checkpoint import Progress
 from celebattr.training.listener import Listener, Logger
 from celebattr.training.losses import LOSSES
+from celebattr.training.recipe import complete
 from celebattr.training.start import start
 from celebattr.training.views import Views
 
@@ -64,7 +65,6 @@ class _Run:
     """State of one run; `progress` is all that changes besides tensors."""
 
     def __init__(self, config: TrainConfig, listener: Listener) -> None:
-        self.config, self.listener = config, listener
         dataset = celeba.load(config.data, skip_missing=config.skip_missing)
         self.train_set = soften(dataset.split("train", config.limit), config.soft_labels)
         self.validation_set = dataset.split("validation", config.limit)
@@ -76,10 +76,14 @@ class _Run:
                 f"{config.out} already holds a run: give --resume to go on, or another --out"
             )
         self.choice: DeviceChoice = resolve(config.device, config.precision)
+        config = complete(config, len(self.train_set), self.choice.device)
+        self.config, self.listener = config, listener
+        self.epochs, self.batch_size = config.epochs or 0, config.batch_size or 0
         self.device = torch.device(self.choice.device)
         self.dtype: torch.dtype = getattr(torch, self.choice.precision)
         listener.notice(f"device     {self.choice.reason}")
         listener.notice(f"data       {dataset.describe()}")
+        listener.begin(config)
         torch.manual_seed(config.seed)
         network, self.started_from = start(config, self.train_set, listener)
         self.network = network.place(self.device)
@@ -92,7 +96,7 @@ class _Run:
         )
         self.loss = LOSSES[config.loss]
         self.views = Views(config, self.train_set, self.device, self._autocast)
-        self.progress = Progress(micro_batch=config.batch_size)
+        self.progress = Progress(micro_batch=self.batch_size)
         if config.resume:
             self.progress = checkpoint.read(
                 config.out, config.recipe(), self.network, self.average, self.optimizer
@@ -102,7 +106,7 @@ class _Run:
             listener.notice(
                 f"resumed    epoch {self.progress.epoch + 1}, batch {self.progress.batches}"
             )
-        self.batches_per_epoch = math.ceil(len(self.train_set) / config.batch_size)
+        self.batches_per_epoch = math.ceil(len(self.train_set) / self.batch_size)
         self.stop = False
 
     def train(self) -> Path:
@@ -111,7 +115,7 @@ class _Run:
         config.out.mkdir(parents=True, exist_ok=True)
         with self._signals():
             write_bytes(config.out / "config.json", config.to_json().encode())
-            while progress.epoch < config.epochs:
+            while progress.epoch < self.epochs:
                 size = config.size_at(progress.epoch)
                 preprocess = Preprocess(PreprocessSpec(size)).to(self.device)
                 self._train_epoch(preprocess)
@@ -120,15 +124,15 @@ class _Run:
 
     def _train_epoch(self, preprocess: Preprocess) -> None:
         config, progress = self.config, self.progress
-        steps = config.epochs * self.batches_per_epoch
+        steps = self.epochs * self.batches_per_epoch
         self.network.train()
         schedule.freeze(self.network.backbone, progress.epoch < config.freeze_epochs)
         order = loader.order(len(self.train_set), config.seed, progress.epoch)
-        left = order[progress.batches * config.batch_size :]
+        left = order[progress.batches * self.batch_size :]
         started = saved = time.monotonic()
         seconds = progress.seconds
         for batch in loader.batches(
-            self.train_set, left, batch_size=config.batch_size, workers=config.workers
+            self.train_set, left, batch_size=self.batch_size, workers=config.workers
         ):
             schedule.set_lr(self.optimizer, schedule.factor(progress.step, steps, config.warmup))
             # Dropout too is a function of (seed, step), so that resuming changes nothing.
@@ -190,7 +194,7 @@ class _Run:
                     torch.cuda.empty_cache()
                 self.listener.notice(
                     f"out of memory: {progress.micro_batch} images a pass instead of {size}; "
-                    f"gradients are summed, so a step still sees {self.config.batch_size}"
+                    f"gradients are summed, so a step still sees {self.batch_size}"
                 )
 
     def _validate(self, preprocess: Preprocess, size: tuple[int, int]) -> None:
@@ -305,7 +309,7 @@ class _Run:
     def _share_done(self) -> float:
         """Share of the run's work that is done: a small image is less work than a large one."""
         config, progress = self.config, self.progress
-        cost = [math.prod(config.size_at(e)) for e in range(config.epochs)]
+        cost = [math.prod(config.size_at(e)) for e in range(self.epochs)]
         here = cost[progress.epoch] * progress.batches / self.batches_per_epoch
         return (sum(cost[: progress.epoch]) + here) / sum(cost)
 
