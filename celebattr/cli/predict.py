@@ -54,12 +54,6 @@ def predict(
     null: Annotated[
         bool, typer.Option("-0", "--null", help="Paths on standard input end in NUL, not newline.")
     ] = False,
-    column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="PATH is a CSV or Parquet file, with the photos in this column."
-        ),
-    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an --output that was not finished.")
     ] = False,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import logging
 import os
 import stat
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,9 +17,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from celebattr.config import FRAME_SIZE
-from celebattr.data.sieve import jpeg_scans, sieve
+from celebattr.data.sieve import sieve
 from celebattr.errors import (
     ImageNotFoundError,
     ImageTooLargeError,
@@ -38,14 +41,17 @@ MAX_PIXELS = 89_478_485
 MAX_BYTES = 1 << 28
 """Bytes a file may have, before it is read: as many as the most pixels take without compression."""
 
-_MAX_RLE = 1 << 24
-"""Pixels, and bytes, of a run-length encoded BMP: Pillow decodes it in Python, 10 million a second."""
+_MAX_RLE = 1 << 23
+"""Pixels, and bytes, of a run-length encoded BMP: Pillow takes 0.25 s for a million, in Python."""
 
 _MAX_SCANNED = 1 << 30
 """Pixels of a JPEG times its scans: each goes over the whole picture, however few bytes it has."""
 
 _MAX_PIXELS_OF_SCANS = 60_000_000
 """Pixels of a JPEG of several scans: its coefficients are kept, 6 bytes a pixel besides the 4."""
+
+_MAX_WEBP = 40_000_000
+"""Pixels of a WebP: its decoder keeps two canvases and more, 17.5 bytes a pixel in all."""
 
 _MAX_EXIF = 1 << 20
 """Bytes of EXIF that are searched for an orientation."""
@@ -142,7 +148,7 @@ def _read(path: str | os.PathLike[str], name: str) -> bytes:
     """All bytes of a regular file. Nothing else is opened: a pipe would block, a device may act."""
     try:
         _check_kind(os.stat(path), name)  # noqa: PTH116 - pathlib would change "" into "."
-        with open(path, "rb", opener=_opener) as file:  # noqa: PTH123 - for the opener
+        with open(path, "rb", opener=_opener) as file:
             # Once more: what the name stands for may have changed in between.
             _check_kind(os.fstat(file.fileno()), name)
             data = file.read(MAX_BYTES + 1)
@@ -182,10 +188,10 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Image.Image:
         data = sieve(data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image, data, name, max_pixels)
-            image = _turn(image)
-            if min(image.size) < 1:
+            upright = _turn(image)
+            if min(upright.size) < 1:
                 raise UnreadableImageError(f"{name}: an image of no pixels")
-            return _rgb(image)
+            return _rgb(upright)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         why = "out of memory" if isinstance(error, MemoryError) else _reason(error)
         raise ImageTooLargeError(f"{name}: too large to decode ({why})") from error
@@ -205,15 +211,26 @@ def _check_size(image: ImageFile.ImageFile, data: bytes, name: str, max_pixels: 
     if image.format == "BMP" and image.tile[0][0] == "bmp_rle":
         if max(pixels, len(data)) > _MAX_RLE:
             raise ImageTooLargeError(f"{size}, run-length encoded, take too long to decode")
-    elif image.format in ("JPEG", "MPO"):
-        scans = jpeg_scans(data)
+    elif image.format == "WEBP" and pixels > _MAX_WEBP:
+        raise ImageTooLargeError(f"{size} are more than the limit of a WebP, {_MAX_WEBP:,}")
+    elif isinstance(image, JpegImageFile):
+        scans = _scans(image, data)
         if scans > 1 and (pixels > _MAX_PIXELS_OF_SCANS or pixels * scans > _MAX_SCANNED):
             raise ImageTooLargeError(f"{size} in {scans:,} scans take too much to decode")
+
+
+def _scans(image: JpegImageFile, data: bytes) -> int:
+    """How often a JPEG's decoder goes over the whole picture, at most."""
+    assert image.fp is not None
+    start = image.fp.tell() - 8 - 2 * image.layers  # Pillow has read the header of the first scan
+    whole = data[start : start + 2] == b"\xff\xda"  # which names all components
+    return 1 if whole and "progressive" not in image.info else data.count(b"\xff\xda")
 
 
 def _turn(image: ImageFile.ImageFile) -> Image.Image:
     """Decodes, and applies the EXIF orientation; damaged EXIF counts as none."""
     if image.format == "TIFF":
+        _silence_libtiff()
         # Pillow turns a TIFF itself while it decodes. So that it does not read the directories
         # that other tags point to, those tags go first.
         try:
@@ -235,10 +252,29 @@ def _turn(image: ImageFile.ImageFile) -> Image.Image:
     return image if transpose is None else image.transpose(transpose)
 
 
+@functools.cache
+def _silence_libtiff() -> None:
+    """Stops the C library that decodes TIFFs from writing to standard error.
+
+    Pillow gives no way to, but its module leads to the library. Where it does not, as in a build
+    that has libtiff inside, damaged TIFFs still say so.
+    """
+    import ctypes
+
+    try:
+        library = ctypes.CDLL(sys.modules["PIL._imaging"].__file__)
+        for setter in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+            setter(None)
+    except (KeyError, OSError, AttributeError):
+        pass
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of the current frame, whatever its mode."""
     if image.mode == "RGB" and "transparency" not in image.info:
-        return image  # a copy would double what a large photo takes
+        # A copy would double what a large photo takes; but a WebP holds its decoder's canvases.
+        return image.copy() if image.format == "WEBP" else image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         scale = _scale(image)
         return _by_bands(image, lambda band: _eight_bits(band, scale))
@@ -271,7 +307,9 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _values(image: Image.Image) -> NDArray[np.float64]:
-    return np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
+    with np.errstate(invalid="ignore"):  # numpy warns of signalling NaNs
+        values = np.asarray(image).astype(np.float64)
+    return np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
 
 
 def _scale(image: Image.Image) -> float:

@@ -28,7 +28,7 @@ _MAX_TAGS = 4096
 """Tags of a TIFF's first directory."""
 
 _MAX_VALUES, _MAX_RATIONALS = 1 << 19, 1 << 12
-"""Values of one TIFF tag: each becomes a Python object. 512 Ki strips are 89 megapixels of tiles."""
+"""Values of one TIFF tag, each a Python object: enough for 89 megapixels in tiles of 16x16."""
 
 _JPEG_MARKER = re.compile(rb"\xff+([^\xff\x00])")
 _JPEG_ALONE = frozenset({0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})  # no length follows
@@ -66,11 +66,6 @@ def sieve(data: bytes) -> bytes:
     if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")):
         _check_tiff(data)
     return data
-
-
-def jpeg_scans(data: bytes) -> int:
-    """How often a JPEG's decoder goes over the whole picture, at most."""
-    return data.count(b"\xff\xda")
 
 
 def _jpeg(data: bytes) -> bytes:

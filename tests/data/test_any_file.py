@@ -1,0 +1,194 @@
+"""Any kind of file, under any name, may be given as a photo: nothing blocks, acts or runs."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from celebattr.data import images
+from celebattr.data.images import FORMATS, MAX_BYTES, open_image
+from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes, devices and links of POSIX")
+
+
+def file_of(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = folder / "x.jpg"
+    if kind == "a named pipe":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        monkeypatch.chdir(folder)  # a socket's name must be short
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind("x.jpg")
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")
+    elif kind == "is a directory":
+        path.mkdir()
+    return path
+
+
+KINDS = ("a named pipe", "a socket", "a device", "is a directory")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_is_refused_at_once(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_of(kind, tmp_path, monkeypatch)
+
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("opening a device may act, opening a pipe wakes its writer")
+
+    monkeypatch.setattr(os, "open", opened)
+    with pytest.raises(UnreadableImageError, match=rf"x\.jpg: {kind}, not a file"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_takes_the_place_of_a_file_is_refused_at_once(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_of(kind, tmp_path, monkeypatch)
+    (tmp_path / "file").touch()
+    before = os.stat(tmp_path / "file")  # noqa: PTH116 - not to be replaced below
+    monkeypatch.setattr(os, "stat", lambda *_, **__: before)
+    with pytest.raises(UnreadableImageError, match=r"x\.jpg: "):
+        open_image(path)
+
+
+def test_a_file_deleted_before_it_is_opened_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.jpg"
+    path.touch()
+    before = path.stat()
+    path.unlink()
+    with pytest.raises(ImageNotFoundError, match=r"x\.jpg: no such file"):
+        open_image(path)
+    monkeypatch.setattr(os, "stat", lambda *_, **__: before)
+    with pytest.raises(ImageNotFoundError, match=r"x\.jpg: no such file"):
+        open_image(path)
+
+
+def test_links_that_lead_nowhere_or_round_are_told_apart(tmp_path: Path) -> None:
+    for name, target in (("a.jpg", "b.jpg"), ("b.jpg", "a.jpg"), ("c.jpg", "gone.jpg")):
+        (tmp_path / name).symlink_to(target)
+    with pytest.raises(UnreadableImageError, match=r"a\.jpg: a symbolic link that leads round"):
+        open_image(tmp_path / "a.jpg")
+    with pytest.raises(ImageNotFoundError, match=r"c\.jpg: no such file"):
+        open_image(tmp_path / "c.jpg")
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (errno.EACCES, "permission denied"),
+        (errno.EIO, "input/output error"),
+        (errno.EMFILE, "many"),
+    ],
+)
+def test_what_the_system_refuses_is_unreadable(
+    number: int, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"any")
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)  # the superuser may open everything
+    with pytest.raises(UnreadableImageError, match=rf"x\.jpg: .*{why}"):
+        open_image(tmp_path / "x.jpg")
+
+
+def test_a_file_of_a_terabyte_is_refused_unread(
+    tmp_path: Path, good_files: dict[str, bytes]
+) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(good_files["JPEG RGB"])
+    os.truncate(path, 1 << 40)
+    with pytest.raises(ImageTooLargeError, match=rf"1,099,.* bytes .* limit of {MAX_BYTES:,}"):
+        open_image(path)
+
+
+def test_a_file_that_grows_is_not_read_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(bytes(5000))
+    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    monkeypatch.setattr(images, "_check_kind", lambda *_: None)
+    with pytest.raises(ImageTooLargeError, match=r"x\.jpg: the file has more than 1,000 bytes"):
+        open_image(path)
+
+
+def test_too_little_memory_is_too_large(
+    monkeypatch: pytest.MonkeyPatch, good_files: dict[str, bytes]
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "load", full)
+    with pytest.raises(ImageTooLargeError, match=r"x\.jpg: too large to decode \(out of memory\)"):
+        open_image(good_files["JPEG RGB"], name="x.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"two\nlines.jpg", r"two\nlines.jpg"),
+        (b"\x1b[2Jred\x07.jpg", r"\x1b[2Jred\x07.jpg"),
+        (b"not\xffutf8.jpg", r"not\udcffutf8.jpg"),
+        ("zwölf 写真.jpg".encode(), "zwölf 写真.jpg"),
+    ],
+)
+def test_a_message_is_one_line_whatever_the_name(name: bytes, shown: str, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(b"no picture")
+    for source in (path, b"no picture"):
+        with pytest.raises(UnreadableImageError) as caught:
+            open_image(source, name=os.fsdecode(name))
+        assert str(caught.value).startswith(f"{shown}: not a JPEG")
+        assert str(caught.value).isprintable()
+
+
+def test_a_name_that_no_file_can_have_is_not_found() -> None:
+    for name in ("", "nul\0.jpg", "\ud800.jpg"):
+        with pytest.raises(ImageNotFoundError) as caught:
+            open_image(name)
+        assert str(caught.value).isprintable()
+
+
+OTHERS = {
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run\n%%EOF\n",
+    "PDF": b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n",
+    "WMF": b"\xd7\xcd\xc6\x9a\0\0" + bytes(100),
+    "PSD": b"8BPS\0\1" + bytes(100),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(100),
+    "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "zip": b"PK\3\4" + bytes(100),
+    "ELF": b"\x7fELF" + bytes(100),
+}
+
+
+def test_other_formats_are_refused_without_their_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = dict(OTHERS)
+    for format in ("ICO", "PPM", "TGA", "PCX", "JPEG2000", "AVIF", "DDS", "SGI", "ICNS", "QOI"):
+        data = io.BytesIO()
+        Image.new("RGB", (16, 16), "red").save(data, format)
+        files[format] = data.getvalue()
+    Image.init()
+
+    def decode(*_: object) -> None:
+        raise AssertionError("the decoder of another format was called")
+
+    for format in set(Image.OPEN) - set(FORMATS):
+        monkeypatch.setitem(Image.OPEN, format, (decode, None))
+    for data in files.values():
+        with pytest.raises(UnreadableImageError, match="not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
+            open_image(data, name="x.jpg")
