@@ -149,9 +149,9 @@ def _read(path: str | os.PathLike[str], name: str) -> bytes:
     try:
         _check_kind(os.stat(path), name)  # noqa: PTH116 - pathlib would change "" into "."
         with open(path, "rb", opener=_opener) as file:
-            # Once more: what the name stands for may have changed in between.
-            _check_kind(os.fstat(file.fileno()), name)
-            data = file.read(MAX_BYTES + 1)
+            status = os.fstat(file.fileno())
+            _check_kind(status, name)  # once more: the name may stand for another by now
+            return file.read(status.st_size)  # one that grows is not read for ever
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageNotFoundError(f"{name}: no such file") from error
     except OSError as error:
@@ -163,9 +163,6 @@ def _read(path: str | os.PathLike[str], name: str) -> bytes:
         raise ImageTooLargeError(f"{name}: too large to read (out of memory)") from error
     except ValueError as error:  # a NUL in the name, or what no file system takes
         raise ImageNotFoundError(f"{name}: not a file name ({_reason(error)})") from error
-    if len(data) > MAX_BYTES:
-        raise ImageTooLargeError(f"{name}: the file has more than {MAX_BYTES:,} bytes")
-    return data
 
 
 def _opener(path: str, flags: int) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from celebattr.data import images
 from celebattr.data.images import FORMATS, MAX_BYTES, open_image
 from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
 
@@ -116,15 +115,17 @@ def test_a_file_of_a_terabyte_is_refused_unread(
         open_image(path)
 
 
-def test_a_file_that_grows_is_not_read_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_grows_is_read_as_far_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good_files: dict[str, bytes]
 ) -> None:
     path = tmp_path / "x.jpg"
-    path.write_bytes(bytes(5000))
-    monkeypatch.setattr(images, "MAX_BYTES", 1000)
-    monkeypatch.setattr(images, "_check_kind", lambda *_: None)
-    with pytest.raises(ImageTooLargeError, match=r"x\.jpg: the file has more than 1,000 bytes"):
-        open_image(path)
+    path.write_bytes(good_files["JPEG RGB"])
+    before = path.stat()
+    with path.open("ab") as file:
+        file.truncate(1 << 40)
+    monkeypatch.setattr(os, "stat", lambda *_, **__: before)
+    monkeypatch.setattr(os, "fstat", lambda _: before)
+    assert open_image(path).size == (40, 48)
 
 
 def test_too_little_memory_is_too_large(

@@ -69,7 +69,7 @@ def test_a_link_to_itself_fails_alone(folder: Path) -> None:
         (folder / name).symlink_to(name)
     found = [os.path.relpath(name, folder) for name in names(str(folder))]
     assert found == ["a.PNG", "b.jpg", "deep/er/c.webp", "loop.jpg"]
-    with pytest.raises(UnreadableImageError, match=r"loop\.jpg: too many levels"):
+    with pytest.raises(UnreadableImageError, match=r"loop\.jpg: a symbolic link that leads round"):
         open_image(folder / "loop.jpg")
 
 
