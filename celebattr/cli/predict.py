@@ -29,8 +29,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Photos, folders (searched throughout), globs, or - for standard input: "
-            "a list of paths, or one image.",
+            help="Photos, folders (searched throughout), globs, archives (zip, tar), lists (CSV, "
+            "Parquet), or - for standard input: a list of paths, or one image.",
         ),
     ],
     format: Annotated[
@@ -54,6 +54,14 @@ def predict(
     null: Annotated[
         bool, typer.Option("-0", "--null", help="Paths on standard input end in NUL, not newline.")
     ] = False,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="PATH is a CSV or Parquet file, with the photos in this column.",
+            show_default="of a CSV or Parquet file: image, path or the like",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an --output that was not finished.")
     ] = False,
@@ -132,7 +140,7 @@ def predict(
             out = Tables()
         else:
             out = Text(output, predictor.attributes, format)
-        inputs = share.take(expand(paths, null=null))
+        inputs = share.take(expand(paths, null=null, column=column))
         with out, _Progress(progress, quiet) as show:
             out.skip(item.path for item in inputs)
             before = out.counts["inputs"]
@@ -142,6 +150,7 @@ def predict(
                 predictor,
                 batch_size=config.batch_size,
                 workers=config.workers or usable_cores(),
+                keep_data=annotate is not None,
             ):
                 out.write(results)
                 if annotate is not None:
@@ -186,7 +195,7 @@ def _annotate(item: Input, results: list[Result], folder: Path) -> None:
 
     predictions = [result for result in results if isinstance(result, Prediction)]
     if predictions:
-        image = open_image(item.path if item.data is None else item.data, name=item.path)
+        image = open_image(item.source, name=item.path)
         save(annotate(image, predictions), output_name(item.path, folder))
 
 

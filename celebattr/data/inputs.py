@@ -1,4 +1,7 @@
-"""What `predict` is given becomes a stream of inputs: files, folders, globs, standard input."""
+"""What `predict` is given becomes a stream of inputs.
+
+Files, folders, globs, standard input; images in archives; the paths in a column of a list.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,11 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\x00", b"MM\x00*")
 _SIGNATURES_OF_LETTERS = (b"RIFF", b"BM", b"GIF8")
 _CHUNK = 1 << 16
 
+_LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
+"""A file so named is a list of paths without being called one."""
+
+_URLS = ("http://", "https://")
+
 
 @dataclass(frozen=True)
 class Input:
@@ -29,36 +37,60 @@ class Input:
         path: the name it is reported by, as it was given.
         data: its bytes, where it did not come from a file.
         failure: why there is nothing to open, or None.
+        file: where it lies, if not at `path`.
     """
 
     path: str
     data: bytes | None = None
     failure: Failure | None = None
+    file: str | None = None
+
+    @property
+    def source(self) -> str | bytes:
+        """What to open."""
+        return (self.file or self.path) if self.data is None else self.data
 
 
 def expand(
-    paths: Iterable[str], *, null: bool = False, stdin: BinaryIO | None = None
+    paths: Iterable[str],
+    *,
+    null: bool = False,
+    stdin: BinaryIO | None = None,
+    column: str | None = None,
 ) -> Iterator[Input]:
-    """Each photo that `paths` stand for, in a stable order; nothing is opened yet.
+    """Each photo that `paths` stand for, in a stable order; no file of a photo is opened yet.
 
     A folder is searched throughout, sorted by name, hidden files left out; a pattern that matches
     nothing, and a name that does not exist, come back as they are and fail when they are opened.
+    An archive, and a list by its suffix, are opened where they are named outright, not where they
+    lie in a folder or are met by a pattern that would match anything.
 
     Args:
-        paths: files, folders, patterns with * ? [], or "-" for standard input: a list of paths,
-            or the bytes of one image.
+        paths: files, folders, patterns with * ? [], archives, lists (CSV, Parquet), or "-" for
+            standard input: a list of paths, or the bytes of one image.
         null: paths on standard input end in NUL rather than newline.
         stdin: what "-" reads.
+        column: every path is a list, and this its column of paths; "-" is a CSV then.
+
+    Raises:
+        DataError: a list cannot be read or has no such column.
+        MissingExtraError: a Parquet file needs pyarrow.
     """
     for path in paths:
         if path == STDIN:
-            yield from _standard_input(stdin or sys.stdin.buffer, null)
+            stream = stdin or sys.stdin.buffer
+            if column is None:
+                yield from _standard_input(stream, null)
+            else:
+                yield from _list(path, column, stream)
         else:
-            yield from _one(path)
+            yield from _one(path, column)
 
 
-def _one(path: str) -> Iterator[Input]:
-    if os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a" and fails on some names
+def _one(path: str, column: str | None = None) -> Iterator[Input]:
+    if path[:8].lower().startswith(_URLS):
+        yield _url(path)
+    elif column is None and os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a"
         yield from _folder(path, set())
     elif not os.path.lexists(path) and glob.has_magic(path):
         matches = sorted(glob.iglob(path, recursive=True))  # noqa: PTH207 - absolute patterns too
@@ -66,15 +98,59 @@ def _one(path: str) -> Iterator[Input]:
         for match in matches:
             if match.startswith(searched):  # ** matches a folder and what is in it: once is enough
                 continue
-            if os.path.isdir(match):  # noqa: PTH112
+            if column is None and os.path.isdir(match):  # noqa: PTH112
                 searched += (os.path.join(match, ""),)  # noqa: PTH118
                 yield from _folder(match, set())
+            elif column is not None or _suffix(path) == _suffix(match) != "":
+                yield from _file(match, column)
             else:
                 yield Input(match)
         if not matches:
             yield Input(path)
     else:
+        yield from _file(path, column)
+
+
+def _file(path: str, column: str | None) -> Iterator[Input]:
+    """What a file stands for that is named outright: itself, or what an archive or a list holds."""
+    suffix = _suffix(path)
+    if not os.path.isfile(path):  # noqa: PTH113 - a pipe would block; what is not there fails later
         yield Input(path)
+    elif column is not None or suffix in _LIST_SUFFIXES:
+        yield from _list(path, column)
+    elif suffix in IMAGE_SUFFIXES:  # a million photos are not opened twice
+        yield Input(path)
+    else:
+        # Imported here: it needs `Input`, and who has photos only need not wait for it.
+        from celebattr.data import archives
+
+        yield from archives.members(path) if archives.is_archive(path) else (Input(path),)
+
+
+def _list(path: str, column: str | None, stdin: BinaryIO | None = None) -> Iterator[Input]:
+    """The photos that a list names, one a row: not folders, nor other lists."""
+    from celebattr.data.lists import paths_in
+
+    folder = os.path.dirname(path)  # noqa: PTH120
+    for row, name in enumerate(paths_in(path, column, stdin=stdin), 1):
+        if not name:
+            reason = f"{path}: row {row:,} has no path"
+            yield Input(path, failure=Failure(path, "not_found", reason))
+        elif name[:8].lower().startswith(_URLS):
+            yield _url(name)
+        else:
+            beside = os.path.join(folder, name)  # noqa: PTH118
+            elsewhere = not os.path.exists(name) and os.path.exists(beside)  # noqa: PTH110
+            yield Input(name, file=beside if elsewhere else None)
+
+
+def _url(path: str) -> Input:
+    reason = f"{path}: URLs are not opened: download it first"
+    return Input(path, failure=Failure(path, "not_found", reason))
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
 
 
 def _folder(folder: str, above: set[tuple[int, int]]) -> Iterator[Input]:
@@ -95,7 +171,7 @@ def _folder(folder: str, above: set[tuple[int, int]]) -> Iterator[Input]:
             continue
         if _is_folder(entry):
             yield from _folder(entry.path, above | {identity})
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
+        elif _suffix(entry.name) in IMAGE_SUFFIXES:
             yield Input(entry.path)
 
 

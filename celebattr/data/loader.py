@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from celebattr.data.celeba import FaceDataset
 
+_HELD_BYTES = 1 << 26
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -37,22 +39,38 @@ def order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def ordered_map(
-    function: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    workers: int,
+    ahead: int,
+    size: Callable[[T], int] = lambda item: 0,
 ) -> Iterator[R]:
     """Applies `function` in threads, yielding results in the order of `items`.
 
     At most `ahead` results wait unread, so memory is flat however many items there are. An
     exception of `function` is raised where its result would have come.
+
+    Args:
+        function: called in threads.
+        items: its arguments.
+        workers: threads.
+        ahead: results that may wait.
+        size: bytes an item holds; of those at work and waiting, no more than 64 MiB and one item.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="celebattr")
-    waiting: deque[Future[R]] = deque()
+    waiting: deque[tuple[Future[R], int]] = deque()
+    held = 0
     try:
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
+            waiting.append((pool.submit(function, item), size(item)))
+            held += waiting[-1][1]
+            while len(waiting) > ahead or (held > _HELD_BYTES and waiting):
+                future, taken = waiting.popleft()
+                held -= taken
+                yield future.result()
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[0].result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -53,8 +53,7 @@ class Preparer:
         if item.failure is not None:
             return Prepared(item, failure=item.failure)
         try:
-            source = item.path if item.data is None else item.data
-            image = open_image(source, name=item.path)
+            image = open_image(item.source, name=item.path)
             if self.faces == "none" or is_aligned(image):
                 return Prepared(item, (None,), (to_frame(image),), 1)
             return self._find_faces(item, np.asarray(image))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from celebattr.data.inputs import Input
 from celebattr.data.loader import ordered_map
@@ -18,6 +19,7 @@ def score(
     *,
     batch_size: int,
     workers: int,
+    keep_data: bool = True,
 ) -> Iterator[tuple[Input, list[Result]]]:
     """Each input with its results, in the order of `inputs`: one a face, or one failure.
 
@@ -29,10 +31,19 @@ def score(
         predictor: scores what was prepared.
         batch_size: faces scored together.
         workers: threads that call `prepare`.
+        keep_data: give inputs back with the bytes of their files, where they came with them.
     """
     waiting: list[Prepared] = []
     faces = 0
-    for prepared in ordered_map(prepare, inputs, workers=workers, ahead=batch_size + 2 * workers):
+    for prepared in ordered_map(
+        prepare,
+        inputs,
+        workers=workers,
+        ahead=batch_size + 2 * workers,
+        size=lambda item: len(item.data or b""),
+    ):
+        if not keep_data and prepared.input.data is not None:
+            prepared = replace(prepared, input=replace(prepared.input, data=None))
         waiting.append(prepared)
         faces += len(prepared.frames)
         if faces >= batch_size or len(waiting) >= 4 * batch_size:

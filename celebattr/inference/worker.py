@@ -55,7 +55,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, preparer: Preparer) -> None:
     while (request := receive(requests)) is not None:
         data = None if request["bytes"] is None else requests.read(request["bytes"])
         with _time_limit(request["seconds"]):
-            prepared = _prepare(preparer, Input(request["path"], data=data))
+            prepared = _prepare(preparer, Input(request["path"], data=data, file=request["file"]))
         if prepared.failure is not None:
             send(answers, {"failure": [prepared.failure.status, prepared.failure.error]})
             continue

@@ -70,6 +70,7 @@ class Worker:
         """
         head = {
             "path": item.path,
+            "file": item.file,
             "bytes": None if item.data is None else len(item.data),
             "seconds": seconds,
         }

@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,26 @@ def test_prediction_with_onnx_loads_neither_torch_nor_for_aligned_images_cv2(
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr.strip().endswith("[]")
+
+
+def test_archives_and_lists_are_scored_like_the_photos_in_them(
+    photos: Path, weights: tuple[str, str], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in ("a.png", "sub/b.jpg", "photo.jpg"):
+            archive.write(photos / name, name)
+    listed = photos / "list.csv"
+    listed.write_text("id,photo\n1,a.png\n2,photo.jpg\n3,\n")
+    try:
+        found = parsed(run(tmp_path / "photos.zip", *weights))
+        assert [Path(row["path"]).name for row in found] == ["a.png", "photo.jpg", "b.jpg"]
+        assert found[0]["path"] == f"{tmp_path / 'photos.zip'}/a.png"
+        rows = parsed(run(listed, "--column", "photo", *weights))
+    finally:
+        listed.unlink()
+    assert [(row["path"], row["status"]) for row in rows] == [
+        ("a.png", "ok"),  # relative to the list, reported as it stands there
+        ("photo.jpg", "ok"),
+        (str(listed), "not_found"),
+    ]
+    assert rows[1]["probabilities"] == found[1]["probabilities"]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import os
+import socket
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 
 from celebattr.data.images import open_image
 from celebattr.data.inputs import Input, expand
-from celebattr.errors import UnreadableImageError
+from celebattr.errors import DataError, UnreadableImageError
 
 
 def names(*paths: str, **options: object) -> list[str]:
@@ -134,3 +136,108 @@ def test_a_folder_that_cannot_be_read_is_a_failure_and_the_rest_goes_on(
     assert failure is not None
     assert failure.status == "unreadable"
     assert "permission denied" in failure.error
+
+
+def zip_of(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+    return path
+
+
+def test_an_archive_that_is_named_gives_its_images(folder: Path) -> None:
+    for name in ("photos.zip", "report.docx"):
+        path = zip_of(folder / name, "b.jpg", "a.jpg")
+        assert list(expand([str(path)])) == [
+            Input(f"{path}/a.jpg", data=b"a.jpg"),
+            Input(f"{path}/b.jpg", data=b"b.jpg"),
+        ]
+    assert names("-", stdin=io.BytesIO(os.fsencode(folder / "photos.zip"))) == [
+        f"{folder}/photos.zip/a.jpg",
+        f"{folder}/photos.zip/b.jpg",
+    ]
+
+
+def test_archives_and_lists_that_are_only_met_are_not_opened(folder: Path) -> None:
+    zip_of(folder / "x.zip", "a.jpg")
+    (folder / "x.csv").write_text("path\nq.jpg\n")
+    assert not [name for name in names(str(folder)) if "x." in name]
+    assert {f"{folder}/x.zip", f"{folder}/x.csv"} < set(names(f"{folder}/*"))
+    assert names(f"{folder}/*.zip") == [f"{folder}/x.zip/a.jpg"]
+    assert names(f"{folder}/*.csv") == ["q.jpg"]
+
+
+def test_a_zip_with_an_image_suffix_is_an_image_to_be(folder: Path) -> None:
+    path = str(zip_of(folder / "z.jpg", "a.jpg"))
+    assert list(expand([path])) == [Input(path)]
+
+
+def test_a_list_that_is_named_gives_its_paths(folder: Path) -> None:
+    (folder / "l.tsv").write_text("n\tpath\n1\tnone.jpg\n2\tdeep\n")
+    assert list(expand([str(folder / "l.tsv")])) == [
+        Input("none.jpg"),
+        Input("deep", file=f"{folder}/deep"),
+    ]
+
+
+def test_paths_in_a_list_are_looked_for_here_first_and_then_beside_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = folder / "lists"
+    lists.mkdir()
+    for name in ("b.jpg", "beside.jpg"):
+        (lists / name).touch()
+    (lists / "l.csv").write_text(f"path\nb.jpg\nbeside.jpg\nnowhere.jpg\n{folder}/a.PNG\n")
+    monkeypatch.chdir(folder)
+    assert list(expand(["lists/l.csv"])) == [
+        Input("b.jpg"),
+        Input("beside.jpg", file="lists/beside.jpg"),
+        Input("nowhere.jpg"),
+        Input(f"{folder}/a.PNG"),
+    ]
+
+
+def test_with_a_column_every_path_is_a_list(folder: Path) -> None:
+    (folder / "l.txt").write_text("path,photo\nx.jpg,y.jpg\n")
+    assert names(str(folder / "l.txt"), f"{folder}/l.*", column="photo") == ["y.jpg", "y.jpg"]
+    assert names("-", stdin=io.BytesIO(b"path;photo\nx.jpg;z.jpg\n"), column="photo") == ["z.jpg"]
+    with pytest.raises(DataError, match=r"l\.txt has no column 'none'"):
+        names(str(folder / "l.txt"), column="none")
+
+
+def test_an_empty_cell_is_a_failure_that_says_where(folder: Path) -> None:
+    path = str(folder / "l.csv")
+    Path(path).write_text("n,path\n1,a.jpg\n2,\n")
+    first, second = expand([path])
+    assert first == Input("a.jpg")
+    assert second.failure is not None
+    assert second.failure.error == f"{path}: row 2 has no path"
+    assert second.failure.status == "not_found"
+
+
+@pytest.mark.parametrize("url", ["http://example.org/a.jpg", "HTTPS://example.org/*.jpg?x=[1]"])
+def test_a_url_is_a_failure_that_says_to_download_it(folder: Path, url: str) -> None:
+    (folder / "l.csv").write_text(f"path\n{url}\n")
+    for item in expand([url, "-", str(folder / "l.csv")], stdin=io.BytesIO(url.encode())):
+        assert item.path == url
+        assert item.failure is not None
+        assert item.failure.status == "not_found"
+        assert "URLs are not opened: download it first" in item.failure.error
+
+
+@pytest.mark.parametrize("column", [None, "path"])
+def test_a_pipe_a_device_or_a_socket_is_never_read(
+    folder: Path, column: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)  # the path of a socket may not be long
+    os.mkfifo(folder / "pipe.csv")
+    os.mkfifo(folder / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.zip")
+        given = [f"{folder}/pipe.csv", f"{folder}/pipe", f"{folder}/socket.zip", "/dev/zero"]
+        assert list(expand(given, column=column)) == [Input(path) for path in given]
+
+
+def test_what_is_not_there_fails_when_it_is_opened_with_a_column_too(folder: Path) -> None:
+    given = [str(folder / "none.csv"), str(folder / "deep")]
+    assert list(expand(given, column="path")) == [Input(path) for path in given]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -69,3 +70,19 @@ def test_batches_are_the_same_for_any_number_of_workers(drawn_celeba: Any) -> No
     for a, b in zip(one, three, strict=True):
         np.testing.assert_array_equal(a.frames_BHWC, b.frames_BHWC)
         np.testing.assert_array_equal(a.targets_BA, b.targets_BA)
+
+
+def test_large_items_do_not_wait_in_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "_HELD_BYTES", 10)
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for item in range(50):
+            taken += 1
+            yield item
+
+    results = loader.ordered_map(lambda i: i, items(), workers=2, ahead=30, size=lambda i: 4)
+    for done, result in enumerate(results, 1):
+        assert result == done - 1
+        assert taken <= done + 2  # two held, and the one that made it too much

@@ -1,0 +1,224 @@
+"""Images in a zip or a tar, read where they lie: nothing is extracted, no name is ever opened."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from typing import IO
+
+from celebattr.data.images import IMAGE_SUFFIXES, MAX_BYTES
+from celebattr.data.inputs import Input
+from celebattr.results import Failure
+
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # of the first member, and of an archive without any
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "lzma"}
+"""How a compressed tar begins, and the module that opens it."""
+
+# The other methods of a zip decompress without a limit: a few bytes may become gigabytes at once.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+_CHUNK = 1 << 20
+"""Bytes read at a time, and the most that a tar's header may have."""
+
+
+def is_archive(path: str) -> bool:
+    """Whether a file is a zip or a tar (.gz, .bz2, .xz), by how it begins.
+
+    The beginning decides: an image with a zip behind it is an image, as any viewer sees it.
+    """
+    try:
+        return os.path.isfile(path) and (_is_zip(path) or _is_tar(path))  # noqa: PTH113
+    except Exception:  # as below: damaged before it has begun
+        return False
+
+
+def members(path: str) -> Iterator[Input]:
+    """The images in an archive as inputs named `ARCHIVE/MEMBER`, one in memory at a time.
+
+    A zip is sorted by name as folders are, a tar keeps its order. Hidden files and whatever is not
+    a plain file are left out. A member that cannot be read becomes a failure; so does the rest of
+    an archive that is damaged in the middle, in the archive's own name.
+    """
+    try:
+        yield from (_zip_members if _is_zip(path) else _tar_members)(path)
+    except Exception as error:  # what these modules raise on damaged files has no common base
+        yield _failed(path, f"the archive is damaged or cut off ({_reason(error)})")
+
+
+def _is_zip(path: str) -> bool:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib fails on some names
+        return file.read(4) in _ZIP
+
+
+def _is_tar(path: str) -> bool:
+    """Whether a file, uncompressed, begins with a tar's header: it has a checksum of its own."""
+    with _uncompressed(path) as stream:
+        try:
+            tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+        except tarfile.HeaderError:
+            return False
+        return True
+
+
+def _is_photo(name: str) -> bool:
+    hidden = any(
+        part == "__MACOSX" or (part.startswith(".") and part not in (".", ".."))
+        for part in name.split("/")
+    )
+    return not hidden and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+
+
+def _zip_members(path: str) -> Iterator[Input]:
+    with zipfile.ZipFile(path) as archive:
+        photos = [(_zip_name(info), info) for info in archive.infolist() if _is_file(info)]
+        # "/" as the lowest character gives the order of folders: name by name, not as one text.
+        photos.sort(key=lambda photo: photo[0].replace("/", "\0"))
+        for name, info in photos:
+            if _is_photo(name):
+                yield _zip_member(archive, info, f"{path}/{name}")
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """A member's name. Without the flag for it many programs write UTF-8 all the same."""
+    if info.flag_bits & 0x800 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
+def _is_file(info: zipfile.ZipInfo) -> bool:
+    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the system had no such thing
+    return not info.is_dir() and kind in (0, stat.S_IFREG)
+
+
+def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Input:
+    if info.flag_bits & 1:
+        return _failed(name, "encrypted: unpack the archive with its password first")
+    if info.compress_type not in _METHODS:
+        return _failed(name, "its compression is not supported: unpack the archive first")
+    if info.file_size > MAX_BYTES:
+        return _too_large(name)
+    try:
+        with archive.open(info) as file:
+            return _read(file, name)
+    except Exception as error:  # as above; the members after it may be whole
+        return _failed(name, f"damaged ({_reason(error)})")
+
+
+def _tar_members(path: str) -> Iterator[Input]:
+    with (
+        _uncompressed(path) as stream,
+        tarfile.TarFile(fileobj=_Forward(stream), tarinfo=_Header, encoding="utf-8") as archive,
+    ):
+        while (info := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined] # it would grow with each
+            if not info.isreg() or not _is_photo(info.name):
+                continue
+            name = f"{path}/{info.name}"
+            if info.size > MAX_BYTES:
+                yield _too_large(name)
+                continue
+            file = archive.extractfile(info)
+            assert file is not None
+            try:
+                member = _read(file, name)
+            except Exception as error:  # the rest cannot be found either: one row for both
+                raise tarfile.ReadError(f"in {info.name}: {_reason(error)}") from error
+            yield member
+        while stream.read(_CHUNK):  # the checksum of compressed data stands at its end
+            pass
+
+
+@contextlib.contextmanager
+def _uncompressed(path: str) -> Iterator[IO[bytes]]:
+    """A file's bytes, decompressed where it is compressed.
+
+    Not by tarfile, which decompresses without a limit and reads one stream of several only.
+    """
+    with open(path, "rb") as file:  # noqa: PTH123
+        start = file.read(6)
+        file.seek(0)
+        module = next((m for magic, m in _COMPRESSED.items() if start.startswith(magic)), None)
+        if module is None:
+            yield file
+        else:
+            with importlib.import_module(module).open(file) as stream:
+                yield stream
+
+
+class _Forward(io.RawIOBase):
+    """What tarfile reads from: it goes ahead only, and never reads more at once than `_CHUNK`.
+
+    tarfile itself would read a header of any size, and follow sizes below zero round in a circle.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self._stream, self._at = stream, 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """So many bytes, or fewer at the end."""
+        if not 0 <= size <= _CHUNK:
+            raise tarfile.ReadError("a header of an impossible size")
+        data = self._stream.read(size)
+        self._at += len(data)
+        return data
+
+    def tell(self) -> int:
+        """How far it was read."""
+        return self._at
+
+    def seek(self, position: int, whence: int = os.SEEK_SET, /) -> int:
+        """Skips to a position."""
+        assert whence == os.SEEK_SET
+        if position < self._at:
+            raise tarfile.ReadError("a header of an impossible size")
+        while self._at < position and self.read(min(position - self._at, _CHUNK)):
+            pass
+        return self._at
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is damaged or missing is an error: tarfile would take it for the end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> _Header:
+        """The next header; the end has a mark of its own."""
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.HeaderError as error:
+            if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
+                raise
+            raise tarfile.ReadError(str(error)) from error
+
+
+def _read(file: IO[bytes], name: str) -> Input:
+    """A member's bytes; what a header says of their number is not believed."""
+    parts, size = [], 0
+    while part := file.read(_CHUNK):
+        size += len(part)
+        if size > MAX_BYTES:
+            return _too_large(name)
+        parts.append(part)
+    return Input(name, data=b"".join(parts))
+
+
+def _failed(name: str, reason: str, status: str = "unreadable") -> Input:
+    return Input(name, failure=Failure(name, status, f"{name}: {reason}"))
+
+
+def _too_large(name: str) -> Input:
+    return _failed(name, f"more bytes than the limit of {MAX_BYTES:,}", "too_large")
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) else None
+    return " ".join((text or str(error)).split())[:200] or type(error).__name__

@@ -1,0 +1,112 @@
+"""Paths from a column of a table: CSV or Parquet, read as a stream."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+from celebattr.data.labels import IMAGE_COLUMNS
+from celebattr.errors import DataError, MissingExtraError
+
+_DELIMITERS = ",;\t"
+_MAX_LINE = 1 << 20
+"""Characters of a line of CSV: what has longer ones is no list, and need not fit into memory."""
+_BATCH_ROWS = 8192
+_BUFFER = 1 << 20
+
+
+def paths_in(path: str, column: str | None, *, stdin: BinaryIO | None = None) -> Iterator[str]:
+    """The paths in a column of a list, as they stand there; empty for an empty cell.
+
+    Args:
+        path: a CSV with a header (comma, semicolon or tab), or a Parquet file.
+        column: its name; without it, the first of `IMAGE_COLUMNS` that is there, in any case.
+        stdin: read instead of `path`: a CSV.
+
+    Raises:
+        DataError: there is no such column, or the list cannot be read.
+        MissingExtraError: a Parquet file needs pyarrow.
+    """
+    try:
+        if stdin is not None:
+            yield from _csv(stdin, path, column)
+            return
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib fails on some names
+            parquet = file.read(4) == b"PAR1" or path.lower().endswith(".parquet")
+            file.seek(0)
+            yield from (_parquet if parquet else _csv)(file, path, column)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str]:
+    text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
+    row = 0
+    try:
+        lines = _lines(text, path)
+        header = next(lines, "")
+        if not header.strip() or "\0" in header:
+            raise DataError(f"{path} is {'not UTF-8 text' if header.strip() else 'empty'}")
+        delimiter = max(_DELIMITERS, key=header.count)
+        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
+        at = names.index(_column(path, names, column))
+        for cells in csv.reader(lines, delimiter=delimiter):
+            if cells:  # an empty line is none
+                row += 1
+                yield cells[at] if at < len(cells) else ""
+    except csv.Error as error:
+        raise DataError(f"{path}: what follows row {row} is not CSV ({error})") from error
+    finally:
+        text.detach()  # else it would close the stream, which may be standard input
+
+
+def _lines(text: io.TextIOWrapper, path: str) -> Iterator[str]:
+    while line := text.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            raise DataError(f"{path} is not a list: it has a line of over {_MAX_LINE:,} characters")
+        yield line
+
+
+def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("pyarrow", "parquet") from error
+    try:
+        table = pq.ParquetFile(file, buffer_size=_BUFFER)  # else a whole column of a group
+        schema = table.schema_arrow
+        name = _column(path, schema.names, column)
+        kind = schema.types[schema.names.index(name)]
+        if not _is_text(pa.types, kind):
+            raise DataError(f"{path}: the column {name} holds {kind}, not paths")
+        for batch in table.iter_batches(_BATCH_ROWS, columns=[name], use_threads=False):
+            for value in batch.column(0).to_pylist():
+                yield os.fsdecode(value or "")
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} cannot be read as Parquet ({reason})") from error
+
+
+def _is_text(types: Any, kind: Any) -> bool:
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = ("is_string", "is_large_string", "is_binary", "is_large_binary", "is_string_view")
+    return any(getattr(types, test)(kind) for test in tests if hasattr(types, test))
+
+
+def _column(path: str, names: Sequence[str], wanted: str | None) -> str:
+    if wanted is not None and wanted in names:
+        return wanted
+    if wanted is None:
+        lowered = [name.lower() for name in names]
+        for known in IMAGE_COLUMNS:
+            if known in lowered:
+                return names[lowered.index(known)]
+    columns = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    what = f"no column {wanted!r}" if wanted is not None else "no column that names the image"
+    expected = "" if wanted is not None else f"; expected one of {', '.join(IMAGE_COLUMNS)}"
+    raise DataError(f"{path} has {what}: its columns are {columns}{expected}")

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celebattr.data.lists import paths_in
+from celebattr.errors import DataError, MissingExtraError
+
+
+def listed(path: Path, text: str | bytes, column: str | None = None) -> list[str]:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return list(paths_in(str(path), column))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "list.csv"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_header_tells_the_delimiter(file: Path, delimiter: str) -> None:
+    rows = [["id", "photo"], ["1", "a b.jpg"], ["2", "c.jpg"]]
+    text = "\n".join(delimiter.join(row) for row in rows)
+    assert listed(file, text, "photo") == ["a b.jpg", "c.jpg"]
+
+
+def test_one_column_alone_is_a_list(file: Path) -> None:
+    assert listed(file, "path\na.jpg\n\nb.jpg\n") == ["a.jpg", "b.jpg"]
+
+
+def test_without_a_name_the_column_of_the_image_is_found_in_any_case(file: Path) -> None:
+    assert listed(file, "Note,FileName\nx,a.jpg\n") == ["a.jpg"]
+    assert listed(file, "path,Image_ID\nb.jpg,a.jpg\n") == ["a.jpg"]  # image_id comes first
+
+
+def test_names_are_kept_as_they_are_written(file: Path) -> None:
+    text = b'\xef\xbb\xbfpath,n\r\n"a, ""b""\nc.jpg",1\r\n -x.jpg,2\r\n\xff.jpg,3\r\n'
+    assert listed(file, text) == ['a, "b"\nc.jpg', " -x.jpg", os.fsdecode(b"\xff.jpg")]
+
+
+def test_cells_that_are_empty_or_missing_are_empty(file: Path) -> None:
+    assert listed(file, 'n,path\n1,a.jpg\n2,\n3\n4,""\n5,b.jpg\n') == ["a.jpg", "", "", "", "b.jpg"]
+
+
+@pytest.mark.parametrize("column", [None, "picture"])
+def test_a_missing_column_is_an_error_that_names_the_file_and_those_it_has(
+    file: Path, column: str | None
+) -> None:
+    with pytest.raises(DataError) as error:
+        listed(file, "photo,age\na.jpg,3\n", column)
+    assert "list.csv has no column" in str(error.value)
+    assert "photo, age" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "is empty"),
+        ("path\na.jpg\n".encode("utf-16"), "not UTF-8 text"),
+        (b"path," + b"x" * (1 << 21), "a line of over"),
+        (b'path\na.jpg\n"' + b"x\n" * 100_000, "what follows row 1 is not CSV"),
+    ],
+)
+def test_what_is_no_csv_is_an_error_that_says_why(file: Path, data: bytes, reason: str) -> None:
+    with pytest.raises(DataError, match=rf"list\.csv.*{reason}"):
+        listed(file, data, "path")
+
+
+def test_a_list_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot read .*none\.csv: no such file"):
+        list(paths_in(str(tmp_path / "none.csv"), None))
+
+
+def test_a_list_is_read_as_a_stream() -> None:
+    class Endless(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            text = (b"path\n" + b"a.jpg\n" * len(buffer))[: len(buffer)]
+            buffer[:] = text
+            return len(text)
+
+    stream = io.BufferedReader(Endless())
+    paths = paths_in("-", None, stdin=stream)
+    assert [next(paths) for _ in range(3)] == ["a.jpg"] * 3
+    paths.close()  # type: ignore[attr-defined]
+    assert not stream.closed
+
+
+def test_a_parquet_file_needs_its_package(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"celebattr\[parquet\]"):
+        listed(file, b"PAR1")
+
+
+class TestParquet:
+    @pytest.fixture(autouse=True)
+    def _arrow(self) -> None:
+        self.pa = pytest.importorskip("pyarrow")
+        self.pq = pytest.importorskip("pyarrow.parquet")
+
+    def write(self, path: Path, /, **columns: Any) -> str:
+        self.pq.write_table(self.pa.table(columns), path, row_group_size=5000)
+        return str(path)
+
+    def test_a_column_is_read_in_order_over_all_row_groups(self, tmp_path: Path) -> None:
+        names = [f"{n}.jpg" for n in range(20_000)]
+        path = self.write(tmp_path / "list.parquet", other=range(20_000), Path=names)
+        assert list(paths_in(path, None)) == names
+
+    def test_it_is_known_by_its_content_too(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "list.dat", photo=["a.jpg"])
+        assert list(paths_in(path, "photo")) == ["a.jpg"]
+
+    def test_texts_bytes_and_dictionaries_are_paths_and_null_is_empty(self, tmp_path: Path) -> None:
+        pa = self.pa
+        for column, wanted in (
+            (pa.array(["a.jpg", None]), ["a.jpg", ""]),
+            (pa.array([b"\xff.jpg", None]), [os.fsdecode(b"\xff.jpg"), ""]),
+            (pa.array(["a.jpg", "a.jpg"]).dictionary_encode(), ["a.jpg", "a.jpg"]),
+            (pa.array(["a.jpg"], pa.large_string()), ["a.jpg"]),
+        ):
+            path = self.write(tmp_path / "list.parquet", path=column)
+            assert list(paths_in(path, None)) == wanted
+
+    def test_a_column_of_something_else_is_an_error(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "list.parquet", image=[{"bytes": b"x"}], n=[1])
+        with pytest.raises(DataError, match=r"column image holds struct"):
+            list(paths_in(path, None))
+        with pytest.raises(DataError, match=r"no column 'x': its columns are image, n"):
+            list(paths_in(path, "x"))
+
+    def test_a_damaged_file_is_an_error_that_names_it(self, tmp_path: Path) -> None:
+        path = Path(self.write(tmp_path / "list.parquet", path=["a.jpg"] * 100))
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises(DataError, match=r"list\.parquet"):
+            list(paths_in(str(path), None))
