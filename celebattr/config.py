@@ -34,6 +34,23 @@ def option(default: T, text: str, *, choices: tuple[str, ...] = (), metavar: str
     return field
 
 
+def _operating_point() -> str:
+    return option(
+        "default",
+        "Where thresholds lie: default, the bundle's own (0.5); f1, the best F1; precision=P or "
+        "recall=R, at least that much on the validation images.",
+        metavar="POINT",
+    )
+
+
+def _unsure_below() -> float | None:
+    return option(
+        None,
+        "Decisions less likely right than this are reported as unsure. Without it, the bundle's "
+        "own.",
+    )
+
+
 def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
     """Reads `"128x104,176x144"` as ((128, 104), (176, 144)): heights and widths in pixels.
 
@@ -269,17 +286,8 @@ class EvaluateConfig(_Checks):
         "for example Male,Young.",
         metavar="NAMES",
     )
-    operating_point: str = option(
-        "default",
-        "Where thresholds lie: default, the bundle's own (0.5); f1, the best F1; precision=P or "
-        "recall=R, at least that much on the validation images.",
-        metavar="POINT",
-    )
-    unsure_below: float | None = option(
-        None,
-        "Decisions less likely right than this are reported as unsure. Without it, the bundle's "
-        "own.",
-    )
+    operating_point: str = _operating_point()
+    unsure_below: float | None = _unsure_below()
     flip: bool = option(False, "Average each image with its mirror image (twice the work).")
     limit: int | None = option(None, "Use only the first N images of the split.")
     skip_missing: bool = option(False, "Leave out rows whose image file is missing.")
@@ -309,17 +317,8 @@ class PredictConfig(_Checks):
     threshold: float | None = option(
         None, "Probability from which an attribute is present. Without it, the bundle's own."
     )
-    operating_point: str = option(
-        "default",
-        "Where thresholds lie: default, the bundle's own (0.5); f1, the best F1; precision=P or "
-        "recall=R, at least that much on the validation images.",
-        metavar="POINT",
-    )
-    unsure_below: float | None = option(
-        None,
-        "Decisions less likely right than this are reported as unsure. Without it, the bundle's "
-        "own.",
-    )
+    operating_point: str = _operating_point()
+    unsure_below: float | None = _unsure_below()
     batch_size: int = option(16, "Faces scored together.")
     workers: int | None = option(
         None, "Processes that open photos and find faces. Without it, one a core."

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 SCHEMA = 1
 FAILURES: tuple[str, ...] = ("unreadable", "too_large", "no_face", "not_found", "timeout")
@@ -47,6 +47,8 @@ class Prediction:
             asks for.
     """
 
+    status: ClassVar[str] = "ok"
+
     path: str
     face: int
     faces: int
@@ -61,7 +63,7 @@ class Prediction:
         return {
             "schema": SCHEMA,
             "path": self.path,
-            "status": "ok",
+            "status": self.status,
             "face": self.face,
             "faces": self.faces,
             "box": None

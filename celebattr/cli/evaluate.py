@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from celebattr.cli.options import OutputFile, command
+from celebattr.cli.options import OutputFile, command, format_option, known_format
 from celebattr.config import EvaluateConfig
 from celebattr.errors import MissingExtraError, UsageError
 
@@ -18,14 +18,7 @@ FORMATS = ("table", "json", "csv", "markdown")
 def evaluate(
     config: EvaluateConfig,
     format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="|".join(FORMATS),
-            help="How to print.",
-            show_default="table on a terminal, json in a pipe",
-        ),
+        str | None, format_option(FORMATS, "table on a terminal, json in a pipe")
     ] = None,
     output: OutputFile = None,
     write_card: Annotated[
@@ -40,8 +33,7 @@ def evaluate(
     """
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
-    if format is not None and format not in FORMATS:
-        raise UsageError(f"--format {format!r} is not one of {', '.join(FORMATS)}")
+    known_format(format, FORMATS)
     if write_card and config.weights is None:
         raise UsageError("--write-card changes a bundle: name it with --weights")
     from celebattr.files import write_text

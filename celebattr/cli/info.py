@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celebattr.errors import UsageError
+from celebattr.cli.options import format_option, known_format
 
 if TYPE_CHECKING:
     from celebattr.card import Card
@@ -23,12 +23,8 @@ def info(
     weights: Annotated[str | None, typer.Argument(help="A bundle: shows its model card.")] = None,
     format: Annotated[
         str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="|".join(FORMATS),
-            help="How to print a card: json is all of it.",
-            show_default="text on a terminal, json in a pipe",
+        format_option(
+            FORMATS, "text on a terminal, json in a pipe", "How to print a card: json is all of it."
         ),
     ] = None,
 ) -> None:
@@ -49,9 +45,8 @@ def info(
 
 def _card(card: Card, format: str | None) -> None:
     """Prints a model card."""
+    known_format(format, FORMATS)
     format = format or ("text" if sys.stdout.isatty() else "json")
-    if format not in FORMATS:
-        raise UsageError(f"--format {format!r} is not one of {', '.join(FORMATS)}")
     if format == "json":
         typer.echo(card.to_json())
         return

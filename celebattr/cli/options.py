@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from celebattr.config import flag
+from celebattr.errors import UsageError
 
 ENVIRONMENT = {"data": "CELEBATTR_DATA"}
 SHORT = {"data": "-d", "out": "-o", "weights": "-w", "batch_size": "-b", "format": "-f"}
@@ -23,6 +24,23 @@ OutputFile = Annotated[
         "--output", "-o", metavar="FILE", help="Write to a file; its suffix tells the format."
     ),
 ]
+
+
+def format_option(formats: tuple[str, ...], default: str, help: str = "How to print.") -> Any:
+    """The option --format of a command; `default` is for a person."""
+    return typer.Option(
+        "--format", "-f", metavar="|".join(formats), help=help, show_default=default
+    )
+
+
+def known_format(format: str | None, formats: tuple[str, ...]) -> None:
+    """Refuses a --format that a command does not have.
+
+    Raises:
+        UsageError: it is not None, and none of them.
+    """
+    if format is not None and format not in formats:
+        raise UsageError(f"--format {format!r} is not one of {', '.join(formats)}")
 
 
 def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parameter]:

@@ -64,7 +64,7 @@ class _Plain:
 
     def count(self, results: Sequence[Result]) -> None:
         self._counts["inputs"] += 1
-        self._counts.update(result.row()["status"] for result in results)
+        self._counts.update(result.status for result in results)
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celebattr.cli.options import OutputFile, command
+from celebattr.cli.options import OutputFile, command, format_option, known_format
 from celebattr.cli.output import FORMATS, Growing, Output, Tables, Text, complete
 from celebattr.config import PredictConfig
 from celebattr.errors import DataError, ExitCode, UsageError
@@ -34,14 +34,7 @@ def predict(
         ),
     ],
     format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="|".join(FORMATS),
-            help="How to print.",
-            show_default="table on a terminal, jsonl in a pipe",
-        ),
+        str | None, format_option(FORMATS, "table on a terminal, jsonl in a pipe")
     ] = None,
     output: OutputFile = None,
     annotate: Annotated[
@@ -93,8 +86,7 @@ def predict(
     0, or with 6 if some inputs failed. An --output grows as NAME.part and has its name once it is
     complete; cut off, it is gone on with by the same command and --resume.
     """
-    if format is not None and format not in FORMATS:
-        raise UsageError(f"--format {format!r} is not one of {', '.join(FORMATS)}")
+    known_format(format, FORMATS)
     from celebattr.data.inputs import expand
     from celebattr.device import usable_cores
     from celebattr.inference.predictor import Predictor

@@ -116,6 +116,10 @@ def _ranking(
     gap_NK[np.arange(len(scores_N)), bins_N] = scores_N - truth_N
     total_R = resamples.sums(np.ones(len(scores_N)))
     calibration_R = np.abs(resamples.sums(gap_NK)).sum(axis=1) / total_R
+    # A resample adds its own chance to every bin's gap, and none is negative: all lie too high.
+    # Their spread is what is wanted, around the error itself.
+    calibration_R += np.abs(gap_NK.sum(axis=0)).sum() / len(scores_N) - calibration_R.mean()
+    calibration_R = np.maximum(calibration_R, 0.0)
     return average_precision_R, roc_auc_R, calibration_R
 
 

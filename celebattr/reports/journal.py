@@ -125,7 +125,7 @@ class Journal:
         text = "".join(self._form.row(result) for result in results)
         with reporting(self.part):
             self._file.write(text.encode("utf-8", "backslashreplace"))
-        self._count([result.row()["status"] for result in results])
+        self._count([result.status for result in results])
 
     def flush(self) -> None:
         """Hands what was added to the system, and now and then to the disk."""

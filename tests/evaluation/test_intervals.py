@@ -78,6 +78,16 @@ def test_people_whose_photos_agree_make_a_wider_interval() -> None:
     assert [report.people for report in reports] == [None, 100]
 
 
+def test_the_interval_of_the_calibration_error_holds_it() -> None:
+    random = np.random.default_rng(0)
+    p = np.repeat(random.random((200, 1)), 10, axis=0).astype(np.float32)
+    y = (np.repeat(random.random((200, 1)), 10, axis=0) < p).astype(np.uint8)  # alike by person
+    people = np.repeat(np.arange(200), 10)
+    report = metrics.report(p, y, p >= 0.5, ("one",), split="t", weights="w", people_N=people)
+    low, high = report.intervals["mean_expected_calibration_error"] or (1.0, 0.0)
+    assert 0.0 <= low < report.mean_expected_calibration_error < high
+
+
 def test_what_is_undefined_has_no_interval() -> None:
     p, y, present = case()
     report = metrics.report(p, np.zeros_like(y), present, ATTRIBUTES, split="test", weights="w")
