@@ -58,6 +58,10 @@ def verify(data: bytes, card: Card, where: str) -> None:
         )
 
 
+_EXTERNAL = b"\x0a\x08location\x12"
+"""How ONNX says where weights lie that are not in the file: an entry `location` of a tensor."""
+
+
 def resolve(weights: str | None, *, gpu: bool = False) -> Path:
     """The file of a bundle: a path, the name of a shipped one, or the default.
 
@@ -113,6 +117,11 @@ def read(path: Path) -> bytes:
         raise WeightsError(
             f"{path} is neither safetensors nor ONNX but {looks}, which is never loaded. "
             "Give a bundle that `celebattr train` or `celebattr export` wrote."
+        )
+    if kind(data) == "onnx" and _EXTERNAL in data:
+        raise WeightsError(
+            f"{path} has weights in other files, which are never opened: a bundle is one file. "
+            "Save the model with its weights inside."
         )
     return data
 

@@ -87,11 +87,6 @@ def predict(
     complete; cut off, it is gone on with by the same command and --resume.
     """
     known_format(format, FORMATS)
-    from celebattr.data.inputs import expand
-    from celebattr.device import usable_cores
-    from celebattr.inference.predictor import Predictor
-    from celebattr.inference.runs import Run, Shard
-    from celebattr.inference.scoring import score
     from celebattr.inference.workers import Workers
     from celebattr.reports.journal import FORMATS_THAT_GROW
     from celebattr.reports.writers import format_of
@@ -108,10 +103,17 @@ def predict(
     grows = file is not None and format in FORMATS_THAT_GROW
     if resume and not grows:
         raise UsageError("--resume goes on with an --output in jsonl, csv or parquet")
-    share = Shard.parse(shard)
     limit = 0 if fail_fast else max_failures
     started = time.monotonic()
     with Workers(config.faces, seconds=config.timeout) as prepare:
+        # While the first process starts.
+        from celebattr.data.inputs import expand
+        from celebattr.device import usable_cores
+        from celebattr.inference.predictor import Predictor
+        from celebattr.inference.runs import Run, Shard
+        from celebattr.inference.scoring import score
+
+        share = Shard.parse(shard)
         predictor = Predictor(config)
         if predictor.never_present and not quiet:
             typer.echo(

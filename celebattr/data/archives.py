@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import os
 import stat
 import tarfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from typing import IO
@@ -39,9 +41,10 @@ def is_archive(path: str) -> bool:
 
 
 def members(path: str) -> Iterator[Input]:
-    """The images in an archive as inputs named `ARCHIVE/MEMBER`, one in memory at a time.
+    """The images in an archive as inputs named `ARCHIVE/MEMBER`.
 
-    A zip is sorted by name as folders are, a tar keeps its order. Hidden files and whatever is not
+    A zip is sorted by name as folders are, and a member of it read when it is wanted; a tar keeps
+    its order, and has one member in memory at a time. Hidden files and whatever is not
     a plain file are left out. A member that cannot be read becomes a failure; so does the rest of
     an archive that is damaged in the middle, in the archive's own name.
     """
@@ -75,13 +78,15 @@ def _is_photo(name: str) -> bool:
 
 
 def _zip_members(path: str) -> Iterator[Input]:
-    with zipfile.ZipFile(path) as archive:
-        photos = [(_zip_name(info), info) for info in archive.infolist() if _is_file(info)]
-        # "/" as the lowest character gives the order of folders: name by name, not as one text.
-        photos.sort(key=lambda photo: photo[0].replace("/", "\0"))
-        for name, info in photos:
-            if _is_photo(name):
-                yield _zip_member(archive, info, f"{path}/{name}")
+    archive = zipfile.ZipFile(path)  # closed when the last input that may be read from it is gone
+    photos = [(_zip_name(info), info) for info in archive.infolist() if _is_file(info)]
+    # "/" as the lowest character gives the order of folders: name by name, not as one text.
+    photos.sort(key=lambda photo: photo[0].replace("/", "\0"))
+    lock = threading.Lock()
+    for name, info in photos:
+        if _is_photo(name):
+            read = functools.partial(_zip_member, archive, lock, info, f"{path}/{name}")
+            yield Input(f"{path}/{name}", read=read, size=min(info.file_size, MAX_BYTES))
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
@@ -99,7 +104,9 @@ def _is_file(info: zipfile.ZipInfo) -> bool:
     return not info.is_dir() and kind in (0, stat.S_IFREG)
 
 
-def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Input:
+def _zip_member(
+    archive: zipfile.ZipFile, lock: threading.Lock, info: zipfile.ZipInfo, name: str
+) -> Input:
     if info.flag_bits & 1:
         return _failed(name, "encrypted: unpack the archive with its password first")
     if info.compress_type not in _METHODS:
@@ -107,7 +114,7 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> I
     if info.file_size > MAX_BYTES:
         return _too_large(name)
     try:
-        with archive.open(info) as file:
+        with lock, archive.open(info) as file:
             return _read(file, name)
     except Exception as error:  # as above; the members after it may be whole
         return _failed(name, f"damaged ({_reason(error)})")

@@ -6,13 +6,13 @@ import errno
 import functools
 import io
 import logging
+import math
 import os
 import stat
 import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from celebattr.config import FRAME_SIZE
+from celebattr.data.modes import to_rgb
 from celebattr.data.sieve import sieve
 from celebattr.errors import (
     ImageNotFoundError,
@@ -56,9 +57,6 @@ _MAX_WEBP = 40_000_000
 _MAX_EXIF = 1 << 20
 """Bytes of EXIF that are searched for an orientation."""
 
-_BAND = 1 << 20
-"""Pixels that are converted at a time, so that what is between modes never exists as a whole."""
-
 # Pillow warns of large images and odd metadata on standard error, without a file's name. Here an
 # image is refused with an error or it is good; a million photos must not print a million lines.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -75,6 +73,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (5, 6, 7, 8)
 
 # What Pillow raises on broken files, besides its own: found by feeding it damaged ones. Its
 # assertions are among them; ArithmeticError and LookupError stand for all of their kinds.
@@ -123,11 +122,16 @@ def open_image(
     The message of each is one line: the name, its characters that are none to print escaped, and
     the reason.
     """
+    return decode(*read(source, name=name), max_pixels=max_pixels)[0]
+
+
+def read(source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> tuple[bytes, str]:
+    """The bytes of a file, and what to call it in errors; raises as `open_image` does."""
     shown = _printable(name or ("the image" if isinstance(source, bytes) else os.fspath(source)))
     data = source if isinstance(source, bytes) else _read(source, shown)
     if not data:
         raise UnreadableImageError(f"{shown}: the file is empty")
-    return _decode(data, shown, max_pixels)
+    return data, shown
 
 
 def _printable(text: str) -> str:
@@ -180,15 +184,34 @@ def _check_kind(status: os.stat_result, name: str) -> None:
         )
 
 
-def _decode(data: bytes, name: str, max_pixels: int) -> Image.Image:
+def decode(
+    data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, side: float = math.inf
+) -> tuple[Image.Image, tuple[int, int]]:
+    """What `open_image` gives, and the width and height in pixels that it has in full.
+
+    Args:
+        data: the bytes of a file.
+        name: what to call it in errors.
+        max_pixels: a larger image is refused before it is decoded.
+        side: what suffices for the longer side, in pixels. A larger JPEG is decoded to 1/2, 1/4 or
+            1/8 of its size as long as that is no less; every byte of it is read all the same. Other
+            formats come in full.
+
+    Raises:
+        ImageTooLargeError, UnreadableImageError: as `open_image` does, at any `side` alike.
+    """
     try:
         data = sieve(data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image, data, name, max_pixels)
-            upright = _turn(image)
+            width, height = image.size
+            share = max(width, height) / side
+            if share >= 2.0 and isinstance(image, JpegImageFile):
+                image.draft(None, (max(1, int(width / share)), max(1, int(height / share))))
+            upright, sideways = _turn(image)
             if min(upright.size) < 1:
                 raise UnreadableImageError(f"{name}: an image of no pixels")
-            return _rgb(upright)
+            return to_rgb(upright), (height, width) if sideways else (width, height)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         why = "out of memory" if isinstance(error, MemoryError) else _reason(error)
         raise ImageTooLargeError(f"{name}: too large to decode ({why})") from error
@@ -224,8 +247,11 @@ def _scans(image: JpegImageFile, data: bytes) -> int:
     return 1 if whole and "progressive" not in image.info else data.count(b"\xff\xda")
 
 
-def _turn(image: ImageFile.ImageFile) -> Image.Image:
-    """Decodes, and applies the EXIF orientation; damaged EXIF counts as none."""
+def _turn(image: ImageFile.ImageFile) -> tuple[Image.Image, bool]:
+    """Decodes, and applies the EXIF orientation; and whether that made width height.
+
+    Damaged EXIF counts as none.
+    """
     if image.format == "TIFF":
         _silence_libtiff()
         # Pillow turns a TIFF itself while it decodes. So that it does not read the directories
@@ -236,17 +262,20 @@ def _turn(image: ImageFile.ImageFile) -> Image.Image:
                 del exif[tag]
         except _BROKEN:
             pass
+        size = image.size
         image.load()
-        return image
+        return image, image.size != size
     image.load()
     if len(image.info.get("exif", b"")) > _MAX_EXIF:
-        return image
+        return image, False
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except _BROKEN:
-        return image
+        return image, False
     transpose = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if transpose is None else image.transpose(transpose)
+    if transpose is None:
+        return image, False
+    return image.transpose(transpose), orientation in _SIDEWAYS
 
 
 @functools.cache
@@ -267,72 +296,13 @@ def _silence_libtiff() -> None:
         pass
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB of the current frame, whatever its mode."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        # A copy would double what a large photo takes; but a WebP holds its decoder's canvases.
-        return image.copy() if image.format == "WEBP" else image
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        scale = _scale(image)
-        return _by_bands(image, lambda band: _eight_bits(band, scale))
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        return _by_bands(image, _on_white)
-    return image.convert("RGB")
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[tuple[int, int, int, int], Image.Image]]:
-    """The image in parts of at most _BAND pixels, and where they are."""
-    wide = min(image.width, _BAND)
-    high = max(1, _BAND // wide)
-    for top in range(0, image.height, high):
-        for left in range(0, image.width, wide):
-            box = (left, top, min(left + wide, image.width), min(top + high, image.height))
-            yield box, image.crop(box)
-
-
-def _by_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    result = Image.new("RGB", image.size)
-    for box, band in _bands(image):
-        result.paste(convert(band), box)
-    return result
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    # Converting straight to RGB would show whatever colour hides under transparent pixels.
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-
-
-def _values(image: Image.Image) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore"):  # numpy warns of signalling NaNs
-        values = np.asarray(image).astype(np.float64)
-    return np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
-
-
-def _scale(image: Image.Image) -> float:
-    """What brings grey of more than 8 bits to 0..255."""
-    if image.mode.startswith("I;16"):
-        return 1 / 257
-    top = max(_values(band).max(initial=0.0) for _, band in _bands(image))
-    if image.mode == "F" and top <= 1.0:
-        return 255.0
-    if top <= 255.0:
-        return 1.0
-    return 1 / 257 if top <= 65_535.0 else float(255.0 / top)
-
-
-def _eight_bits(band: Image.Image, scale: float) -> Image.Image:
-    """Grey of more than 8 bits, scaled: Pillow's own conversion would cut it off at 255."""
-    return Image.fromarray(np.clip(np.rint(_values(band) * scale), 0, 255).astype(np.uint8))
-
-
-def is_aligned(image: Image.Image) -> bool:
-    """Whether an image has the size of CelebA's aligned crop, 178 wide and 218 high."""
-    return image.size == (FRAME_SIZE[1], FRAME_SIZE[0])
+def is_aligned(size: tuple[int, int]) -> bool:
+    """Whether width and height are those of CelebA's aligned crop, 178 and 218."""
+    return size == (FRAME_SIZE[1], FRAME_SIZE[0])
 
 
 def to_frame(image: Image.Image) -> NDArray[np.uint8]:
     """The frame uint8 [218, 178, 3] of an image of a face: stretched to it where it is not one."""
-    if not is_aligned(image):
+    if not is_aligned(image.size):
         image = image.resize((FRAME_SIZE[1], FRAME_SIZE[0]), Image.Resampling.BILINEAR)
     return np.asarray(image)

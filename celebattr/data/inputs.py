@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -38,12 +38,21 @@ class Input:
         data: its bytes, where it did not come from a file.
         failure: why there is nothing to open, or None.
         file: where it lies, if not at `path`.
+        read: gives the same input with its bytes, or its failure, where that takes work: who skips
+            an input need not do it. Safe to call in any thread.
+        size: how many bytes `read` will bring, at most.
     """
 
     path: str
     data: bytes | None = None
     failure: Failure | None = None
     file: str | None = None
+    read: Callable[[], Input] | None = None
+    size: int = 0
+
+    def ready(self) -> Input:
+        """The same input with its bytes, where they do not lie in a file of their own."""
+        return self if self.read is None else self.read()
 
     @property
     def source(self) -> str | bytes:

@@ -86,15 +86,21 @@ def _probabilities(
     scale, bias = np.array(card.scale), np.array(card.bias)
     parts: list[NDArray[Any]] = []
     done = 0
-    for batch in loader.batches(
-        images, np.arange(len(images)), batch_size=config.batch_size, workers=config.workers
-    ):
+
+    def run(batch: loader.Batch) -> NDArray[np.float32]:
         logits = backend.logits(batch.frames_BHWC)
         if config.flip:
             mirrored = np.ascontiguousarray(batch.frames_BHWC[:, :, ::-1])
             logits = (logits + backend.logits(mirrored)) / 2.0
-        parts.append(decisions.probabilities(logits, scale, bias))
-        done += len(batch.indices_B)
+        return decisions.probabilities(logits, scale, bias)
+
+    batches = loader.batches(
+        images, np.arange(len(images)), batch_size=config.batch_size, workers=config.workers
+    )
+    cores = backend.at_once
+    for p_BA in loader.ordered_map(run, batches, workers=cores, ahead=cores):
+        parts.append(p_BA)
+        done += len(p_BA)
         if on_progress is not None:
             on_progress(done, len(images))
     assert done == len(images)

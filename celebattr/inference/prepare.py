@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.data.images import is_aligned, open_image, to_frame
+from celebattr.data.images import is_aligned
 from celebattr.data.inputs import Input
+from celebattr.data.photo import Photo
 from celebattr.errors import ImageError
 from celebattr.results import FaceBox, Failure
 
 if TYPE_CHECKING:
     from celebattr.faces.detector import YuNet
+
+_SIDE = 640
+"""Pixels of the longer side to begin with: those of the detector's first look."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +57,29 @@ class Preparer:
         if item.failure is not None:
             return Prepared(item, failure=item.failure)
         try:
-            image = open_image(item.source, name=item.path)
-            if self.faces == "none" or is_aligned(image):
-                return Prepared(item, (None,), (to_frame(image),), 1)
-            return self._find_faces(item, np.asarray(image))
+            photo = Photo(item.source, _SIDE, name=item.path)
+            if self.faces == "none" or is_aligned(photo.size):
+                return Prepared(item, (None,), (photo.frame(),), 1)
+            return self._find_faces(item, photo)
         except ImageError as error:
             return Prepared(item, failure=Failure(item.path, error.status, str(error)))
 
-    def _find_faces(self, item: Input, image_HWC: NDArray[np.uint8]) -> Prepared:
-        # Imported here: an aligned photo needs no detector, and cv2 takes 0.1 s to import.
-        from celebattr.faces.alignment import align
-        from celebattr.faces.detector import YuNet, largest
+    def detector(self) -> YuNet:
+        """The face detector, loaded once. Not at import: an aligned photo needs none."""
+        import cv2  # noqa: F401 - what a first look would wait for
+
+        from celebattr.faces.detector import YuNet
 
         with self._lock:
-            detector = self._detector = self._detector or YuNet()
-        found = detector.detect(image_HWC)
+            self._detector = self._detector or YuNet()
+        return self._detector
+
+    def _find_faces(self, item: Input, photo: Photo) -> Prepared:
+        from celebattr.faces.alignment import align
+        from celebattr.faces.detector import largest
+
+        detector = self.detector()
+        found = detector.detect(photo)
         if not found:
             return Prepared(
                 item,
@@ -77,7 +89,15 @@ class Preparer:
                     "no face found; if the image is a cropped face, give --faces none",
                 ),
             )
-        height, width = image_HWC.shape[:2]
+        width, height = photo.size
         chosen = found if self.faces == "all" else [largest(found, height, width)]
-        frames = tuple(align(image_HWC, face, detector) for face in chosen)
-        return Prepared(item, tuple(face.box for face in chosen), frames, len(found))
+        # The smallest needs the most pixels: asked for first, they are decoded once for all.
+        frames = {
+            id(face): align(photo, face, detector) for face in sorted(chosen, key=lambda f: f.side)
+        }
+        return Prepared(
+            item,
+            tuple(face.box for face in chosen),
+            tuple(frames[id(face)] for face in chosen),
+            len(found),
+        )

@@ -33,25 +33,45 @@ def score(
         workers: threads that call `prepare`.
         keep_data: give inputs back with the bytes of their files, where they came with them.
     """
+    cores = predictor.backend.at_once
+    batches = _batches(inputs, prepare, batch_size=batch_size, workers=workers, keep_data=keep_data)
+    for prepared, results in ordered_map(
+        lambda batch: (batch, predictor.finish(batch)),
+        batches,
+        workers=cores,
+        ahead=cores,
+        size=lambda batch: sum(_bytes(item.input) for item in batch),
+    ):
+        yield from zip((item.input for item in prepared), results, strict=True)
+
+
+def _batches(
+    inputs: Iterable[Input],
+    prepare: Callable[[Input], Prepared],
+    *,
+    batch_size: int,
+    workers: int,
+    keep_data: bool,
+) -> Iterator[list[Prepared]]:
     waiting: list[Prepared] = []
     faces = 0
     for prepared in ordered_map(
-        prepare,
+        lambda item: prepare(item.ready()),
         inputs,
         workers=workers,
         ahead=batch_size + 2 * workers,
-        size=lambda item: len(item.data or b""),
+        size=_bytes,
     ):
         if not keep_data and prepared.input.data is not None:
             prepared = replace(prepared, input=replace(prepared.input, data=None))
         waiting.append(prepared)
         faces += len(prepared.frames)
         if faces >= batch_size or len(waiting) >= 4 * batch_size:
-            yield from _finish(predictor, waiting)
+            yield waiting
             waiting, faces = [], 0
-    yield from _finish(predictor, waiting)
+    if waiting:
+        yield waiting
 
 
-def _finish(predictor: Predictor, prepared: list[Prepared]) -> Iterator[tuple[Input, list[Result]]]:
-    for item, results in zip(prepared, predictor.finish(prepared), strict=True):
-        yield item.input, results
+def _bytes(item: Input) -> int:
+    return item.size or len(item.data or b"")

@@ -18,13 +18,15 @@ import os
 import signal
 import struct
 import sys
+import threading
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from celebattr.config import FRAME_SIZE
-from celebattr.data.inputs import Input
-from celebattr.inference.prepare import Prepared, Preparer
-from celebattr.results import Failure
+
+if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
+    from celebattr.data.inputs import Input
+    from celebattr.inference.prepare import Prepared, Preparer
 
 FRAME_BYTES = FRAME_SIZE[0] * FRAME_SIZE[1] * 3
 _LENGTH = struct.Struct(">I")
@@ -51,6 +53,8 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
 
 def serve(requests: BinaryIO, answers: BinaryIO, preparer: Preparer) -> None:
     """Answers requests until they end."""
+    from celebattr.data.inputs import Input
+
     send(answers, {"ready": os.getpid()})
     while (request := receive(requests)) is not None:
         data = None if request["bytes"] is None else requests.read(request["bytes"])
@@ -69,6 +73,9 @@ def serve(requests: BinaryIO, answers: BinaryIO, preparer: Preparer) -> None:
 
 def _prepare(preparer: Preparer, item: Input) -> Prepared:
     """Whatever one input does to a library, it must not end the others."""
+    from celebattr.inference.prepare import Prepared
+    from celebattr.results import Failure
+
     try:
         return preparer(item)
     except MemoryError:
@@ -109,7 +116,13 @@ def main(faces: str, megabytes: str) -> None:
     _limit_memory(int(megabytes))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not print into an answer
-    serve(sys.stdin.buffer, answers, Preparer(faces))
+    from celebattr.inference.prepare import Preparer
+
+    preparer = Preparer(faces)
+    if faces != "none":
+        # While the model is loaded there is nothing else to do.
+        threading.Thread(target=preparer.detector, daemon=True).start()
+    serve(sys.stdin.buffer, answers, preparer)
 
 
 if __name__ == "__main__":

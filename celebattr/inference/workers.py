@@ -14,16 +14,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO, Self, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 import celebattr
 from celebattr.config import FRAME_SIZE
-from celebattr.data.inputs import Input
-from celebattr.inference.prepare import Prepared
 from celebattr.inference.worker import FRAME_BYTES, receive, send
 from celebattr.results import FaceBox, Failure
+
+# Nothing heavy is imported before the first process starts: it has as much to import, beside this.
+if TYPE_CHECKING:
+    from celebattr.data.inputs import Input
+    from celebattr.inference.prepare import Prepared
 
 MEMORY_MEGABYTES = 1024
 """What a process may take beside its libraries: room for a photo of 89 megapixels and a copy."""
@@ -31,7 +32,11 @@ MEMORY_MEGABYTES = 1024
 _PIPE_BYTES = 1 << 20
 # There are as many processes as the processor can use; threads in each would be in the way, and
 # on large machines take gigabytes of address space.
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+}
 
 
 class WorkerDiedError(Exception):
@@ -68,6 +73,10 @@ class Worker:
         Raises:
             WorkerDiedError: it ended before it answered.
         """
+        import numpy as np
+
+        from celebattr.inference.prepare import Prepared
+
         head = {
             "path": item.path,
             "file": item.file,
@@ -134,6 +143,8 @@ class Workers:
 
     def __call__(self, item: Input) -> Prepared:
         """What `Preparer` would make of an input, and a failure where that would not end well."""
+        from celebattr.inference.prepare import Prepared
+
         if item.failure is not None:
             return Prepared(item, failure=item.failure)
         for attempt in (1, 2):

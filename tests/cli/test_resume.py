@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +234,27 @@ def test_xargs_runs_the_shards(photos: Path, tiny_onnx: Path, whole: Path, tmp_p
     joined = run("merge", *tmp_path.glob("part?.csv"), "--output", tmp_path / "all.csv")
     assert joined.exit_code == 0, joined.output
     assert (tmp_path / "all.csv").read_bytes() == (whole / "all.csv").read_bytes()
+
+
+def test_the_slurm_script_of_the_docs_runs_as_it_stands(
+    photos: Path, tiny_onnx: Path, whole: Path, tmp_path: Path
+) -> None:
+    docs = Path(__file__).parents[2] / "docs/scoring.md"
+    script = docs.read_text(encoding="utf-8").partition("As a Slurm array:\n\n")[2]
+    script = "".join(takewhile(lambda line: line.startswith("    "), script.splitlines(True)))
+    assert "#SBATCH --array=1-200" in script
+    for said, here in (
+        ("celebattr predict", f"{sys.executable} -m celebattr predict --weights {tiny_onnx}"),
+        ("/data/photos", str(photos)),
+        ("/scratch", str(tmp_path)),
+        ("/200", "/3"),
+    ):
+        assert said in script
+        script = script.replace(said, here)
+    for task in "123":
+        environment = os.environ | {"SLURM_ARRAY_TASK_ID": task}
+        result = subprocess.run(["sh", "-c", script], capture_output=True, env=environment)
+        assert result.returncode in (0, 6), result.stderr
+    joined = run("merge", *tmp_path.glob("part?.jsonl"), "--output", tmp_path / "all.jsonl")
+    assert joined.exit_code == 0, joined.output
+    assert (tmp_path / "all.jsonl").read_bytes() == (whole / "all.jsonl").read_bytes()

@@ -7,6 +7,7 @@ import stat
 import tarfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,13 @@ def archive_of(folder: Path, kind: str, files: dict[str, bytes]) -> str:
     return tar_of(path, files, f"w:{kind.partition('.')[2]}")
 
 
+def members(path: str) -> list[Input]:
+    return [item.ready() for item in archives.members(path)]
+
+
 def found(path: str) -> list[str]:
     """Names of the members, without the archive's."""
-    return [item.path.removeprefix(f"{path}/") for item in archives.members(path)]
+    return [item.path.removeprefix(f"{path}/") for item in members(path)]
 
 
 def failures(items: list[Input]) -> list[tuple[str, str]]:
@@ -61,7 +66,7 @@ def test_the_images_of_an_archive_are_read_as_they_lie_in_it(tmp_path: Path, kin
     files = {"a/one.png": photo(1), "notes.txt": b"no", "two.JPG": photo(2)}
     path = archive_of(tmp_path, kind, files)
     assert archives.is_archive(path)
-    assert list(archives.members(path)) == [
+    assert members(path) == [
         Input(f"{path}/a/one.png", data=files["a/one.png"]),
         Input(f"{path}/two.JPG", data=files["two.JPG"]),
     ]
@@ -116,11 +121,20 @@ def test_names_in_a_zip_are_utf8_where_the_flag_for_it_is_missing(tmp_path: Path
     assert sorted(found(str(path))) == ["eféh.jpg", "éü.jpg"]  # the second by code page 437
 
 
+def test_a_member_of_a_zip_is_read_only_when_it_is_wanted(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "a.zip", {"a.jpg": b"1" * 100, "b.jpg": b"2" * 50})
+    first, second = archives.members(path)
+    assert (first.data, first.size, second.size) == (None, 100, 50)
+    assert second.ready() == Input(f"{path}/b.jpg", data=b"2" * 50)  # its archive has ended by now
+    with ThreadPoolExecutor(8) as pool:
+        assert {item.data for item in pool.map(lambda _: first.ready(), range(400))} == {b"1" * 100}
+
+
 def test_two_members_of_one_name_are_two_inputs(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, pytest.warns(UserWarning):
         archive.writestr("a.jpg", b"1")
         archive.writestr("a.jpg", b"2")
-    assert [i.data for i in archives.members(str(tmp_path / "a.zip"))] == [b"1", b"2"]
+    assert [i.data for i in members(str(tmp_path / "a.zip"))] == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
@@ -159,7 +173,7 @@ def test_a_member_over_the_limit_fails_alone(
 ) -> None:
     monkeypatch.setattr(archives, "MAX_BYTES", 1000)
     path = archive_of(tmp_path, kind, {"a.bmp": bytes(1000), "b.bmp": bytes(1001), "c.bmp": b"c"})
-    items = list(archives.members(path))
+    items = members(path)
     assert [i.data for i in items] == [bytes(1000), None, b"c"]
     assert failures(items) == [(f"{path}/b.bmp", "too_large")]
 
@@ -177,7 +191,7 @@ def test_a_zip_member_that_declares_less_than_it_has_is_damaged(tmp_path: Path) 
     path = Path(zip_of(tmp_path / "a.zip", {"a.bmp": bytes(5 << 20)}))
     size = (5 << 20).to_bytes(4, "little")
     path.write_bytes(path.read_bytes().replace(size, (10).to_bytes(4, "little")))
-    assert failures(list(archives.members(str(path)))) == [(f"{path}/a.bmp", "unreadable")]
+    assert failures(members(str(path))) == [(f"{path}/a.bmp", "unreadable")]
 
 
 def test_an_encrypted_member_is_a_failure_that_says_so(tmp_path: Path) -> None:
@@ -185,7 +199,7 @@ def test_an_encrypted_member_is_a_failure_that_says_so(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    first, second = archives.members(str(path))
+    first, second = members(str(path))
     assert first.failure is not None
     assert "encrypted" in first.failure.error
     assert second.data == b"y"
@@ -194,7 +208,7 @@ def test_an_encrypted_member_is_a_failure_that_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_method_that_decompresses_without_limit_is_refused(tmp_path: Path, method: int) -> None:
     path = zip_of(tmp_path / "a.zip", {"a.jpg": b"x" * 100}, method)
-    (item,) = archives.members(path)
+    (item,) = members(path)
     assert item.failure is not None
     assert "compression is not supported" in item.failure.error
 
@@ -203,7 +217,7 @@ def test_a_zip_member_with_a_wrong_checksum_fails_alone(tmp_path: Path) -> None:
     files = {"a.jpg": b"first" * 9, "b.jpg": b"second" * 9, "c.jpg": b"third" * 9}
     path = Path(zip_of(tmp_path / "a.zip", files, zipfile.ZIP_STORED))
     path.write_bytes(path.read_bytes().replace(b"secondsecond", b"secondSecond"))
-    items = list(archives.members(str(path)))
+    items = members(str(path))
     assert [i.data for i in items] == [files["a.jpg"], None, files["c.jpg"]]
     assert failures(items) == [(f"{path}/b.jpg", "unreadable")]
 
@@ -216,7 +230,7 @@ def test_an_archive_that_is_cut_off_says_so_once_and_in_its_own_name(
     files = {f"{n}.jpg": noise.randbytes(20_000) for n in range(100)}
     path = Path(archive_of(tmp_path, kind, files))
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
-    *good, last = archives.members(str(path))
+    *good, last = members(str(path))
     assert failures([*good, last]) == [(str(path), "unreadable")]
     assert [i.data for i in good] == list(files.values())[: len(good)]
     assert len(good) >= (40 if kind != "zip" else 0)  # bzip2's blocks hold 45 of them
@@ -226,13 +240,13 @@ def test_an_archive_that_is_cut_off_says_so_once_and_in_its_own_name(
 def test_a_tar_cut_between_or_in_headers_is_not_taken_for_whole(tmp_path: Path, at: int) -> None:
     path = Path(tar_of(tmp_path / "a.tar", {"a.jpg": b"x", "b.jpg": b"y", "c.jpg": b"z"}))
     path.write_bytes(path.read_bytes()[:at])
-    assert failures(list(archives.members(str(path)))) == [(str(path), "unreadable")]
+    assert failures(members(str(path))) == [(str(path), "unreadable")]
 
 
 def test_a_damaged_header_in_the_middle_of_a_tar_is_not_its_end(tmp_path: Path) -> None:
     path = Path(tar_of(tmp_path / "a.tar", {"a.jpg": b"x", "b.jpg": b"y"}))
     path.write_bytes(path.read_bytes().replace(b"b.jpg", b"B.jpg"))
-    good, bad = archives.members(str(path))
+    good, bad = members(str(path))
     assert good.data == b"x"
     assert bad.failure is not None
     assert bad.path == str(path)
@@ -243,7 +257,7 @@ def test_a_wrong_checksum_at_the_end_of_a_compressed_tar_is_found(tmp_path: Path
     data = bytearray(path.read_bytes())
     data[-6] ^= 1
     path.write_bytes(data)
-    items = list(archives.members(str(path)))
+    items = members(str(path))
     assert failures(items) == [(str(path), "unreadable")]
     assert len(items) == 2
 
@@ -260,7 +274,7 @@ def test_a_header_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 1 << 40
     path = tmp_path / "a.tar"
     path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 16))
-    (item,) = archives.members(str(path))
+    (item,) = members(str(path))
     assert item.failure is not None
     assert "impossible size" in item.failure.error
 
@@ -293,7 +307,7 @@ def test_no_damage_crashes_or_hangs(tmp_path: Path, kind: str) -> None:
             data[chance.randrange(len(data))] = chance.randrange(256)
         path.write_bytes(data[: chance.choice([len(data), chance.randrange(len(data))])])
         archives.is_archive(str(path))
-        for item in archives.members(str(path)):
+        for item in members(str(path)):
             assert (item.data is None) == (item.failure is not None)
             assert item.path.startswith(str(path))
     assert time.monotonic() - started < 5.0

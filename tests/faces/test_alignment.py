@@ -7,6 +7,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from celebattr.config import FRAME_SIZE
+from celebattr.data.photo import Photo
 from celebattr.faces.alignment import (
     ANCHORS_32,
     Affine,
@@ -60,7 +61,7 @@ def yunet() -> YuNet:
 @pytest.fixture(scope="module")
 def upright(yunet) -> Affine:
     photo = astronaut()
-    return frame_transform(photo, yunet.detect(photo)[0], yunet)
+    return frame_transform(photo, yunet.detect(Photo.of(photo))[0], yunet)
 
 
 def turned(photo: np.ndarray, degrees: float) -> tuple[np.ndarray, Affine]:
@@ -182,18 +183,18 @@ def test_landmarks_that_make_no_sense_give_way_to_the_box(value):
 
 def test_the_astronaut_comes_into_the_frame(yunet):
     photo = astronaut()
-    crop = align(photo, yunet.detect(photo)[0], yunet)
+    crop = align(Photo.of(photo), yunet.detect(Photo.of(photo))[0], yunet)
     assert crop.shape == (*FRAME_SIZE, 3)
     assert crop.dtype == np.uint8
     enlarged = np.asarray(Image.fromarray(crop).resize((356, 436)))
-    found = yunet.detect(enlarged)
+    found = yunet.detect(Photo.of(enlarged))
     assert np.abs(anchors(found[0]) / 2 - ANCHORS_32).max() < 5
 
 
 @pytest.mark.parametrize("degrees", [-30.0, 15.0, 30.0, 60.0, 90.0, 180.0, 270.0])
 def test_a_turned_photo_gives_the_same_crop(yunet, upright, degrees):
     photo, matrix = turned(astronaut(), degrees)
-    transform = frame_transform(photo, yunet.detect(photo)[0], yunet)
+    transform = frame_transform(photo, yunet.detect(Photo.of(photo))[0], yunet)
     # The two transforms, both from the photo as it was.
     linear = transform[:, :2] @ matrix[:, :2]
     whole = np.column_stack([linear, apply(transform, matrix[:, 2][None])[0]])
@@ -202,6 +203,6 @@ def test_a_turned_photo_gives_the_same_crop(yunet, upright, degrees):
 
 def test_a_mirrored_photo_gives_the_mirrored_crop(yunet, upright):
     photo = np.ascontiguousarray(astronaut()[:, ::-1])
-    transform = frame_transform(photo, yunet.detect(photo)[0], yunet)
+    transform = frame_transform(photo, yunet.detect(Photo.of(photo))[0], yunet)
     eyes = apply(inverse(upright), ANCHORS_32) * [-1, 1] + [511, 0]
     assert np.abs(apply(transform, eyes[[1, 0, 2]]) - ANCHORS_32).max() < 6

@@ -4,14 +4,23 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.data.images import open_image
+from celebattr.data.photo import Photo
 from celebattr.errors import WeightsError
-from celebattr.faces.detector import MODEL_FILE, Face, YuNet, largest, unturned
+from celebattr.faces.detector import (
+    MIN_SCORE,
+    MODEL_FILE,
+    OVERLAP,
+    Face,
+    YuNet,
+    largest,
+    unturned,
+)
 from celebattr.paths import weights_folder
 from celebattr.results import FaceBox
 
@@ -33,7 +42,7 @@ def anchors(found: Face) -> np.ndarray:
 
 
 def test_the_astronauts_face_is_found_where_it_is(yunet):
-    found = yunet.detect(astronaut())
+    found = yunet.detect(Photo.of(astronaut()))
     assert len(found) == 1
     assert found[0].box.score > 0.9
     assert found[0].landmarks_52.dtype == np.float32
@@ -43,7 +52,7 @@ def test_the_astronauts_face_is_found_where_it_is(yunet):
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_a_photo_turned_by_quarters_gives_the_same_landmarks_in_its_own_pixels(yunet, turns):
     photo = astronaut()[:300]
-    found = yunet.detect(np.rot90(photo, turns))
+    found = yunet.detect(Photo.of(np.rot90(photo, turns)))
     assert len(found) == 1
     back = unturned(found[0], turns, *photo.shape[:2])
     assert np.abs(anchors(back) - EYES_AND_MOUTH).max() < 6
@@ -63,39 +72,58 @@ def test_a_point_found_in_a_turned_image_maps_back_to_its_pixel(turns):
     assert np.allclose(back.landmarks_52, (7.5, 4.5))
 
 
+def test_opencv_sees_the_same_faces(yunet):
+    reference = cv2.FaceDetectorYN.create(
+        str(weights_folder() / MODEL_FILE), "", (320, 320), MIN_SCORE, OVERLAP
+    )
+    two = np.concatenate([astronaut()[:301], astronaut()[:301, ::-1]], axis=1)
+    for photo in (astronaut(), two, two[::2, ::2]):
+        reference.setInputSize((photo.shape[1], photo.shape[0]))
+        rows = reference.detect(np.ascontiguousarray(photo[:, :, ::-1]))[1]
+        rows = rows[np.argsort(-rows[:, 14])]
+        found = yunet.look(photo)
+        assert len(found) == len(rows) == (2 if photo.shape[1] > photo.shape[0] else 1)
+        for face, row in zip(found, rows, strict=True):
+            assert np.allclose(face.landmarks_52.ravel(), row[4:14], atol=1e-3)
+            box = [face.box.left, face.box.top, face.box.right, face.box.bottom]
+            assert np.allclose(box, [*row[:2], *(row[:2] + row[2:4])], atol=1e-3)
+            assert face.box.score == pytest.approx(row[14], abs=1e-5)
+
+
 def test_a_large_photo_is_reported_in_its_own_pixels(yunet):
     photo = np.asarray(Image.fromarray(astronaut()).resize((2048, 1536)))
-    found = yunet.detect(photo)
+    found = yunet.detect(Photo.of(photo))
     assert np.abs(anchors(found[0]) / [4, 3] - EYES_AND_MOUTH).max() < 6
 
 
 def test_a_face_that_fills_a_large_photo_is_found(yunet):
     close_up = astronaut()[75:180, 175:275]
-    assert yunet.detect(np.asarray(Image.fromarray(close_up).resize((1500, 1575))))
+    large = np.asarray(Image.fromarray(close_up).resize((1500, 1575)))
+    assert yunet.detect(Photo.of(large))
 
 
 def test_a_small_face_in_a_large_photo_is_found(yunet):
     photo = np.full((2000, 3000, 3), 120, np.uint8)
     photo[900:1060, 1400:1560] = np.asarray(Image.fromarray(astronaut()).resize((160, 160)))
     assert not yunet.look(photo[::5, ::5])
-    found = yunet.detect(photo)
+    found = yunet.detect(Photo.of(photo))
     assert len(found) == 1
     assert np.abs(anchors(found[0]) - (EYES_AND_MOUTH * 160 / 512 + [1400, 900])).max() < 8
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (900, 1), (5, 5), (218, 178)])
 def test_nothing_is_found_in_an_empty_photo_however_small_or_long(yunet, shape):
-    assert yunet.detect(np.full((*shape, 3), 90, np.uint8)) == []
+    assert yunet.detect(Photo.of(np.full((*shape, 3), 90, np.uint8))) == []
 
 
 def test_many_threads_share_one_detector(yunet):
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(yunet.detect, [astronaut()] * 8))
+        found = list(pool.map(yunet.detect, [Photo.of(astronaut())] * 8))
     assert all(faces[0].box == found[0][0].box for faces in found)
 
 
 def test_making_a_detector_says_nothing_on_stderr(capfd):
-    YuNet().detect(astronaut())
+    YuNet().detect(Photo.of(astronaut()))
     assert capfd.readouterr() == ("", "")
 
 
@@ -133,8 +161,8 @@ def real_photos(folder: str) -> list[Path]:
     return sorted(path for path in (Path(root) / folder).iterdir() if path.suffix != ".csv")
 
 
-def upright(path: Path) -> np.ndarray:
-    return np.asarray(open_image(path))
+def upright(path: Path) -> Photo:
+    return Photo(path, 640)
 
 
 @pytest.mark.celeba

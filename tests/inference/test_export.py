@@ -82,3 +82,21 @@ def test_a_model_without_a_card_is_not_a_bundle(tiny_onnx: Path, tmp_path: Path)
     onnx.save(model, tmp_path / "plain.onnx")
     with pytest.raises(WeightsError, match="has no card"):
         open_backend(str(tmp_path / "plain.onnx"))
+
+
+def test_a_model_whose_weights_lie_in_another_file_is_refused(
+    tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnx
+
+    onnx.save(
+        onnx.load(tiny_onnx),
+        tmp_path / "split.onnx",
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    assert (tmp_path / "weights.bin").stat().st_size > 1000
+    monkeypatch.chdir(tmp_path)  # where onnxruntime would look for it
+    with pytest.raises(WeightsError, match=r"split\.onnx has weights in other files"):
+        open_backend("split.onnx")

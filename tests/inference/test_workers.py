@@ -99,8 +99,8 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "sitecustomize.py").write_text(
         "import ctypes, os, time\n"
         "import celebattr.data.images as images\n"
-        "real = images.open_image\n"
-        "def open_image(source, **rest):\n"
+        "real = images.read\n"
+        "def read(source, **rest):\n"
         "    name = os.path.basename(str(rest.get('name')))\n"
         "    if name == 'hang': \n"
         "        while True: pass\n"
@@ -111,7 +111,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "    if name == 'bug': raise RuntimeError('a\\nbug')\n"
         "    if name == 'print': print('noise', flush=True)\n"
         "    return real(source, **rest)\n"
-        "images.open_image = open_image\n"
+        "images.read = read\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return tmp_path
