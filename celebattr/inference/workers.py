@@ -30,12 +30,16 @@ MEMORY_MEGABYTES = 1024
 """What a process may take beside its libraries: room for a photo of 89 megapixels and a copy."""
 
 _PIPE_BYTES = 1 << 20
-# There are as many processes as the processor can use; threads in each would be in the way, and
-# on large machines take gigabytes of address space.
-_ONE_THREAD = {
+_ENVIRONMENT = {
+    # There are as many processes as the processor can use; threads in each would be in the way, and
+    # on large machines take gigabytes of address space.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "OPENCV_FOR_THREADS_NUM": "1",
+    # Arrays of a photo's size are kept for the next one. glibc would give each back to the system
+    # and get it anew, zeroed: 5 % of the time that un-cropped photos take.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 26),
 }
 
 
@@ -60,7 +64,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(p for p in paths if p)},
+            env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(p for p in paths if p)},
         )
         self._requests = cast(BinaryIO, self._process.stdin)
         self._answers = cast(BinaryIO, self._process.stdout)
