@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr import decisions
-from celebattr.config import OperatingPoint
 from celebattr.errors import UsageError, WeightsError
 from celebattr.models.catalog import ModelSpec
+from celebattr.parse import OperatingPoint
 
 SCHEMA = 1
 NO_HASH = "0" * 64
@@ -45,6 +45,7 @@ class Card:
     preprocess: dict[str, Any]
     head: tuple[int, ...] = ()
     dropout: float = 0.0
+    activation: str = "relu"
     scale: tuple[float, ...] = ()
     bias: tuple[float, ...] = ()
     thresholds: tuple[float, ...] = ()
@@ -90,7 +91,15 @@ class Card:
     @property
     def spec(self) -> ModelSpec:
         """What rebuilds the network."""
-        return ModelSpec(self.arch, len(self.attributes), self.head, self.dropout)
+        height, width = self.preprocess["size"]
+        return ModelSpec(
+            self.arch,
+            len(self.attributes),
+            self.head,
+            self.dropout,
+            self.activation,
+            (int(height), int(width)),
+        )
 
     def to_json(self) -> str:
         """The card as one line of JSON."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
+from celebattr.parse import parse_operating_point, parse_sizes, parse_widths
 
 T = TypeVar("T")
 
@@ -21,6 +22,8 @@ FRAME_SIZE: tuple[int, int] = (218, 178)
 """Height and width of CelebA's aligned crop, in pixels: what every face is brought to."""
 
 LOSSES: tuple[str, ...] = ("bce", "mse")
+OPTIMIZERS: tuple[str, ...] = ("adamw", "sgd", "gd")
+ACTIVATIONS: tuple[str, ...] = ("relu", "sigmoid", "tanh")
 DEVICES: tuple[str, ...] = ("auto", "cuda", "mps", "cpu")
 PRECISIONS: tuple[str, ...] = ("auto", "float32", "bfloat16", "float16")
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
@@ -48,67 +51,6 @@ def _unsure_below() -> float | None:
         None,
         "Decisions less likely right than this are reported as unsure. Without it, the bundle's "
         "own.",
-    )
-
-
-def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
-    """Reads `"128x104,176x144"` as ((128, 104), (176, 144)): heights and widths in pixels.
-
-    Raises:
-        UsageError: not sizes, or a side under 32 or over 1024 pixels.
-    """
-    sizes = []
-    for part in text.split(","):
-        height, _, width = part.strip().lower().partition("x")
-        if not (height.isdecimal() and width.isdecimal()):
-            raise UsageError(f"image size {part!r} is not HEIGHTxWIDTH, for example 176x144")
-        if not (32 <= int(height) <= 1024 and 32 <= int(width) <= 1024):
-            raise UsageError(f"image size {part!r}: both sides must be 32 to 1024 pixels")
-        sizes.append((int(height), int(width)))
-    return tuple(sizes)
-
-
-def parse_widths(text: str) -> tuple[int, ...]:
-    """Reads the hidden layers of a head: "linear" is (), "512,256" is (512, 256).
-
-    Raises:
-        UsageError: neither "linear" nor positive whole numbers.
-    """
-    if text.strip().lower() == "linear":
-        return ()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"head {text!r} is neither 'linear' nor widths such as 512,256")
-    return tuple(int(part) for part in parts)
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """How thresholds are chosen: `default`, `f1`, or a least `precision` or `recall` (0 to 1)."""
-
-    kind: str
-    least: float = 0.0
-
-
-def parse_operating_point(text: str) -> OperatingPoint:
-    """Reads `default`, `f1`, `precision=0.9` or `recall=0.9`.
-
-    Raises:
-        UsageError: none of these, or a share outside 0 to 1.
-    """
-    kind, equals, share = text.strip().lower().partition("=")
-    if kind in ("default", "f1") and not equals:
-        return OperatingPoint(kind)
-    if kind in ("precision", "recall"):
-        try:
-            least = float(share)
-        except ValueError:
-            least = -1.0
-        if 0.0 < least <= 1.0:
-            return OperatingPoint(kind, least)
-    raise UsageError(
-        f"--operating-point {text!r} is none of default, f1, precision=P, recall=R, "
-        "with P and R over 0 and up to 1, for example precision=0.9"
     )
 
 
@@ -141,7 +83,8 @@ class TrainConfig(_Checks):
 
     data: tuple[Path, ...] = option(
         (),
-        "CelebA or your own data set; repeat to join several folders, each row keeps its split.",
+        "CelebA or your own data set, or `drawn`, faces drawn by program; repeat to join several, "
+        "each row keeps its split.",
         metavar="DIR",
     )
     out: Path = option(
@@ -150,23 +93,48 @@ class TrainConfig(_Checks):
         metavar="DIR",
     )
     arch: str = option("resnet50", "Architecture.")
-    backbone_weights: str = option(
-        "imagenet",
+    backbone_weights: str | None = option(
+        None,
         "Where the backbone starts: imagenet (torchvision's), none (random), a .safetensors file "
-        "of backbone weights, or a celebattr bundle to fine-tune.",
+        "of backbone weights, or a celebattr bundle to fine-tune. Without it, imagenet for a "
+        "ResNet, none for the others.",
         metavar="imagenet|none|PATH",
     )
-    head: str = option(
-        "linear",
-        "Fully-connected layers after the backbone: linear, or hidden widths such as 512,256.",
+    freeze_backbone: bool = option(False, "Train the fully-connected layers only.")
+    head: str | None = option(
+        None,
+        "Fully-connected layers after the backbone: linear, or hidden widths such as 512,256. "
+        "Without it, linear for a ResNet, 512,512 for cnn, 512,256 for mlp.",
+        metavar="linear|WIDTHS",
     )
-    dropout: float = option(0.0, "Dropout before each fully-connected layer, 0 to 0.9.")
+    activation: str = option(
+        "relu", "Activation of the hidden fully-connected layers.", choices=ACTIVATIONS
+    )
+    dropout: float | None = option(
+        None,
+        "Dropout before each fully-connected layer, 0 to 0.9. Without it, 0.5 for cnn, 0.2 for "
+        "mlp, 0 for the others.",
+    )
     epochs: int | None = option(
         None, "Passes over the training images. Without it, 5 to 12: fewer, the more images."
     )
     batch_size: int | None = option(None, "Images a gradient step. Without it, 64.")
-    lr: float = option(3e-4, "Peak learning rate of the backbone.")
-    head_lr: float = option(1e-3, "Peak learning rate of the fully-connected layers.")
+    optimizer: str = option(
+        "adamw",
+        "adamw; sgd: stochastic gradient descent with momentum 0.9; gd: plain gradient descent, "
+        "one step an epoch against the gradient over all training images.",
+        choices=OPTIMIZERS,
+    )
+    lr: float | None = option(
+        None,
+        "Peak learning rate of the backbone. Without it, 0.0003 for a ResNet, 0.001 for the "
+        "others, which start at random; 0.02 for sgd, 0.2 for gd.",
+    )
+    head_lr: float | None = option(
+        None,
+        "Peak learning rate of the fully-connected layers. Without it, 0.001; for sgd and gd that "
+        "of the backbone.",
+    )
     weight_decay: float = option(0.05, "AdamW weight decay; norms and biases have none.")
     warmup: float = option(0.15, "Share of the steps over which the learning rate rises, 0 to 1.")
     loss: str = option(
@@ -193,6 +161,9 @@ class TrainConfig(_Checks):
         "An image counts as the number of images of its person to minus this power, where the "
         "data names people: 0 counts all images alike, 1 all people.",
     )
+    train_share: float = option(
+        1.0, "Share of the training images to use, chosen at random: for a scaling curve."
+    )
     soft_labels: Path | None = option(
         None,
         "CSV of probabilities, as `celebattr predict --format csv` writes: they replace the "
@@ -206,7 +177,6 @@ class TrainConfig(_Checks):
         metavar="BUNDLE",
     )
     teacher_weight: float = option(0.5, "Share of the teachers in the targets, 0 to 1.")
-    freeze_epochs: int = option(0, "Epochs in which only the fully-connected layers train.")
     ema: float = option(0.998, "Decay of the averaged weights that are kept; 0 turns it off.")
     seed: int = option(0, "Seed of order, augmentation and initial weights.")
     workers: int = option(2, "Threads that decode images.")
@@ -233,14 +203,15 @@ class TrainConfig(_Checks):
             mixup=(0.0, 100.0),
             person_balance=(0.0, 1.0),
             teacher_weight=(0.0, 1.0),
-            freeze_epochs=(0, 10_000),
+            train_share=(0.001, 1.0),
             seed=(0, 2**31 - 1),
             workers=(1, 256),
             limit=(1, 10**9),
         )
         if self.image_size is not None:
             parse_sizes(self.image_size)
-        parse_widths(self.head)
+        if self.head is not None:
+            parse_widths(self.head)
 
     def size_at(self, epoch: int) -> tuple[int, int]:
         """Input height and width in pixels at an epoch, counted from 0, once both are decided."""

@@ -45,6 +45,8 @@ class Prediction:
         present: attributes whose probability reaches their threshold.
         unsure: attributes whose decision, either way, is less likely right than the bundle's card
             asks for.
+        to_frame: the two rows of the matrix from pixels of the photo (x, y, 1) to pixels of the
+            aligned frame, one after the other; None where `box` is.
     """
 
     status: ClassVar[str] = "ok"
@@ -56,6 +58,7 @@ class Prediction:
     probabilities: dict[str, float]
     present: list[str]
     unsure: list[str]
+    to_frame: tuple[float, ...] | None = None
 
     def row(self) -> dict[str, Any]:
         """The prediction as a JSON object of schema 1."""

@@ -44,6 +44,14 @@ def predict(
             help="Also write each photo there, with boxes and present attributes drawn on it.",
         ),
     ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="With --annotate: also a heat map of where the network sees each of these "
+            "attributes, for example Smiling,Eyeglasses. Needs a .safetensors bundle, and torch.",
+        ),
+    ] = None,
     null: Annotated[
         bool, typer.Option("-0", "--null", help="Paths on standard input end in NUL, not newline.")
     ] = False,
@@ -87,6 +95,8 @@ def predict(
     complete; cut off, it is gone on with by the same command and --resume.
     """
     known_format(format, FORMATS)
+    if explain is not None and annotate is None:
+        raise UsageError("--explain draws pictures: say where with --annotate DIR")
     from celebattr.inference.workers import Workers
     from celebattr.reports.journal import FORMATS_THAT_GROW
     from celebattr.reports.writers import format_of
@@ -121,6 +131,7 @@ def predict(
                 f"{', '.join(predictor.never_present)}: never reported as present",
                 err=True,
             )
+        pictures = None if annotate is None else _Pictures(annotate, explain, config.weights)
         out: Output
         if grows:
             assert file is not None
@@ -144,11 +155,11 @@ def predict(
                 predictor,
                 batch_size=config.batch_size,
                 workers=config.workers or usable_cores(),
-                keep_data=annotate is not None,
+                keep_data=pictures is not None,
             ):
                 out.write(results)
-                if annotate is not None:
-                    _annotate(item, results, annotate)
+                if pictures is not None:
+                    pictures.write(item, results)
                 show(out.counts)
                 if limit is not None and _failed(out.counts) > limit:
                     typer.echo(f"stopped after {_failed(out.counts):,} failures", err=True)
@@ -181,16 +192,41 @@ def _end(counts: Counter[str], now: int, seconds: float, *, quiet: bool, where: 
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _annotate(item: Input, results: list[Result], folder: Path) -> None:
-    """Writes the photo with its predictions drawn on it; a failure has nothing to draw."""
-    from celebattr.data.images import open_image
-    from celebattr.reports.annotate import annotate, output_name, save
-    from celebattr.results import Prediction
+class _Pictures:
+    """Writes each photo with its predictions drawn on it, and the heat maps asked for."""
 
-    predictions = [result for result in results if isinstance(result, Prediction)]
-    if predictions:
+    def __init__(self, folder: Path, explain: str | None, weights: str | None) -> None:
+        self.folder = folder
+        self.attributes: list[str] = []
+        if explain is not None:
+            from celebattr.attributes import select
+            from celebattr.inference.explain import Explainer
+
+            self.explainer = Explainer(weights)
+            self.attributes = list(select(explain.split(","), self.explainer.card.attributes))
+
+    def write(self, item: Input, results: list[Result]) -> None:
+        """The pictures of one input; a failure has nothing to draw."""
+        from celebattr.data.images import open_image
+        from celebattr.reports.annotate import annotate, output_name, save
+        from celebattr.results import Prediction
+
+        predictions = [result for result in results if isinstance(result, Prediction)]
+        if not predictions:
+            return
         image = open_image(item.source, name=item.path)
-        save(annotate(image, predictions), output_name(item.path, folder))
+        file = output_name(item.path, self.folder)
+        save(annotate(image, predictions), file)
+        if self.attributes:
+            import numpy as np
+
+            from celebattr.reports import heat
+
+            pixels = np.asarray(image)
+            maps = [self.explainer.on_photo(pixels, p, self.attributes) for p in predictions]
+            # Faces may overlap: the stronger map shows.
+            for name, map_HW in zip(self.attributes, np.max(maps, axis=0), strict=True):
+                save(heat.overlay(image, map_HW), heat.name_of(file, name))
 
 
 class _Progress:

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.data import labels
-from celebattr.data.images import IMAGE_SUFFIXES, open_image, to_frame
-from celebattr.data.labels import TEST, TRAIN, VALIDATION
+from celebattr.data import drawn, labels
+from celebattr.data.dataset import FaceDataset, Source
+from celebattr.data.images import IMAGE_SUFFIXES
+from celebattr.data.labels import TRAIN
 from celebattr.data.stores import Folder, Store, Zip
 from celebattr.errors import DataError
 
 TERMS = "CelebA: non-commercial research and education only, no redistribution of images"
-
-SPLITS: dict[str, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 _LISTS = ("", "Anno", "anno", "Eval", "eval")
 _ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
@@ -47,82 +46,12 @@ Number = TypeVar("Number", np.int8, np.int64)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Source:
-    """One folder as read: what a layout's reader returns."""
-
-    layout: str
-    path: Path
-    attributes: tuple[str, ...]
-    names: list[str]
-    targets_NA: NDArray[np.uint8]
-    splits_N: NDArray[np.int8]
-    store: Store
-    identities_N: NDArray[np.int64] | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class FaceDataset:
-    """Labelled faces of one or more folders.
-
-    Attributes:
-        attributes: names of the columns of the targets.
-        names: image names, as in the lists.
-        targets_NA: [N, A], 1 where the attribute is present; float32 if softened, else uint8.
-        splits_N: int8 [N], values of `SPLITS`.
-        stores: where images lie, one a folder.
-        store_N: uint8 [N], which of them an image is in.
-        identities_N: int64 [N], who is shown, or None where that is not known.
-        summary: the folders and their layouts, for a person.
-    """
-
-    attributes: tuple[str, ...]
-    names: list[str]
-    targets_NA: NDArray[np.uint8] | NDArray[np.float32]
-    splits_N: NDArray[np.int8]
-    stores: tuple[Store, ...]
-    store_N: NDArray[np.uint8]
-    identities_N: NDArray[np.int64] | None
-    summary: str
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """The frame uint8 [218, 178, 3] of an image; from any thread.
-
-        Raises:
-            ImageError: it cannot be opened; the message names it.
-        """
-        store, name = self.stores[self.store_N[index]], self.names[index]
-        return to_frame(open_image(store.read(name), name=f"{store.path}: {name}"))
-
-    def split(self, name: str, limit: int | None = None) -> FaceDataset:
-        """The rows of a split, `train`, `validation` or `test`; the first `limit` of them."""
-        return self._take(np.flatnonzero(self.splits_N == SPLITS[name])[:limit])
-
-    def describe(self) -> str:
-        """The folders, and the rows of each split: one line."""
-        counts = [f"{int((self.splits_N == v).sum()):,} {k}" for k, v in SPLITS.items()]
-        return f"{self.summary}: {', '.join(counts)}; {len(self.attributes)} attributes"
-
-    def _take(self, rows: NDArray[np.int64]) -> FaceDataset:
-        return replace(
-            self,
-            names=[self.names[i] for i in rows],
-            targets_NA=self.targets_NA[rows],
-            splits_N=self.splits_N[rows],
-            store_N=self.store_N[rows],
-            identities_N=None if self.identities_N is None else self.identities_N[rows],
-        )
-
-
 def load(folders: Sequence[Path], *, skip_missing: bool = False) -> FaceDataset:
     """Reads the labels of some folders and joins them; images are read later.
 
     Args:
-        folders: each a data set in one of the layouts, or a CSV file of one's own.
+        folders: each a data set in one of the layouts, a CSV file of one's own, or `drawn`, faces
+            drawn by program.
         skip_missing: leave out rows whose image is missing, instead of refusing them.
 
     Raises:
@@ -192,6 +121,8 @@ def _present(source: Source, skip_missing: bool) -> Source:
 
 def _read(path: Path) -> Source:
     if not path.exists():
+        if str(path) == drawn.NAME:
+            return drawn.source()
         raise DataError(f"{path} does not exist")
     for reader in READERS:
         source = reader(path)

@@ -1,7 +1,7 @@
-"""Faces drawn by program, for tests and demonstrations that need no real data.
+"""Faces drawn by program: `--data drawn`, for the course and for tests that need no real data.
 
-Twelve attributes can be seen in a drawing; the other labels are chance. They are no photographs:
-a face detector may or may not find them.
+Twelve attributes can be seen in a drawing. They are no photographs: a face detector may or may not
+find them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from celebattr.attributes import CELEBA
 from celebattr.config import FRAME_SIZE
+from celebattr.data.dataset import SPLITS, Source
 
 VISIBLE: dict[str, float] = {
     "Bald": 0.15,
@@ -33,6 +35,11 @@ VISIBLE: dict[str, float] = {
     "Wearing_Necktie": 0.3,
 }
 """What a drawing shows, and how often: all common enough for a small test set."""
+
+NAME = "drawn"
+"""What `--data` takes for them."""
+
+COUNTS = {"train": 2400, "validation": 400, "test": 400}
 
 LAYOUTS = ("official", "unpacked", "torchvision", "flat", "kaggle", "csv")
 
@@ -89,6 +96,38 @@ def labels(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     drawn[:, column("Black_Hair")] &= ~drawn[:, column("Blond_Hair")]
     drawn[:, column("Bangs")] &= ~drawn[:, column("Bald")]
     return drawn
+
+
+def source() -> Source:
+    """The data set of drawn faces: 3,200, with the labels that a drawing shows, always the same."""
+    splits_N = np.repeat([SPLITS[name] for name in COUNTS], list(COUNTS.values())).astype(np.int8)
+    columns = [CELEBA.index(name) for name in VISIBLE]
+    targets_NA = labels(len(splits_N), np.random.default_rng(0))[:, columns].astype(np.uint8)
+    names = [f"{number:04}" for number in range(len(splits_N))]
+    attributes = tuple(VISIBLE)
+    store = Drawn(attributes, targets_NA)
+    return Source("by program", Path(NAME), attributes, names, targets_NA, splits_N, store)
+
+
+class Drawn:
+    """A store of drawn faces: each is drawn when it is read."""
+
+    path = Path(NAME)
+
+    def __init__(self, attributes: tuple[str, ...], targets_NA: NDArray[np.uint8]) -> None:
+        self._attributes, self._targets_NA = attributes, targets_NA
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """None is."""
+        return []
+
+    def read(self, name: str) -> bytes:
+        """A drawing as a BMP: its pixels as they are."""
+        row = self._targets_NA[int(name)]
+        present = {a for a, yes in zip(self._attributes, row, strict=True) if yes}
+        data = io.BytesIO()
+        draw_face(present, np.random.default_rng([1, int(name)])).save(data, "BMP")
+        return data.getvalue()
 
 
 def write_celeba(

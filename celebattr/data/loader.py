@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from celebattr.data.celeba import FaceDataset
+    from celebattr.data.dataset import FaceDataset
 
 _HELD_BYTES = 1 << 26
 

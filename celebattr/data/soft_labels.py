@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.data import labels
-from celebattr.data.celeba import FaceDataset
+from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from celebattr import decisions
 from celebattr.attributes import select
-from celebattr.config import EvaluateConfig, parse_operating_point
+from celebattr.config import EvaluateConfig
 from celebattr.data import celeba, loader
+from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError
 from celebattr.evaluation import metrics
 from celebattr.evaluation.slices import slices
 from celebattr.inference.backends import Backend, open_backend
+from celebattr.parse import parse_operating_point
 from celebattr.results import EvalReport
 
 
@@ -77,7 +79,7 @@ def evaluate(
 
 def _probabilities(
     backend: Backend,
-    images: celeba.FaceDataset,
+    images: FaceDataset,
     config: EvaluateConfig,
     on_progress: Callable[[int, int], None] | None,
 ) -> NDArray[np.float32]:

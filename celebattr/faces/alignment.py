@@ -50,8 +50,8 @@ Affine = NDArray[np.float64]
 """float64 [2, 3]: maps (x, y, 1) to (x, y)."""
 
 
-def align(photo: Picture, face: Face, detector: Detector) -> NDArray[np.uint8]:
-    """The face in CelebA's frame.
+def align(photo: Picture, face: Face, detector: Detector) -> tuple[NDArray[np.uint8], Affine]:
+    """The face in CelebA's frame, and the similarity that brings it there.
 
     Args:
         photo: in which the face was found.
@@ -59,12 +59,14 @@ def align(photo: Picture, face: Face, detector: Detector) -> NDArray[np.uint8]:
         detector: looks at the face again to refine its landmarks.
 
     Returns:
-        uint8 [218, 178, 3]; where the photo ends, its border is repeated.
+        uint8 [218, 178, 3]; where the photo ends, its border is repeated. And the transform from
+        pixels of the photo in full.
     """
     image_HWC = photo.at(max(photo.size) * DETAIL * BOX_SIDE / max(face.side, 1.0))
     height, width = image_HWC.shape[:2]
-    face = face.scaled(width / photo.size[0], height / photo.size[1])
-    return warp(image_HWC, frame_transform(image_HWC, face, detector), *FRAME_SIZE)
+    x, y = width / photo.size[0], height / photo.size[1]
+    transform = frame_transform(image_HWC, face.scaled(x, y), detector)
+    return warp(image_HWC, transform, *FRAME_SIZE), _rescaled(transform, x, y)
 
 
 def frame_transform(image_HWC: NDArray[np.uint8], face: Face, detector: Detector) -> Affine:

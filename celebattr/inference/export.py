@@ -24,7 +24,7 @@ from celebattr.errors import MissingExtraError
 from celebattr.files import write_bytes
 
 if TYPE_CHECKING:
-    from celebattr.data.celeba import FaceDataset
+    from celebattr.data.dataset import FaceDataset
 
 OPSET = 18
 CALIBRATION_BATCH = 16

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from celebattr import decisions
 from celebattr.attributes import select
-from celebattr.config import PredictConfig, parse_operating_point
+from celebattr.config import PredictConfig
 from celebattr.inference.backends import Backend, open_backend
 from celebattr.inference.prepare import Prepared
+from celebattr.parse import parse_operating_point
 from celebattr.results import Prediction, Result
 
 
@@ -75,6 +76,7 @@ class Predictor:
                         ),
                         present=self._names(present_NA[row, pick]),
                         unsure=self._names(unsure_NA[row, pick]),
+                        to_frame=item.to_frame[face],
                     )
                 )
                 row += 1

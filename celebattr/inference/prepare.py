@@ -29,6 +29,7 @@ class Prepared:
     Attributes:
         boxes: one a frame; None where the image was taken as an aligned face.
         frames: uint8 [218, 178, 3] each.
+        to_frame: how each was brought there, as `Prediction.to_frame`.
         faces: how many faces the photo has, reported or not.
         failure: why there is none, or None.
     """
@@ -36,6 +37,7 @@ class Prepared:
     input: Input
     boxes: tuple[FaceBox | None, ...] = ()
     frames: tuple[NDArray[np.uint8], ...] = ()
+    to_frame: tuple[tuple[float, ...] | None, ...] = ()
     faces: int = 0
     failure: Failure | None = None
 
@@ -59,7 +61,7 @@ class Preparer:
         try:
             photo = Photo(item.source, _SIDE, name=item.path)
             if self.faces == "none" or is_aligned(photo.size):
-                return Prepared(item, (None,), (photo.frame(),), 1)
+                return Prepared(item, (None,), (photo.frame(),), (None,), 1)
             return self._find_faces(item, photo)
         except ImageError as error:
             return Prepared(item, failure=Failure(item.path, error.status, str(error)))
@@ -92,12 +94,14 @@ class Preparer:
         width, height = photo.size
         chosen = found if self.faces == "all" else [largest(found, height, width)]
         # The smallest needs the most pixels: asked for first, they are decoded once for all.
-        frames = {
+        aligned = {
             id(face): align(photo, face, detector) for face in sorted(chosen, key=lambda f: f.side)
         }
+        frames, transforms = zip(*(aligned[id(face)] for face in chosen), strict=True)
         return Prepared(
             item,
             tuple(face.box for face in chosen),
-            tuple(frames[id(face)] for face in chosen),
+            frames,
+            tuple(tuple(transform.ravel().tolist()) for transform in transforms),
             len(found),
         )

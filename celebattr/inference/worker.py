@@ -6,7 +6,8 @@ bytes, big endian), the head (JSON), and as many bytes as the head says. No pick
 
     request   {"path": ..., "file": ..., "bytes": N or null, "seconds": ...}  + the file's N bytes
     answer    {"failure": [status, error]} or
-              {"boxes": [[left, top, right, bottom, score] or null, ...], "faces": ...} + the frames
+              {"boxes": [[left, top, right, bottom, score] or null, ...],
+               "to_frame": [[six numbers] or null, ...], "faces": ...} + the frames
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, preparer: Preparer) -> None:
         boxes = [None if box is None else dataclasses.astuple(box) for box in prepared.boxes]
         send(
             answers,
-            {"boxes": boxes, "faces": prepared.faces},
+            {"boxes": boxes, "to_frame": prepared.to_frame, "faces": prepared.faces},
             *(frame.data for frame in prepared.frames),
         )
 

@@ -104,7 +104,8 @@ class Worker:
         except (EOFError, OSError) as error:
             raise WorkerDiedError(self._ended()) from error
         boxes = tuple(None if box is None else FaceBox(*box) for box in answer["boxes"])
-        return Prepared(item, boxes, tuple(frames), answer["faces"])
+        to_frame = tuple(row and tuple(row) for row in answer["to_frame"])
+        return Prepared(item, boxes, tuple(frames), to_frame, answer["faces"])
 
     def close(self) -> None:
         """Ends the process at once: it has nothing to save."""

@@ -24,21 +24,41 @@ class ModelSpec:
     Attributes:
         head: widths of the hidden fully-connected layers, none for a linear head.
         dropout: before each fully-connected layer.
+        activation: of the hidden fully-connected layers.
+        size: height and width of the input in pixels. A ResNet or U-Net takes any; the others are
+            made for this one.
     """
 
     arch: str
     attributes: int
     head: tuple[int, ...] = ()
     dropout: float = 0.0
+    activation: str = "relu"
+    size: tuple[int, int] = (128, 104)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A row: the module that builds it, and one line about it."""
+    """A row: the module that builds it, one line about it, and how it is trained by default.
+
+    Attributes:
+        start: where the backbone starts: imagenet, torchvision's weights; none, at random.
+        head: its fully-connected layers, as `--head` takes them.
+        dropout: before each of them.
+        lr: peak learning rate of the backbone.
+        image_size: height x width of its input; None takes the recipe's for the device.
+        fixed: whether it is made for one size, and knows no other.
+    """
 
     name: str
     module: str
     summary: str
+    start: str = "none"
+    head: str = "linear"
+    dropout: float = 0.0
+    lr: float = 1e-3
+    image_size: str | None = None
+    fixed: bool = False
 
 
 CATALOG: dict[str, Architecture] = {
@@ -48,11 +68,46 @@ CATALOG: dict[str, Architecture] = {
             "resnet50",
             "celebattr.models.resnet",
             "ResNet50 (He et al., CVPR 2016), its fully-connected layers made for attributes",
+            start="imagenet",
+            lr=3e-4,
         ),
         Architecture(
             "resnet18",
             "celebattr.models.resnet",
             "ResNet18, the same with a quarter of the work",
+            start="imagenet",
+            lr=3e-4,
+        ),
+        Architecture(
+            "unet",
+            "celebattr.models.unet",
+            "U-Net (Ronneberger et al., MICCAI 2015), one map an attribute, pooled to its logit",
+            image_size="112x96",
+        ),
+        Architecture(
+            "cnn",
+            "celebattr.models.cnn",
+            "classic CNN (after Redmon and Angelova, ICRA 2015): five convolutional layers",
+            head="512,512",
+            dropout=0.5,
+            image_size="224x224",
+            fixed=True,
+        ),
+        Architecture(
+            "mlp",
+            "celebattr.models.mlp",
+            "multi-layer perceptron on the flattened image",
+            head="512,256",
+            dropout=0.2,
+            image_size="64x64",
+            fixed=True,
+        ),
+        Architecture(
+            "linear",
+            "celebattr.models.linear",
+            "linear model on the flattened image",
+            image_size="64x64",
+            fixed=True,
         ),
     )
 }
@@ -63,21 +118,28 @@ def names() -> tuple[str, ...]:
     return tuple(CATALOG)
 
 
+def row(arch: str) -> Architecture:
+    """The row of an architecture.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if arch not in CATALOG:
+        raise UsageError(
+            f"unknown architecture {arch!r}.{suggestion(arch, CATALOG)} Known: {', '.join(CATALOG)}"
+        )
+    return CATALOG[arch]
+
+
 def build(spec: ModelSpec) -> Network:
     """Builds a network with random weights.
 
     Raises:
-        UsageError: there is no such architecture.
+        UsageError: there is no such architecture, or it cannot be built so.
         MissingExtraError: torch is not installed.
     """
-    row = CATALOG.get(spec.arch)
-    if row is None:
-        raise UsageError(
-            f"unknown architecture {spec.arch!r}.{suggestion(spec.arch, CATALOG)} "
-            f"Known: {', '.join(CATALOG)}"
-        )
     try:
-        module = importlib.import_module(row.module)
+        module = importlib.import_module(row(spec.arch).module)
     except ModuleNotFoundError as error:
         if error.name in ("torch", "torchvision"):
             raise MissingExtraError(str(error.name), "train") from error

@@ -9,20 +9,51 @@ from torch import Tensor, nn
 
 from celebattr.models.catalog import ModelSpec
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+}
+
 
 class Network(nn.Module):
-    """images [B, 3, H, W], normalised -> logits [B, A]."""
+    """images [B, 3, H, W], normalised -> logits [B, A].
 
-    def __init__(self, spec: ModelSpec, backbone: nn.Module, features: int) -> None:
+    Args:
+        spec: what it was built from.
+        backbone: makes features of images.
+        features: how many.
+        head: makes logits of features; without it, fully-connected layers.
+        spatial: the part of the backbone that gives the last feature map, if there is one.
+        pooled: whether the features are the mean of that map.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        backbone: nn.Module,
+        features: int,
+        *,
+        head: nn.Module | None = None,
+        spatial: nn.Module | None = None,
+        pooled: bool = False,
+    ) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.pooled = spec, pooled
         self.backbone = backbone
-        self.head = make_head(features, spec)
+        self.head = head or make_head(features, spec)
+        # In a tuple, or the backbone's part would be registered twice.
+        self._spatial = (spatial,)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits [B, A] of images [B, 3, H, W]."""
         logits_BA: Tensor = self.head(self.backbone(images_BCHW))
         return logits_BA
+
+    @property
+    def spatial(self) -> nn.Module | None:
+        """The part of the backbone that gives the last feature map, if there is one."""
+        return self._spatial[0]
 
     def place(self, device: torch.device) -> Self:
         """Moves to a device, filters channels last: the layout that convolutions run fastest in."""
@@ -35,19 +66,20 @@ class Network(nn.Module):
 
         The first steps then correct the network instead of learning how rare baldness is.
         """
-        last = self.head[-1]
-        assert isinstance(last, nn.Linear)
         share = positive_share_A.clamp(1e-3, 1.0 - 1e-3)
         with torch.no_grad():
-            last.bias.copy_(torch.logit(share))
+            last = list(self.head.parameters())[-1]
+            assert last.shape == share.shape, "the last parameter is the bias of the logits"
+            last.copy_(torch.logit(share))
 
 
 def make_head(features: int, spec: ModelSpec) -> nn.Sequential:
-    """Fully-connected layers: features -> hidden widths with ReLU -> attributes."""
+    """Fully-connected layers: features -> hidden widths, each activated -> attributes."""
     layers: list[nn.Module] = []
     width = features
     for hidden in spec.head:
-        layers += [nn.Dropout(spec.dropout), nn.Linear(width, hidden), nn.ReLU(inplace=True)]
+        layers += [nn.Dropout(spec.dropout), nn.Linear(width, hidden)]
+        layers.append(ACTIVATIONS[spec.activation]())
         width = hidden
     last = nn.Linear(width, spec.attributes)
     nn.init.normal_(last.weight, std=0.01)

@@ -17,4 +17,4 @@ def build(spec: ModelSpec) -> Network:
     backbone = getattr(torchvision_models, spec.arch)(weights=None)
     features = int(backbone.fc.in_features)
     backbone.fc = nn.Identity()
-    return Network(spec, backbone, features)
+    return Network(spec, backbone, features, spatial=backbone.layer4, pooled=True)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import platform
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from celebattr import __version__, bundle
-from celebattr.card import Card
-from celebattr.config import TrainConfig, parse_widths
+from celebattr import bundle
+from celebattr.config import TrainConfig
 from celebattr.data import celeba, loader
 from celebattr.data.preprocess import Preprocess
 from celebattr.data.soft_labels import soften
@@ -33,6 +30,7 @@ from celebattr.reports import charts
 from celebattr.training import checkpoint, schedule
 from celebattr.training.average import averaged
 from celebattr.training.checkpoint import Progress
+from celebattr.training.keep import make_card
 from celebattr.training.listener import Listener, Logger
 from celebattr.training.losses import LOSSES
 from celebattr.training.recipe import complete
@@ -66,7 +64,10 @@ class _Run:
 
     def __init__(self, config: TrainConfig, listener: Listener) -> None:
         dataset = celeba.load(config.data, skip_missing=config.skip_missing)
-        self.train_set = soften(dataset.split("train", config.limit), config.soft_labels)
+        self.train_set = soften(
+            dataset.split("train", config.limit).share(config.train_share, config.seed),
+            config.soft_labels,
+        )
         self.validation_set = dataset.split("validation", config.limit)
         for name, part in (("train", self.train_set), ("validation", self.validation_set)):
             if len(part) == 0:
@@ -89,7 +90,11 @@ class _Run:
         self.network = network.place(self.device)
         self.average = averaged(self.network, config.ema) if config.ema else None
         self.optimizer = schedule.make_optimizer(
-            self.network, lr=config.lr, head_lr=config.head_lr, weight_decay=config.weight_decay
+            self.network,
+            kind=config.optimizer,
+            lr=config.lr or 0.0,
+            head_lr=config.head_lr or 0.0,
+            weight_decay=config.weight_decay,
         )
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=self.choice.precision == "float16"
@@ -107,6 +112,8 @@ class _Run:
                 f"resumed    epoch {self.progress.epoch + 1}, batch {self.progress.batches}"
             )
         self.batches_per_epoch = math.ceil(len(self.train_set) / self.batch_size)
+        # Plain gradient descent steps once an epoch, against the gradient over all images.
+        self.full_batch = config.optimizer == "gd"
         self.stop = False
 
     def train(self) -> Path:
@@ -124,9 +131,9 @@ class _Run:
 
     def _train_epoch(self, preprocess: Preprocess) -> None:
         config, progress = self.config, self.progress
-        steps = self.epochs * self.batches_per_epoch
+        steps = self.epochs * (1 if self.full_batch else self.batches_per_epoch)
         self.network.train()
-        schedule.freeze(self.network.backbone, progress.epoch < config.freeze_epochs)
+        schedule.freeze(self.network.backbone, config.freeze_backbone)
         order = loader.order(len(self.train_set), config.seed, progress.epoch)
         left = order[progress.batches * self.batch_size :]
         started = saved = time.monotonic()
@@ -134,18 +141,20 @@ class _Run:
         for batch in loader.batches(
             self.train_set, left, batch_size=self.batch_size, workers=config.workers
         ):
-            schedule.set_lr(self.optimizer, schedule.factor(progress.step, steps, config.warmup))
-            # Dropout too is a function of (seed, step), so that resuming changes nothing.
-            torch.manual_seed(config.seed * 1_000_003 + progress.step)
-            loss = self._step(batch, preprocess)
+            rate = schedule.factor(progress.step, steps, config.warmup, config.optimizer)
+            schedule.set_lr(self.optimizer, rate)
+            # Dropout too is a function of (seed, place), so that resuming changes nothing.
+            place = progress.epoch * self.batches_per_epoch + progress.batches
+            torch.manual_seed(config.seed * 1_000_003 + place)
+            last = progress.batches + 1 == self.batches_per_epoch
+            loss = self._gradients(batch, preprocess)
             if not math.isfinite(loss):
                 raise DataError(
                     f"the loss became {loss} at step {progress.step}: lower --lr, or give "
                     "--precision float32"
                 )
-            if self.average is not None:
-                self.average.update_parameters(self.network)
-            progress.step += 1
+            if last or not self.full_batch:
+                self._step()
             progress.batches += 1
             progress.images += len(batch.indices_B)
             progress.loss_sum += loss * len(batch.indices_B)
@@ -159,9 +168,20 @@ class _Run:
                 self._checkpoint()
                 saved = time.monotonic()
 
-    def _step(self, batch: loader.Batch, preprocess: Preprocess) -> float:
-        """One optimiser step; returns the loss. Out of memory: halves what a pass takes."""
+    def _step(self) -> None:
+        """One step of the optimiser along the gradients summed so far."""
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        self.progress.step += 1
+
+    def _gradients(self, batch: loader.Batch, preprocess: Preprocess) -> float:
+        """Adds a batch's gradients; returns its loss. Out of memory: halves what a pass takes."""
         progress = self.progress
+        # Of the mean over what a step sees: one batch, or all images.
+        seen = len(self.train_set) if self.full_batch else len(batch.indices_B)
         while True:
             try:
                 loss = 0.0
@@ -173,17 +193,19 @@ class _Run:
                     with self._autocast():
                         logits = self.network(images.contiguous(memory_format=torch.channels_last))
                     value = self.loss(logits.float(), view.targets, view.weights)
-                    value = value * (len(images) / len(batch.indices_B))
-                    self.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
-                    loss += float(value.detach())
-                self.scaler.step(self.optimizer)
-                self.scaler.update()
-                self.optimizer.zero_grad(set_to_none=True)
+                    scaled = self.scaler.scale(value * (len(images) / seen))
+                    scaled.backward()  # type: ignore[no-untyped-call]
+                    loss += float(value.detach()) * (len(images) / len(batch.indices_B))
                 return loss
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not _out_of_memory(error):
                     raise
                 self.optimizer.zero_grad(set_to_none=True)
+                if self.full_batch:  # what was summed so far is lost
+                    raise DeviceError(
+                        f"{self.choice.device} has too little memory for {size} images: choose a "
+                        "smaller --batch-size"
+                    ) from error
                 if size == 1:
                     raise DeviceError(
                         f"{self.choice.device} has too little memory for one image: "
@@ -223,7 +245,22 @@ class _Run:
         score = summary.mean_average_precision or 0.0
         if progress.best is None or score > progress.best:
             progress.best = score
-            self._keep(network, scale, counts(p, targets), size, row)
+            card = make_card(
+                config,
+                self.train_set,
+                size=size,
+                scale=scale,
+                tally=counts(p, targets),
+                started_from=self.started_from,
+                validation={
+                    "images": len(self.validation_set),
+                    "mean_attribute_accuracy": summary.mean_attribute_accuracy,
+                    "mean_average_precision": summary.mean_average_precision,
+                    "measured_in": self.choice.precision,
+                },
+                epoch=row,
+            )
+            bundle.save(config.out / "best.safetensors", card, network.state_dict())
         progress.epoch += 1
         progress.batches = progress.images = 0
         progress.loss_sum = progress.seconds = 0.0
@@ -253,49 +290,9 @@ class _Run:
         assert len(logits) == len(self.validation_set)
         return logits
 
-    def _keep(
-        self,
-        network: torch.nn.Module,
-        scale: np.ndarray[Any, Any],
-        tally: np.ndarray[Any, Any],
-        size: tuple[int, int],
-        row: dict[str, Any],
-    ) -> None:
-        config = self.config
-        card = Card(
-            name=f"{config.arch}-{config.out.name}",
-            arch=config.arch,
-            attributes=self.train_set.attributes,
-            preprocess=PreprocessSpec(size).to_dict(),
-            head=parse_widths(config.head),
-            dropout=config.dropout,
-            scale=tuple(round(float(s), 5) for s in scale),
-            counts=tally.tolist(),
-            metrics={
-                "validation": {
-                    "images": len(self.validation_set),
-                    "mean_attribute_accuracy": row["validation_mean_attribute_accuracy"],
-                    "mean_average_precision": row["validation_mean_average_precision"],
-                    "measured_in": self.choice.precision,
-                }
-            },
-            trained_on={
-                "data": self.train_set.summary,
-                "images": len(self.train_set),
-                "terms": celeba.TERMS,
-                "started_from": self.started_from,
-            },
-            training={**config.recipe(), "epoch": row["epoch"], "train_loss": row["train_loss"]},
-            versions={
-                "celebattr": __version__,
-                "torch": str(torch.__version__),
-                "python": platform.python_version(),
-            },
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        bundle.save(config.out / "best.safetensors", card, network.state_dict())
-
     def _checkpoint(self) -> None:
+        if self.full_batch and self.progress.batches:
+            return  # half a gradient is of no use: the epoch begins again
         self.progress.scaler = dict(self.scaler.state_dict())
         checkpoint.write(
             self.config.out,

@@ -1,4 +1,4 @@
-"""What a run does where the command line leaves it open: epochs, input size and batch size.
+"""What a run does where the command line leaves it open: by architecture, data and device.
 
 docs/accuracy.md and docs/experiments.md say what these rest on. The values for a GPU rest on what
 others publish, not on runs of ours.
@@ -11,6 +11,9 @@ import json
 from typing import Any
 
 from celebattr.config import TrainConfig
+from celebattr.errors import UsageError
+from celebattr.models import catalog
+from celebattr.parse import parse_sizes
 
 SEEN_IMAGES = 240_000
 """Images that a run should see, over all epochs: fewer images are seen more often."""
@@ -23,7 +26,20 @@ GPU_SIZES = "128x104,176x144"
 """Small first: a step costs half, and half of the epochs need no detail."""
 
 BATCH_SIZE = 64
-OPEN = ("epochs", "image_size", "batch_size")
+HEAD_LR = 1e-3
+PLAIN_LR = {"sgd": 0.02, "gd": 0.2}
+"""Learning rate of the optimisers that do not scale a step by the gradients before it."""
+
+OPEN = (
+    "epochs",
+    "image_size",
+    "batch_size",
+    "backbone_weights",
+    "head",
+    "dropout",
+    "lr",
+    "head_lr",
+)
 
 
 def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
@@ -35,16 +51,29 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         config: what the command line says; None leaves a setting open.
         images: how many train.
         device: cpu, cuda, cuda:1, mps.
+
+    Raises:
+        UsageError: the architecture is not known, or does not go with the image sizes.
     """
     low, high = EPOCHS
+    row = catalog.row(config.arch)
     chosen: dict[str, Any] = {
         "epochs": min(max(round(SEEN_IMAGES / images), low), high),
-        "image_size": CPU_SIZES if device == "cpu" else GPU_SIZES,
+        "image_size": row.image_size or (CPU_SIZES if device == "cpu" else GPU_SIZES),
         "batch_size": BATCH_SIZE,
+        "backbone_weights": row.start,
+        "head": row.head,
+        "dropout": row.dropout,
+        "lr": PLAIN_LR.get(config.optimizer, row.lr),
+        "head_lr": HEAD_LR,
     }
+    if config.optimizer in PLAIN_LR:
+        chosen["head_lr"] = config.lr or chosen["lr"]
     begun = config.out / "config.json"
     if config.resume and begun.is_file():
         chosen |= {k: v for k, v in json.loads(begun.read_text()).items() if k in OPEN}
     given = {name: getattr(config, name) for name in OPEN}
     decided = {name: chosen[name] if value is None else value for name, value in given.items()}
+    if row.fixed and len(parse_sizes(decided["image_size"])) > 1:
+        raise UsageError(f"--arch {config.arch} is made for one image size: give one")
     return dataclasses.replace(config, **decided)

@@ -9,9 +9,17 @@ from torch import nn
 
 from celebattr.models.network import Network
 
+MOMENTUM = 0.9
+"""Of sgd."""
 
-def factor(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate at a step: a linear rise, then a cosine down to 0."""
+
+def factor(step: int, steps: int, warmup: float, kind: str = "adamw") -> float:
+    """Share of the peak learning rate at a step: a linear rise, then a cosine down to 0.
+
+    For gd it is 1 throughout: w <- w - eta dE/dw.
+    """
+    if kind == "gd":
+        return 1.0
     rising = warmup * steps
     if step < rising:
         return (step + 1) / (rising + 1)
@@ -19,11 +27,18 @@ def factor(step: int, steps: int, warmup: float) -> float:
 
 
 def make_optimizer(
-    network: Network, *, lr: float, head_lr: float, weight_decay: float
+    network: Network, *, kind: str, lr: float, head_lr: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """AdamW with separate peaks for backbone and head; norms and biases are not decayed.
+    """An optimiser with separate peaks for backbone and head; norms and biases are not decayed.
 
     Each group keeps its peak in `group["peak"]`; `set_lr` scales it.
+
+    Args:
+        network: what it trains.
+        kind: adamw, sgd, or gd, which is plain: no momentum and no decay.
+        lr: peak of the backbone.
+        head_lr: peak of the head.
+        weight_decay: of matrices and filters.
     """
     groups = []
     for module, peak in ((network.backbone, lr), (network.head, head_lr)):
@@ -32,7 +47,12 @@ def make_optimizer(
         plain = [p for p in parameters if p.ndim <= 1]
         groups.append({"params": decayed, "peak": peak, "weight_decay": weight_decay})
         groups.append({"params": plain, "peak": peak, "weight_decay": 0.0})
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
+    groups = [g for g in groups if g["params"]]
+    if kind == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, fused=True)
+    if kind == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM)
+    return torch.optim.SGD([g | {"weight_decay": 0.0} for g in groups], lr=lr)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, share: float) -> None:

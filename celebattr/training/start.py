@@ -7,10 +7,12 @@ from typing import Any
 import torch
 
 from celebattr import bundle
-from celebattr.config import TrainConfig, parse_widths
-from celebattr.data.celeba import FaceDataset
+from celebattr.config import TrainConfig
+from celebattr.data.dataset import FaceDataset
+from celebattr.errors import UsageError
 from celebattr.models import backbones, catalog
 from celebattr.models.network import Network
+from celebattr.parse import parse_widths
 from celebattr.training.listener import Listener
 
 
@@ -22,17 +24,28 @@ def start(config: TrainConfig, train_set: FaceDataset, listener: Listener) -> tu
         data that a bundle was trained on.
 
     Raises:
-        UsageError: there is no such architecture.
+        UsageError: the architecture cannot be built so, or has no such start.
         WeightsError: the starting weights are missing or do not fit.
     """
     attributes, source = train_set.attributes, config.backbone_weights
-    head = parse_widths(config.head)
-    network = catalog.build(catalog.ModelSpec(config.arch, len(attributes), head, config.dropout))
+    assert source is not None
+    assert config.head is not None
+    spec = catalog.ModelSpec(
+        config.arch,
+        len(attributes),
+        parse_widths(config.head),
+        config.dropout or 0.0,
+        config.activation,
+        config.size_at(0),
+    )
+    network = catalog.build(spec)
     network.set_prior(torch.from_numpy(train_set.targets_NA.mean(axis=0)))
     origin: Any = source
     if source == "none":
         return network, origin
     if source == "imagenet":
+        if catalog.row(config.arch).start != "imagenet":
+            raise UsageError(f"there are no ImageNet weights of {config.arch}: leave them out")
         # A resumed run has its weights in the checkpoint; it need not be online again.
         if config.resume:
             return network, origin

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from celebattr import bundle
 from celebattr.config import TrainConfig
 from celebattr.data import augment
-from celebattr.data.celeba import FaceDataset
+from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.data.preprocess import Preprocess, to_unit
 from celebattr.data.transforms import PreprocessSpec

@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
 from celebattr.data import drawn
+from celebattr.data.images import open_image
 
 
 def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
@@ -293,3 +294,21 @@ def test_archives_and_lists_are_scored_like_the_photos_in_them(
         (str(listed), "not_found"),
     ]
     assert rows[1]["probabilities"] == found[1]["probabilities"]
+
+
+def test_explain_draws_a_heat_map_an_attribute_beside_the_annotated_photo(
+    photos: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    options = ("--weights", tiny_bundle, "--device", "cpu", "--annotate", tmp_path)
+    result = run(photos / "a.png", *options, "--explain", "smiling,Bald", "--quiet")
+    assert result.exit_code == 0, result.stderr
+    files = sorted(path.name.split(".", 2)[2] for path in tmp_path.rglob("*.png"))
+    assert files == ["Bald.png", "Smiling.png", "annotated.png"]
+    for path in tmp_path.rglob("*.Smiling.png"):
+        assert open_image(path).size == (178, 218)
+
+
+def test_explain_without_a_place_for_its_pictures_is_refused(photos: Path) -> None:
+    result = run(photos / "a.png", "--explain", "Smiling")
+    assert result.exit_code == 2
+    assert "say where with --annotate DIR" in result.stderr

@@ -183,7 +183,9 @@ def test_landmarks_that_make_no_sense_give_way_to_the_box(value):
 
 def test_the_astronaut_comes_into_the_frame(yunet):
     photo = astronaut()
-    crop = align(Photo.of(photo), yunet.detect(Photo.of(photo))[0], yunet)
+    face = yunet.detect(Photo.of(photo))[0]
+    crop, transform = align(Photo.of(photo), face, yunet)
+    assert np.array_equal(transform, frame_transform(photo, face, yunet))
     assert crop.shape == (*FRAME_SIZE, 3)
     assert crop.dtype == np.uint8
     enlarged = np.asarray(Image.fromarray(crop).resize((356, 436)))

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from celebattr import bundle
+from celebattr.card import Card
 from celebattr.data import celeba
+from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import DeviceError, WeightsError
 from celebattr.inference.backends import OnnxBackend, TorchBackend, open_backend
 from celebattr.inference.export import export
+from celebattr.models import catalog
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +33,23 @@ def test_onnx_gives_the_logits_of_torch(
     expected = torch_backend.logits(frames)
     assert expected.shape == (8, 40)
     np.testing.assert_allclose(onnx_backend.logits(frames), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("arch", [name for name in catalog.names() if name != "resnet18"])
+def test_every_architecture_gives_the_same_logits_in_onnx(
+    arch: str, frames: np.ndarray, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    head = (8,) if arch in ("mlp", "cnn") else ()
+    card = Card("x", arch, ("A", "B"), PreprocessSpec((64, 48)).to_dict(), head=head)
+    network = catalog.build(card.spec)
+    torch.nn.init.normal_(list(network.head.parameters())[-2], std=0.1)
+    bundle.save(tmp_path / "x.safetensors", card, network.state_dict())
+    assert export(tmp_path / "x.safetensors", tmp_path / "x.onnx").arch == arch
+    expected = open_backend(str(tmp_path / "x.safetensors"), precision="float32").logits(frames)
+    assert np.ptp(expected, axis=0).min() > 0
+    logits = open_backend(str(tmp_path / "x.onnx")).logits(frames)
+    np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_any_number_of_frames_goes_through_one_graph(tiny_onnx: Path, frames: np.ndarray) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor, nn
 
+from celebattr.config import ACTIVATIONS
 from celebattr.errors import UsageError
 from celebattr.models import catalog
 from celebattr.models.catalog import ModelSpec
+from celebattr.parse import parse_sizes, parse_widths
 
-HEADS = [(), (16,)]
+SIZE = (64, 48)
 
 
 @pytest.fixture(params=catalog.names())
@@ -17,37 +23,115 @@ def arch(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_images_become_one_finite_logit_an_attribute(arch: str, head: tuple[int, ...]) -> None:
+def spec(arch: str, attributes: int = 5, **changes: Any) -> ModelSpec:
+    """A small network of an architecture, with the hidden layers it needs."""
+    head = (16,) if arch in ("mlp", "cnn") else ()
+    return replace(ModelSpec(arch, attributes, head, size=SIZE), **changes)
+
+
+def images(count: int) -> Tensor:
+    return torch.randn(count, 3, *SIZE)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_images_become_one_finite_logit_an_attribute(arch: str, activation: str) -> None:
     torch.manual_seed(0)
-    network = catalog.build(ModelSpec(arch, 7, head)).eval()
-    logits = network(torch.randn(2, 3, 64, 48))
+    network = catalog.build(spec(arch, 7, activation=activation)).eval()
+    logits = network(images(2))
     assert logits.shape == (2, 7)
     assert torch.isfinite(logits).all()
 
 
+@pytest.mark.parametrize("arch", ["resnet50", "resnet18", "cnn", "mlp"])
+def test_hidden_layers_come_in_the_widths_and_with_the_activation_asked_for(arch: str) -> None:
+    network = catalog.build(spec(arch, head=(9, 8), activation="tanh"))
+    linear = [layer for layer in network.head if isinstance(layer, nn.Linear)]
+    assert [layer.out_features for layer in linear] == [9, 8, 5]
+    assert sum(isinstance(layer, nn.Tanh) for layer in network.head) == 2
+
+
+@pytest.mark.parametrize(
+    ("arch", "head", "message"),
+    [
+        ("linear", (8,), "no hidden layers: --arch mlp"),
+        ("unet", (8,), "leave --head out"),
+        ("mlp", (), "needs hidden layers"),
+    ],
+)
+def test_layers_that_an_architecture_does_not_have_are_refused(
+    arch: str, head: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        catalog.build(spec(arch, head=head))
+
+
 def test_every_parameter_gets_a_gradient(arch: str) -> None:
     torch.manual_seed(0)
-    network = catalog.build(ModelSpec(arch, 5, (8,)))
-    network(torch.randn(4, 3, 64, 64)).square().sum().backward()
+    network = catalog.build(spec(arch, activation="tanh"))
+    network(images(4)).square().sum().backward()
     without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
 
 
 def test_an_image_does_not_depend_on_its_neighbours_in_the_batch(arch: str) -> None:
     torch.manual_seed(0)
-    network = catalog.build(ModelSpec(arch, 5)).eval()
-    images = torch.randn(3, 3, 64, 48)
+    network = catalog.build(spec(arch)).eval()
+    three = images(3)
     with torch.no_grad():
-        together, alone = network(images), network(images[1:2])
+        together, alone = network(three), network(three[1:2])
     torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-5)
 
 
+def test_channels_last_changes_nothing(arch: str) -> None:
+    torch.manual_seed(0)
+    network = catalog.build(spec(arch)).eval()
+    two = images(2)
+    with torch.no_grad():
+        before = network(two)
+        after = network.place(torch.device("cpu"))(two.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+
+
 def test_the_last_bias_starts_at_the_share_of_positives(arch: str) -> None:
-    network = catalog.build(ModelSpec(arch, 3, (8,)))
+    network = catalog.build(spec(arch, 3))
     network.set_prior(torch.tensor([0.25, 0.5, 0.0]))
-    probabilities = torch.sigmoid(network.head[-1].bias)
+    probabilities = torch.sigmoid(list(network.head.parameters())[-1])
     torch.testing.assert_close(probabilities, torch.tensor([0.25, 0.5, 0.001]))
+
+
+def test_the_linear_model_is_w0_and_a_weighted_sum_of_the_planes_laid_flat() -> None:
+    network = catalog.build(spec("linear", 2))
+    image = images(1)
+    flat = torch.cat([row for plane in image[0] for row in plane])  # red, then green, then blue
+    weights, w0 = network.head[-1].weight, network.head[-1].bias
+    for place in (torch.contiguous_format, torch.channels_last):
+        logits = network(image.to(memory_format=place))
+        torch.testing.assert_close(logits[0], weights @ flat + w0, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (37, 51), (16, 16)])
+def test_the_u_nets_features_are_as_large_as_the_image(size: tuple[int, int]) -> None:
+    network = catalog.build(spec("unet")).eval()
+    with torch.no_grad():
+        assert network.backbone(torch.randn(1, 3, *size)).shape == (1, 24, *size)
+
+
+def test_a_u_nets_logit_lies_between_the_mean_and_the_maximum_of_its_map() -> None:
+    torch.manual_seed(0)
+    network = catalog.build(spec("unet")).eval()
+    nn.init.normal_(network.head.maps.weight)
+    with torch.no_grad():
+        features = network.backbone(images(2))
+        maps, logits = network.head.maps(features).flatten(2), network.head(features)
+    assert (logits > maps.mean(dim=2)).all()
+    assert (logits < maps.amax(dim=2)).all()
+
+
+def test_the_rows_of_the_catalog_can_be_built_as_they_are() -> None:
+    for row in catalog.CATALOG.values():
+        sizes = parse_sizes(row.image_size or "32x32")
+        assert row.fixed <= (row.image_size is not None)
+        catalog.build(ModelSpec(row.name, 2, parse_widths(row.head), row.dropout, size=sizes[0]))
 
 
 def test_an_unknown_architecture_is_refused_with_a_suggestion() -> None:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from celebattr import bundle
 from celebattr.config import TrainConfig
+from celebattr.data import celeba, drawn
 from celebattr.errors import DataError, DeviceError, UsageError
 from celebattr.models import catalog
 from celebattr.models.network import Network
@@ -234,7 +235,9 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(whole: Path, drawn_celeba:
 def test_frozen_epochs_train_the_head_alone(drawn_celeba: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     loop.train(
-        config(drawn_celeba, out, epochs=1, image_size="32x32", freeze_epochs=1, weight_decay=0.1)
+        config(
+            drawn_celeba, out, epochs=1, image_size="32x32", freeze_backbone=True, weight_decay=0.1
+        )
     )
     torch.manual_seed(0)
     fresh = catalog.build(catalog.ModelSpec("resnet18", 40, (8,), 0.2)).state_dict()
@@ -272,3 +275,74 @@ def test_the_loss_falls_on_attributes_that_can_be_seen(drawn_celeba: Path, tmp_p
     )
     steps = len(watch.losses) // 6
     assert sum(watch.losses[-steps:]) < 0.9 * sum(watch.losses[:steps])
+
+
+def plain(data: Path, out: Path, **changes: Any) -> TrainConfig:
+    """Gradient descent over all images, on the linear model."""
+    settings = {"arch": "linear", "head": "linear", "dropout": 0.0, "image_size": "32x32"}
+    return config(data, out, optimizer="gd", lr=0.1, head_lr=0.1, **settings | changes)
+
+
+def test_gradient_descent_steps_once_an_epoch_along_the_gradient_over_all_images(
+    drawn_celeba: Path, tmp_path: Path
+) -> None:
+    weights = []
+    for batch_size in (7, 36):
+        out = tmp_path / str(batch_size)
+        loop.train(plain(drawn_celeba, out, batch_size=batch_size, epochs=3))
+        assert [row["step"] for row in history(out)] == [1, 2, 3]
+        weights.append(load_file(out / "last.safetensors"))
+    for name in ("network.head.1.weight", "network.head.1.bias"):
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-6)
+    losses = [row["train_loss"] for row in history(tmp_path / "36")]
+    assert losses[2] < losses[0]
+
+
+def test_gradient_descent_that_was_cut_off_begins_its_epoch_again(
+    drawn_celeba: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+
+    class Cut(Watch):
+        def step(self, progress: Any, *rest: Any) -> None:
+            if (progress.epoch, progress.batches) == (1, 2):
+                raise RuntimeError("power failure")
+
+    loop.train(plain(drawn_celeba, tmp_path / "whole"))
+    settings = plain(drawn_celeba, tmp_path / "run")
+    with pytest.raises(RuntimeError, match="power failure"):
+        loop.train(settings, Cut())
+    watch = Watch()
+    loop.train(dataclasses.replace(settings, resume=True), watch)
+    assert len(watch.losses) == 3
+    assert history(tmp_path / "run") == history(tmp_path / "whole")
+
+
+def test_stochastic_gradient_descent_learns_too(drawn_celeba: Path, tmp_path: Path) -> None:
+    settings = plain(drawn_celeba, tmp_path / "run", epochs=4)
+    loop.train(dataclasses.replace(settings, optimizer="sgd", lr=0.01, head_lr=0.01))
+    losses = [row["train_loss"] for row in history(tmp_path / "run")]
+    assert losses[-1] < losses[0]
+
+
+def test_a_share_of_the_training_images_is_the_same_for_a_seed(
+    drawn_celeba: Path, tmp_path: Path
+) -> None:
+    watch = Watch()
+    loop.train(plain(drawn_celeba, tmp_path / "run", train_share=0.25, epochs=1), watch)
+    assert bundle.card_of(tmp_path / "run/best.safetensors").trained_on["images"] == 9
+    whole = celeba.load([drawn_celeba]).split("train")
+    few = whole.share(0.25, seed=3)
+    assert few.names == whole.share(0.25, seed=3).names == sorted(few.names)
+    assert few.names != whole.share(0.25, seed=4).names
+    assert len(few) == len(whole) // 4
+
+
+def test_drawn_faces_need_no_folder(tmp_path: Path) -> None:
+    loop.train(plain(Path("drawn"), tmp_path / "run", epochs=1))
+    card = bundle.card_of(tmp_path / "run/best.safetensors")
+    assert card.attributes == tuple(drawn.VISIBLE)
+    first, again = (celeba.load([Path("drawn")]).split("test") for _ in range(2))
+    assert len(first) == 400
+    assert (first.read(0) == again.read(0)).all()
+    assert (first.read(0) != first.read(1)).any()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from celebattr.config import TrainConfig
+from celebattr.errors import UsageError
 from celebattr.training.recipe import complete
 
 
@@ -22,8 +23,48 @@ def test_a_gpu_gets_larger_images() -> None:
 
 
 def test_what_is_given_stays_as_it_is() -> None:
-    given = TrainConfig(epochs=3, image_size="64x64", batch_size=7)
+    given = TrainConfig(
+        epochs=3,
+        image_size="64x64",
+        batch_size=7,
+        backbone_weights="none",
+        head="8",
+        dropout=0.1,
+        lr=0.5,
+        head_lr=0.25,
+    )
     assert complete(given, 1000, "cuda") == given
+
+
+@pytest.mark.parametrize(
+    ("arch", "start", "head", "size"),
+    [
+        ("resnet50", "imagenet", "linear", "80x64,128x104"),
+        ("unet", "none", "linear", "112x96"),
+        ("cnn", "none", "512,512", "224x224"),
+        ("mlp", "none", "512,256", "64x64"),
+        ("linear", "none", "linear", "64x64"),
+    ],
+)
+def test_an_architecture_brings_its_start_its_layers_and_its_size(
+    arch: str, start: str, head: str, size: str
+) -> None:
+    done = complete(TrainConfig(arch=arch), 1000, "cpu")
+    assert (done.backbone_weights, done.head, done.image_size) == (start, head, size)
+    assert done.dropout is not None
+    assert done.lr == (3e-4 if arch == "resnet50" else 1e-3)
+
+
+def test_plain_descent_gets_learning_rates_of_its_own() -> None:
+    assert complete(TrainConfig(optimizer="sgd"), 9, "cpu").lr == 0.02
+    done = complete(TrainConfig(optimizer="gd", lr=0.7), 9, "cpu")
+    assert (done.lr, done.head_lr) == (0.7, 0.7)
+
+
+def test_growing_images_are_refused_for_a_network_of_one_size() -> None:
+    with pytest.raises(UsageError, match="--arch cnn is made for one image size"):
+        complete(TrainConfig(arch="cnn", image_size="64x64,128x128"), 1000, "cpu")
+    complete(TrainConfig(arch="unet", image_size="64x64,128x128"), 1000, "cpu")
 
 
 def test_a_resumed_run_keeps_what_it_began_with(tmp_path: Path) -> None:

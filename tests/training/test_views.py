@@ -12,7 +12,7 @@ from celebattr import bundle
 from celebattr.attributes import CELEBA
 from celebattr.card import Card
 from celebattr.config import TrainConfig
-from celebattr.data.celeba import FaceDataset
+from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.data.preprocess import Preprocess
 from celebattr.data.transforms import PreprocessSpec

@@ -1,0 +1,48 @@
+"""A classic CNN: five convolutional layers with max pooling, then fully-connected ones.
+
+Source: J. Redmon, A. Angelova, "Real-Time Grasp Detection Using Convolutional Neural Networks",
+ICRA 2015, for the shape: a 7x7 filter with stride 2, then 3x3 filters, widths from 64 to 256, two
+hidden layers of 512, 224x224 RGB. Their response normalisation is batch normalisation here.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from celebattr.errors import UsageError
+from celebattr.models.catalog import ModelSpec
+from celebattr.models.network import Network
+
+SHRINKS = 32
+"""How much smaller than the image, in each direction, the last feature map is."""
+
+
+def build(spec: ModelSpec) -> Network:
+    """Five convolutions, their flattened features, and the fully-connected layers.
+
+    Raises:
+        UsageError: the image is smaller than 32 pixels on a side.
+    """
+    height, width = (side // SHRINKS for side in spec.size)
+    if min(height, width) < 1:
+        raise UsageError(f"--arch cnn needs images of at least {SHRINKS} pixels on each side")
+    backbone = nn.Sequential(
+        *_block(3, 64, kernel=7, stride=2, pool=True),
+        *_block(64, 128, pool=True),
+        *_block(128, 128),
+        *_block(128, 128, pool=True),
+        *_block(128, 256, pool=True),
+        nn.Flatten(),
+    )
+    return Network(spec, backbone, 256 * height * width, spatial=backbone[-3])
+
+
+def _block(
+    channels: int, filters: int, kernel: int = 3, stride: int = 1, pool: bool = False
+) -> list[nn.Module]:
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, filters, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(filters),
+        nn.ReLU(inplace=True),
+    ]
+    return [*layers, nn.MaxPool2d(2)] if pool else layers

@@ -1,0 +1,24 @@
+"""The multi-layer perceptron on the flattened image: layer by layer, o = phi(s), s = W o + w0.
+
+The image is laid flat: all rows of the red plane, then of the green, then of the blue.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from celebattr.errors import UsageError
+from celebattr.models.catalog import ModelSpec
+from celebattr.models.network import Network
+
+
+def build(spec: ModelSpec) -> Network:
+    """The flattened image, hidden layers of the widths `spec.head`, and the last layer.
+
+    Raises:
+        UsageError: there is no hidden layer.
+    """
+    if not spec.head:
+        raise UsageError("--arch mlp needs hidden layers, --head 512,256 for instance")
+    height, width = spec.size
+    return Network(spec, nn.Flatten(), 3 * height * width)

@@ -1,0 +1,68 @@
+"""What the text of an option means: sizes, widths, operating points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from celebattr.errors import UsageError
+
+
+def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Reads `"128x104,176x144"` as ((128, 104), (176, 144)): heights and widths in pixels.
+
+    Raises:
+        UsageError: not sizes, or a side under 32 or over 1024 pixels.
+    """
+    sizes = []
+    for part in text.split(","):
+        height, _, width = part.strip().lower().partition("x")
+        if not (height.isdecimal() and width.isdecimal()):
+            raise UsageError(f"image size {part!r} is not HEIGHTxWIDTH, for example 176x144")
+        if not (32 <= int(height) <= 1024 and 32 <= int(width) <= 1024):
+            raise UsageError(f"image size {part!r}: both sides must be 32 to 1024 pixels")
+        sizes.append((int(height), int(width)))
+    return tuple(sizes)
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
+    """Reads the hidden layers of a head: "linear" is (), "512,256" is (512, 256).
+
+    Raises:
+        UsageError: neither "linear" nor positive whole numbers.
+    """
+    if text.strip().lower() == "linear":
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"head {text!r} is neither 'linear' nor widths such as 512,256")
+    return tuple(int(part) for part in parts)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How thresholds are chosen: `default`, `f1`, or a least `precision` or `recall` (0 to 1)."""
+
+    kind: str
+    least: float = 0.0
+
+
+def parse_operating_point(text: str) -> OperatingPoint:
+    """Reads `default`, `f1`, `precision=0.9` or `recall=0.9`.
+
+    Raises:
+        UsageError: none of these, or a share outside 0 to 1.
+    """
+    kind, equals, share = text.strip().lower().partition("=")
+    if kind in ("default", "f1") and not equals:
+        return OperatingPoint(kind)
+    if kind in ("precision", "recall"):
+        try:
+            least = float(share)
+        except ValueError:
+            least = -1.0
+        if 0.0 < least <= 1.0:
+            return OperatingPoint(kind, least)
+    raise UsageError(
+        f"--operating-point {text!r} is none of default, f1, precision=P, recall=R, "
+        "with P and R over 0 and up to 1, for example precision=0.9"
+    )

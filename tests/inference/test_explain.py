@@ -1,0 +1,103 @@
+"""Heat maps: exact where they claim to be, and in their place on the photo."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from celebattr import bundle
+from celebattr.card import Card
+from celebattr.data import drawn
+from celebattr.data.transforms import PreprocessSpec
+from celebattr.errors import UsageError, WeightsError
+from celebattr.inference.explain import Explainer
+from celebattr.models import catalog
+from celebattr.results import Prediction
+
+NAMES = ("Smiling", "Eyeglasses", "Bald")
+HEADS = {"mlp": (8,), "cnn": (8,)}
+
+
+def saved(folder: Path, arch: str, head: tuple[int, ...] | None = None) -> str:
+    torch.manual_seed(0)
+    head = HEADS.get(arch, ()) if head is None else head
+    card = Card("x", arch, NAMES, PreprocessSpec((64, 48)).to_dict(), head=head)
+    network = catalog.build(card.spec)
+    last = list(network.head.parameters())[-2]
+    nn.init.normal_(last, std=0.1)
+    bundle.save(folder / "x.safetensors", card, network.state_dict())
+    return str(folder / "x.safetensors")
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    random = np.random.default_rng(0)
+    return np.stack([np.asarray(drawn.draw_face({"Smiling"}, random)) for _ in range(2)])
+
+
+@pytest.mark.parametrize("arch", catalog.names())
+def test_every_architecture_has_a_map_an_attribute(
+    arch: str, tmp_path: Path, frames: np.ndarray
+) -> None:
+    maps = Explainer(saved(tmp_path, arch)).maps(frames, ["Bald", "Smiling"])
+    assert maps.shape == (2, 2, 218, 178)
+    assert maps.dtype == np.float32
+    assert np.isfinite(maps).all()
+    assert (maps[:, 0] != maps[:, 1]).any()
+
+
+def test_a_resnets_map_sums_up_to_its_logit(tmp_path: Path, frames: np.ndarray) -> None:
+    explainer = Explainer(saved(tmp_path, "resnet18"))
+    network, images = explainer._network, explainer._preprocess(torch.from_numpy(frames))
+    with torch.no_grad():
+        places = explainer._maps(images, [0, 1, 2]).mean(dim=(2, 3))
+        torch.testing.assert_close(places + network.head[-1].bias, network(images))
+
+
+def test_a_linear_models_map_sums_up_to_its_logit(tmp_path: Path, frames: np.ndarray) -> None:
+    explainer = Explainer(saved(tmp_path, "linear"))
+    network, images = explainer._network, explainer._preprocess(torch.from_numpy(frames))
+    summands = explainer._maps(images.clone(), [0, 1, 2]).sum(dim=(2, 3))
+    with torch.no_grad():
+        expected = network(images) - network.head[-1].bias
+    torch.testing.assert_close(summands, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_hidden_layers_get_another_map_than_a_linear_head(
+    tmp_path: Path, frames: np.ndarray
+) -> None:
+    maps = Explainer(saved(tmp_path, "resnet18", (8,))).maps(frames, ["Smiling"])
+    assert maps.shape == (2, 1, 218, 178)
+
+
+def test_a_map_lies_on_the_photo_where_its_face_lies(tmp_path: Path, frames: np.ndarray) -> None:
+    explainer = Explainer(saved(tmp_path, "unet"))
+    face = Prediction("x", 0, 1, None, {}, [], [])
+    alone = explainer.on_photo(frames[0], face, ["Smiling"])
+    np.testing.assert_allclose(alone, explainer.maps(frames[:1], ["Smiling"])[0], atol=1e-5)
+    # The same face twice as large, its corner at x 30, y 10 of a larger photo.
+    photo = np.zeros((600, 500, 3), np.uint8)
+    large = Image.fromarray(frames[0]).resize((356, 436), Image.Resampling.NEAREST)
+    photo[10:446, 30:386] = np.asarray(large)
+    # The middle of pixel i of the frame is pixel 2 i + 0.5 of the photo's part.
+    to_frame = (0.5, 0.0, -(30 + 0.5) / 2, 0.0, 0.5, -(10 + 0.5) / 2)
+    placed = explainer.on_photo(photo, dataclasses.replace(face, to_frame=to_frame), ["Smiling"])
+    assert placed.shape == (1, 600, 500)
+    inside = placed[0, 10:446, 30:386]
+    assert np.abs(inside[20:-20:2, 20:-20:2] - alone[0, 10:-10, 10:-10]).mean() < 0.05 * alone.std()
+    assert not placed[0, 460:].any()
+    assert not placed[0, :, :20].any()
+
+
+def test_what_cannot_be_explained_is_refused(tmp_path: Path, tiny_onnx: Path) -> None:
+    explainer = Explainer(saved(tmp_path, "linear"))
+    with pytest.raises(UsageError, match="no attribute Male"):
+        explainer.maps(np.zeros((1, 218, 178, 3), np.uint8), ["Male"])
+    with pytest.raises(WeightsError, match=r"give the \.safetensors bundle"):
+        Explainer(str(tiny_onnx))
