@@ -40,7 +40,7 @@ def test_every_option_has_a_help_text(command: str) -> None:
 
 def test_defaults_are_shown() -> None:
     text = run("train", "--help").stdout
-    for default in ("[default: resnet50]", "[default: 0.0003]", "[default: bce]"):
+    for default in ("[default: resnet50]", "[default: 0.05]", "[default: bce]"):
         assert default in text
     assert "CELEBATTR_DATA" in text
 
