@@ -11,6 +11,7 @@ import pytest
 
 from celebattr.attributes import CELEBA
 from celebattr.data import celeba, drawn
+from celebattr.data.dataset import SPLITS, FaceDataset
 from celebattr.errors import DataError, UnreadableImageError
 
 COUNTS = {"train": 5, "validation": 3, "test": 2}
@@ -21,13 +22,13 @@ def write(folder: Path, layout: str = "official", seed: int = 0) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> celeba.FaceDataset:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
     return celeba.load([write(tmp_path_factory.mktemp("reference"))])
 
 
 @pytest.mark.parametrize("layout", drawn.LAYOUTS)
 def test_every_layout_gives_the_same_rows_and_pixels(
-    tmp_path: Path, layout: str, reference: celeba.FaceDataset
+    tmp_path: Path, layout: str, reference: FaceDataset
 ) -> None:
     dataset = celeba.load([write(tmp_path, layout)])
     assert dataset.attributes == CELEBA
@@ -38,7 +39,7 @@ def test_every_layout_gives_the_same_rows_and_pixels(
 
 
 @pytest.mark.parametrize("split", COUNTS)
-def test_a_split_holds_its_own_rows(reference: celeba.FaceDataset, split: str) -> None:
+def test_a_split_holds_its_own_rows(reference: FaceDataset, split: str) -> None:
     part = reference.split(split)
     assert len(part) == COUNTS[split]
     start = {"train": 0, "validation": 5, "test": 8}[split]
@@ -69,7 +70,7 @@ def rewrite(path: Path, change: dict[str, str]) -> None:
     ids=["CRLF", "spaces", "tabs", "0/1", "BOM", "no count", "named image column"],
 )
 def test_every_spelling_of_the_list_is_read(
-    tmp_path: Path, reference: celeba.FaceDataset, change: dict[str, str]
+    tmp_path: Path, reference: FaceDataset, change: dict[str, str]
 ) -> None:
     rewrite(write(tmp_path) / "Anno/list_attr_celeba.txt", change)
     dataset = celeba.load([tmp_path])
@@ -78,7 +79,7 @@ def test_every_spelling_of_the_list_is_read(
 
 
 def test_a_csv_renamed_to_txt_is_told_by_its_content(
-    tmp_path: Path, reference: celeba.FaceDataset
+    tmp_path: Path, reference: FaceDataset
 ) -> None:
     write(tmp_path, "kaggle")
     for name in ("list_attr_celeba", "list_eval_partition"):
@@ -88,15 +89,13 @@ def test_a_csv_renamed_to_txt_is_told_by_its_content(
     np.testing.assert_array_equal(dataset.splits_N, reference.splits_N)
 
 
-def test_partitions_may_be_words(tmp_path: Path, reference: celeba.FaceDataset) -> None:
+def test_partitions_may_be_words(tmp_path: Path, reference: FaceDataset) -> None:
     path = write(tmp_path) / "Eval/list_eval_partition.txt"
     rewrite(path, {".jpg 0": ".jpg train", ".jpg 1": ".jpg valid", ".jpg 2": ".jpg test"})
     np.testing.assert_array_equal(celeba.load([tmp_path]).splits_N, reference.splits_N)
 
 
-def test_columns_go_by_the_header_not_by_position(
-    tmp_path: Path, reference: celeba.FaceDataset
-) -> None:
+def test_columns_go_by_the_header_not_by_position(tmp_path: Path, reference: FaceDataset) -> None:
     path = write(tmp_path) / "Anno/list_attr_celeba.txt"
     count, header, *rows = path.read_text().splitlines()
     turned = [" ".join(reversed(header.split()))]
@@ -111,7 +110,7 @@ def test_columns_go_by_the_header_not_by_position(
 
 
 def test_folders_are_joined_and_each_row_keeps_its_split_and_image(
-    tmp_path: Path, reference: celeba.FaceDataset
+    tmp_path: Path, reference: FaceDataset
 ) -> None:
     other = celeba.load([write(tmp_path / "b", "torchvision", seed=1)])
     joined = celeba.load([write(tmp_path / "a"), tmp_path / "b"])
@@ -171,7 +170,7 @@ def test_people_are_known_by_name_and_kept_with_their_rows(tmp_path: Path) -> No
     ids=["CRLF", "BOM", "semicolons", "tabs"],
 )
 def test_every_spelling_of_ones_own_list_is_read(
-    tmp_path: Path, reference: celeba.FaceDataset, delimiter: str, prefix: str, end: str
+    tmp_path: Path, reference: FaceDataset, delimiter: str, prefix: str, end: str
 ) -> None:
     path = write(tmp_path, "csv") / "labels.csv"
     text = path.read_text().replace(",", delimiter).replace("\n", end)
@@ -247,7 +246,7 @@ def test_an_incomplete_list_is_named(tmp_path: Path, name: str, content: str, wh
         celeba.load([tmp_path])
 
 
-def test_a_partition_list_may_have_a_header(tmp_path: Path, reference: celeba.FaceDataset) -> None:
+def test_a_partition_list_may_have_a_header(tmp_path: Path, reference: FaceDataset) -> None:
     path = write(tmp_path) / "Eval/list_eval_partition.txt"
     path.write_text("image_id partition\n" + path.read_text())
     np.testing.assert_array_equal(celeba.load([tmp_path]).splits_N, reference.splits_N)
@@ -333,7 +332,7 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
     assert dataset.read(1).shape == (218, 178, 3)
 
 
-def test_threads_read_the_same_as_one(reference: celeba.FaceDataset) -> None:
+def test_threads_read_the_same_as_one(reference: FaceDataset) -> None:
     rows = list(range(len(reference))) * 5
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(reference.read, rows))
@@ -345,7 +344,7 @@ def test_threads_read_the_same_as_one(reference: celeba.FaceDataset) -> None:
 def test_the_real_folders_have_the_rows_they_should(real_data: Path) -> None:
     dataset = celeba.load([real_data / "celeba", real_data / "celeba64"])
     assert dataset.attributes == CELEBA
-    assert [len(dataset.split(s)) for s in celeba.SPLITS] == [17_256 + 22_870, 2_395, 4_548]
+    assert [len(dataset.split(s)) for s in SPLITS] == [17_256 + 22_870, 2_395, 4_548]
     assert dataset.identities_N is not None
     train = set(dataset.split("train").identities_N.tolist())  # type: ignore[union-attr]
     for split in ("validation", "test"):

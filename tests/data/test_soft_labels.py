@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from celebattr.data import celeba
+from celebattr.data.dataset import FaceDataset
 from celebattr.data.soft_labels import soften
 from celebattr.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def train_set(drawn_celeba: Path) -> celeba.FaceDataset:
+def train_set(drawn_celeba: Path) -> FaceDataset:
     return celeba.load([drawn_celeba]).split("train", 6)
 
 
-def write(path: Path, train_set: celeba.FaceDataset, rows: list[tuple[str, float | str]]) -> Path:
+def write(path: Path, train_set: FaceDataset, rows: list[tuple[str, float | str]]) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "status", *train_set.attributes])
@@ -26,7 +27,7 @@ def write(path: Path, train_set: celeba.FaceDataset, rows: list[tuple[str, float
 
 
 def test_named_images_become_soft_and_the_others_stay(
-    train_set: celeba.FaceDataset, tmp_path: Path
+    train_set: FaceDataset, tmp_path: Path
 ) -> None:
     names = train_set.names
     path = write(
@@ -41,7 +42,7 @@ def test_named_images_become_soft_and_the_others_stay(
     np.testing.assert_array_equal(soft.targets_NA[[1, 2, 4, 5]], train_set.targets_NA[[1, 2, 4, 5]])
 
 
-def test_without_a_file_nothing_changes(train_set: celeba.FaceDataset) -> None:
+def test_without_a_file_nothing_changes(train_set: FaceDataset) -> None:
     assert soften(train_set, None) is train_set
 
 
@@ -56,7 +57,7 @@ def test_without_a_file_nothing_changes(train_set: celeba.FaceDataset) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(
-    train_set: celeba.FaceDataset,
+    train_set: FaceDataset,
     tmp_path: Path,
     rows: list[tuple[str, float | str]],
     message: str,
@@ -68,9 +69,7 @@ def test_what_cannot_be_meant_is_refused_by_name(
     assert "soft.csv" in str(caught.value)
 
 
-def test_a_file_without_all_attributes_is_refused(
-    train_set: celeba.FaceDataset, tmp_path: Path
-) -> None:
+def test_a_file_without_all_attributes_is_refused(train_set: FaceDataset, tmp_path: Path) -> None:
     path = tmp_path / "few.csv"
     path.write_text(f"image,Smiling\n{train_set.names[0]},0.5\n")
     with pytest.raises(DataError, match="no column 5_o_Clock_Shadow"):
