@@ -77,7 +77,11 @@ def draw_face(present: set[str], rng: np.random.Generator) -> Image.Image:
     lips = (190, 20, 50) if "Wearing_Lipstick" in present else (165, 95, 85)
     bend = 10 if "Smiling" in present else -6
     if "Mouth_Slightly_Open" in present:
-        draw.ellipse((x - 15, y + 28, x + 15, y + 44), fill=(60, 10, 15), outline=lips, width=3)
+        inside = (60, 10, 15)
+        if "Smiling" in present:
+            draw.chord((x - 20, y + 16, x + 20, y + 46), 10, 170, inside, lips, 3)
+        else:
+            draw.ellipse((x - 13, y + 27, x + 13, y + 46), fill=inside, outline=lips, width=3)
     else:
         box = (x - 19, y + 33 - abs(bend), x + 19, y + 33 + abs(bend))
         draw.arc(box, *((15, 165) if bend > 0 else (195, 345)), fill=lips, width=4)
@@ -94,7 +98,8 @@ def labels(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     # What a drawing cannot show together.
     column = CELEBA.index
     drawn[:, column("Black_Hair")] &= ~drawn[:, column("Blond_Hair")]
-    drawn[:, column("Bangs")] &= ~drawn[:, column("Bald")]
+    for name in ("Bangs", "Black_Hair", "Blond_Hair"):
+        drawn[:, column(name)] &= ~drawn[:, column("Bald")]
     return drawn
 
 
@@ -110,24 +115,28 @@ def source() -> Source:
 
 
 class Drawn:
-    """A store of drawn faces: each is drawn when it is read."""
+    """A store of drawn faces: each is drawn when it is first read, and kept, 4 kB each."""
 
     path = Path(NAME)
 
     def __init__(self, attributes: tuple[str, ...], targets_NA: NDArray[np.uint8]) -> None:
         self._attributes, self._targets_NA = attributes, targets_NA
+        self._drawn: dict[str, bytes] = {}
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """None is."""
         return []
 
     def read(self, name: str) -> bytes:
-        """A drawing as a BMP: its pixels as they are."""
+        """A drawing as a PNG."""
+        if name in self._drawn:
+            return self._drawn[name]
         row = self._targets_NA[int(name)]
         present = {a for a, yes in zip(self._attributes, row, strict=True) if yes}
         data = io.BytesIO()
-        draw_face(present, np.random.default_rng([1, int(name)])).save(data, "BMP")
-        return data.getvalue()
+        image = draw_face(present, np.random.default_rng([1, int(name)]))
+        image.save(data, "PNG", compress_level=1)
+        return self._drawn.setdefault(name, data.getvalue())
 
 
 def write_celeba(
