@@ -128,7 +128,7 @@ class TrainConfig(_Checks):
     lr: float | None = option(
         None,
         "Peak learning rate of the backbone. Without it, 0.0003 for a ResNet, 0.001 for the "
-        "others, which start at random; 0.02 for sgd, 0.2 for gd.",
+        "others, which start at random; 0.001 for sgd, 0.005 for gd.",
     )
     head_lr: float | None = option(
         None,

@@ -111,22 +111,23 @@ class Explainer:
         network = self._network
         if network.spatial is None:
             return self._of_pixels(images_NCHW, columns)
+        exact = isinstance(network.head, MapHead) or (network.pooled and not network.spec.head)
+        if not exact:
+            gradcam = _captum().LayerGradCam(network, network.spatial)
+            each = [gradcam.attribute(images_NCHW, target=c) for c in columns]
+            return torch.cat(each, dim=1).detach()
         features: list[Tensor] = []
         hook = network.spatial.register_forward_hook(lambda *call: features.append(call[2]))
         with torch.no_grad():
             network(images_NCHW)
-        hook.remove()
-        with torch.no_grad():
+            hook.remove()
             if isinstance(network.head, MapHead):
                 maps: Tensor = network.head.maps(features[0])[:, columns]
                 return maps
-            if network.pooled and not network.spec.head:
-                assert isinstance(network.head, nn.Sequential)
-                last = network.head[-1]
-                assert isinstance(last, nn.Linear)
-                return torch.einsum("nchw,kc->nkhw", features[0], last.weight[columns])
-        gradcam = _captum().LayerGradCam(network, network.spatial)
-        return torch.cat([gradcam.attribute(images_NCHW, target=c) for c in columns], 1).detach()
+            assert isinstance(network.head, nn.Sequential)
+            last = network.head[-1]
+            assert isinstance(last, nn.Linear)
+            return torch.einsum("nchw,kc->nkhw", features[0], last.weight[columns])
 
     def _of_pixels(self, images_NCHW: Tensor, columns: list[int]) -> Tensor:
         """Each pixel times its gradient: for a linear model, its summand of the logit."""

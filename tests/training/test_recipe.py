@@ -56,7 +56,7 @@ def test_an_architecture_brings_its_start_its_layers_and_its_size(
 
 
 def test_plain_descent_gets_learning_rates_of_its_own() -> None:
-    assert complete(TrainConfig(optimizer="sgd"), 9, "cpu").lr == 0.02
+    assert complete(TrainConfig(optimizer="sgd"), 9, "cpu").lr == 0.001
     done = complete(TrainConfig(optimizer="gd", lr=0.7), 9, "cpu")
     assert (done.lr, done.head_lr) == (0.7, 0.7)
 
