@@ -115,6 +115,11 @@ class TrainConfig(_Checks):
         "Dropout before each fully-connected layer, 0 to 0.9. Without it, 0.5 for cnn, 0.2 for "
         "mlp, 0 for the others.",
     )
+    last_stride: int = option(
+        2,
+        "Stride of ResNet50's last stage: 1 gives it a feature map of twice the height and width, "
+        "for a third more work.",
+    )
     epochs: int | None = option(
         None, "Passes over the training images. Without it, 5 to 12: fewer, the more images."
     )
@@ -193,6 +198,7 @@ class TrainConfig(_Checks):
             epochs=(1, 10_000),
             batch_size=(1, 65_536),
             dropout=(0.0, 0.9),
+            last_stride=(1, 2),
             lr=(0.0, 100.0),
             head_lr=(0.0, 100.0),
             weight_decay=(0.0, 10.0),

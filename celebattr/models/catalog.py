@@ -27,6 +27,8 @@ class ModelSpec:
         activation: of the hidden fully-connected layers.
         size: height and width of the input in pixels. A ResNet or U-Net takes any; the others are
             made for this one.
+        last_stride: of ResNet50's last stage: 1 keeps its feature map at a sixteenth of the image's
+            height and width, 2 halves it to a 32nd.
     """
 
     arch: str
@@ -35,6 +37,7 @@ class ModelSpec:
     dropout: float = 0.0
     activation: str = "relu"
     size: tuple[int, int] = (128, 104)
+    last_stride: int = 2
 
 
 @dataclass(frozen=True)
@@ -144,5 +147,7 @@ def build(spec: ModelSpec) -> Network:
         if error.name in ("torch", "torchvision"):
             raise MissingExtraError(str(error.name), "train") from error
         raise
+    if spec.last_stride != 2 and spec.arch != "resnet50":
+        raise UsageError(f"--last-stride is for resnet50: {spec.arch} has no such stage")
     network: Network = module.build(spec)
     return network

@@ -14,7 +14,11 @@ from celebattr.models.network import Network
 
 def build(spec: ModelSpec) -> Network:
     """A ResNet without its ImageNet classifier, and a new head on its pooled features."""
-    backbone = getattr(torchvision_models, spec.arch)(weights=None)
+    # Dilated filters see the same pixels as those of the halved map, only at more places, so that
+    # weights trained with one stride serve the other.
+    dilation = [False, False, spec.last_stride == 1]
+    make = getattr(torchvision_models, spec.arch)
+    backbone = make(weights=None, replace_stride_with_dilation=dilation)
     features = int(backbone.fc.in_features)
     backbone.fc = nn.Identity()
     return Network(spec, backbone, features, spatial=backbone.layer4, pooled=True)
