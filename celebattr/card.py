@@ -46,7 +46,7 @@ class Card:
     head: tuple[int, ...] = ()
     dropout: float = 0.0
     activation: str = "relu"
-    last_stride: int = 2
+    output_stride: int = 32
     scale: tuple[float, ...] = ()
     bias: tuple[float, ...] = ()
     thresholds: tuple[float, ...] = ()
@@ -100,7 +100,7 @@ class Card:
             self.dropout,
             self.activation,
             (int(height), int(width)),
-            self.last_stride,
+            self.output_stride,
         )
 
     def to_json(self) -> str:

@@ -139,6 +139,26 @@ class SliceReport:
         return ", ".join(k if yes else f"not {k}" for k, yes in self.slice.items())
 
 
+@dataclass(frozen=True)
+class PointingReport:
+    """How often an attribute's heat map peaks where the attribute is. Shares between 0 and 1.
+
+    Attributes:
+        region: the part of the face in which the peak should lie.
+        images: that show the attribute, by their labels.
+        inside: share of them whose peak lies in the region; None without images.
+        centre: the same for the baseline that always points to the middle of the frame.
+        area: of the region, as a share of the frame: what random points would get.
+    """
+
+    attribute: str
+    region: str
+    images: int
+    inside: float | None
+    centre: float
+    area: float
+
+
 MEANS: dict[str, str] = {
     "accuracy": "mean_attribute_accuracy",
     "majority_accuracy": "majority_accuracy",
@@ -168,6 +188,7 @@ class EvalReport:
         measured_in: the arithmetic: float32, bfloat16, float16 or int8; "+flip" where mirror images
             were averaged in.
         slices: the same by what images show, where asked for.
+        pointing: whether heat maps peak where attributes are, where asked for.
         people: how many different people are shown, or None where that is not known.
         images_per_second: decoding and scoring together, or None where not timed.
     """
@@ -190,5 +211,6 @@ class EvalReport:
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
     people: int | None = None
     slices: tuple[SliceReport, ...] = ()
+    pointing: tuple[PointingReport, ...] = ()
     measured_in: str = ""
     images_per_second: float | None = None

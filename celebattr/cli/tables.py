@@ -13,7 +13,14 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from celebattr.reports.evaluation import TITLES, headline, percent, slice_cells
+from celebattr.reports.evaluation import (
+    POINTING,
+    TITLES,
+    headline,
+    percent,
+    pointing_cells,
+    slice_cells,
+)
 from celebattr.results import MEANS, EvalReport, Failure, Prediction, Result
 
 FOOTNOTE = (
@@ -216,16 +223,25 @@ class _EvaluationTable:
         table.add_row(Text("mean"), "", *means, style="bold")
         yield table
         if report.slices:
-            yield Text()
-            parts = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-            parts.add_column("slice", overflow="fold")
-            for title in ("images", "people", "accuracy", "AP"):
-                parts.add_column(title, justify="right", no_wrap=True)
-            for one in report.slices:
-                name, *cells = slice_cells(one)
-                parts.add_row(Text(printable(name, ascii_only=options.ascii_only)), *cells)
-            yield parts
+            titles = ("slice", "images", "people", "accuracy", "AP")
+            yield from _part(titles, map(slice_cells, report.slices), options)
+        if report.pointing:
+            yield from _part(POINTING, map(pointing_cells, report.pointing), options)
         note = "percent; - is undefined; ! is below the majority's answer"
         if len(columns) < len(MEANS):
             note += "; more columns in a wider terminal or with --format csv"
         yield Text(note, style="dim")
+
+
+def _part(
+    titles: Sequence[str], rows: Iterable[Sequence[str]], options: ConsoleOptions
+) -> Iterable[RenderableType]:
+    """A smaller table under the main one: names at the left, figures at the right."""
+    yield Text()
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    table.add_column(titles[0], overflow="fold")
+    for title in titles[1:]:
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, *cells in rows:
+        table.add_row(Text(printable(name, ascii_only=options.ascii_only)), *cells)
+    yield table

@@ -17,8 +17,10 @@ from celebattr.data import celeba, loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError
 from celebattr.evaluation import metrics
+from celebattr.evaluation.pointing import pointing
 from celebattr.evaluation.slices import slices
 from celebattr.inference.backends import Backend, open_backend
+from celebattr.inference.explain import Explainer
 from celebattr.parse import parse_operating_point
 from celebattr.results import EvalReport
 
@@ -51,6 +53,7 @@ def evaluate(
         )
     point = parse_operating_point(config.operating_point)
     by = select(config.slices.split(","), card.attributes) if config.slices else []
+    explainer = Explainer(config.weights) if config.pointing else None
     columns = [images.attributes.index(name) for name in card.attributes]
     started = time.monotonic()
     p_NA = _probabilities(backend, images, config, on_progress)
@@ -70,11 +73,13 @@ def evaluate(
         images_per_second=len(images) / seconds,
     )
     report = replace(report, measured_in=backend.precision + "+flip" * config.flip)
-    if not by:
-        return report
-    people_N = images.identities_N
-    parts = slices(p_NA, targets_NA, present_NA, card.attributes, by, people_N)
-    return replace(report, slices=parts)
+    if by:
+        people_N = images.identities_N
+        parts = slices(p_NA, targets_NA, present_NA, card.attributes, by, people_N)
+        report = replace(report, slices=parts)
+    if explainer is not None:
+        report = replace(report, pointing=pointing(explainer, images, on_progress))
+    return report
 
 
 def _probabilities(

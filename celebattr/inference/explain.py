@@ -4,11 +4,15 @@ Exact where the network allows it: a logit that is linear in pooled features is 
 (class activation maps; B. Zhou et al., "Learning Deep Features for Discriminative Localization",
 CVPR 2016), a U-Net has a map an attribute, and the logit of a linear model is a sum over pixels.
 Elsewhere Grad-CAM (R. Selvaraju et al., ICCV 2017), by captum.
+
+A ResNet is looked at through its finest feature map: its filters are applied at the places between
+those of the map that it was trained with, too. At those it shows exactly what it did.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +25,7 @@ from celebattr.data.images import to_frame
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError, UsageError
 from celebattr.faces.alignment import inverse, warp
+from celebattr.models import catalog
 from celebattr.results import Prediction
 
 if TYPE_CHECKING:
@@ -46,7 +51,13 @@ class Explainer:
         from celebattr.data.preprocess import Preprocess
 
         path = bundle.resolve(weights, gpu=True)
-        self.card, self._network = bundle.load(path)
+        self.card, network = bundle.load(path)
+        finest = min(catalog.row(self.card.arch).output_strides)
+        if finest < network.spec.output_stride:
+            fine = catalog.build(replace(network.spec, output_stride=finest)).eval()
+            fine.load_state_dict(network.state_dict())
+            network = fine
+        self._network = network
         self._preprocess = Preprocess(PreprocessSpec.from_dict(self.card.preprocess))
 
     def maps(
@@ -66,7 +77,6 @@ class Explainer:
             MissingExtraError: the network needs captum, which is not installed.
         """
         import torch
-        from torch.nn import functional
 
         unknown = [name for name in attributes if name not in self.card.attributes]
         if unknown:
@@ -74,10 +84,7 @@ class Explainer:
         columns = [self.card.attributes.index(name) for name in attributes]
         images = self._preprocess(torch.tensor(frames_NHWC))
         maps_NKHW = self._maps(images, columns)
-        large: Tensor = functional.interpolate(
-            maps_NKHW, size=FRAME_SIZE, mode="bilinear", align_corners=False
-        )
-        result: NDArray[np.float32] = large.float().numpy()
+        result: NDArray[np.float32] = self._enlarged(maps_NKHW, images.shape[2:]).numpy()
         return result
 
     def on_photo(
@@ -128,6 +135,25 @@ class Explainer:
             last = network.head[-1]
             assert isinstance(last, nn.Linear)
             return torch.einsum("nchw,kc->nkhw", features[0], last.weight[columns])
+
+    def _enlarged(self, maps_NKHW: Tensor, image_size: Sequence[int]) -> Tensor:
+        """Maps in pixels of the frame, between their places linearly."""
+        import torch
+        from torch.nn import functional
+
+        at = []
+        for places, side, frame in zip(maps_NKHW.shape[2:], image_size, FRAME_SIZE, strict=True):
+            # Padded filters of odd width and stride 2, as in a ResNet, lie on pixels 0, 2, 4; max
+            # pooling, as in a CNN, between pixels 0 and 1, 2 and 3.
+            stride = self._network.spec.output_stride if self._network.pooled else side / places
+            first = 0.0 if self._network.pooled else (stride - 1) / 2
+            pixels = (torch.arange(frame) + 0.5) * side / frame - 0.5
+            at.append((pixels - first) / stride / max(places - 1, 1) * 2 - 1)
+        y_HW, x_HW = torch.meshgrid(*at, indexing="ij")
+        grid_NHW2 = torch.stack((x_HW, y_HW), dim=-1).expand(len(maps_NKHW), -1, -1, -1)
+        return functional.grid_sample(
+            maps_NKHW.float(), grid_NHW2, padding_mode="border", align_corners=True
+        )
 
     def _of_pixels(self, images_NCHW: Tensor, columns: list[int]) -> Tensor:
         """Each pixel times its gradient: for a linear model, its summand of the logit."""

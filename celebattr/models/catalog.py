@@ -27,8 +27,7 @@ class ModelSpec:
         activation: of the hidden fully-connected layers.
         size: height and width of the input in pixels. A ResNet or U-Net takes any; the others are
             made for this one.
-        last_stride: of ResNet50's last stage: 1 keeps its feature map at a sixteenth of the image's
-            height and width, 2 halves it to a 32nd.
+        output_stride: of a ResNet's last feature map: how many times higher and wider the image is.
     """
 
     arch: str
@@ -37,7 +36,7 @@ class ModelSpec:
     dropout: float = 0.0
     activation: str = "relu"
     size: tuple[int, int] = (128, 104)
-    last_stride: int = 2
+    output_stride: int = 32
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,10 @@ class Architecture:
         head: its fully-connected layers, as `--head` takes them.
         dropout: before each of them.
         lr: peak learning rate of the backbone.
+        mixup, erasing: augmentation, as `--mixup` and `--erasing` take it.
         image_size: height x width of its input; None takes the recipe's for the device.
         fixed: whether it is made for one size, and knows no other.
+        output_strides: the first unless another is asked for; see `ModelSpec`.
     """
 
     name: str
@@ -60,8 +61,11 @@ class Architecture:
     head: str = "linear"
     dropout: float = 0.0
     lr: float = 1e-3
+    mixup: float = 0.0
+    erasing: float = 0.0
     image_size: str | None = None
     fixed: bool = False
+    output_strides: tuple[int, ...] = (32,)
 
 
 CATALOG: dict[str, Architecture] = {
@@ -73,6 +77,9 @@ CATALOG: dict[str, Architecture] = {
             "ResNet50 (He et al., CVPR 2016), its fully-connected layers made for attributes",
             start="imagenet",
             lr=3e-4,
+            mixup=0.2,
+            erasing=0.25,
+            output_strides=(32, 16, 8),
         ),
         Architecture(
             "resnet18",
@@ -80,6 +87,8 @@ CATALOG: dict[str, Architecture] = {
             "ResNet18, the same with a quarter of the work",
             start="imagenet",
             lr=3e-4,
+            mixup=0.2,
+            erasing=0.25,
         ),
         Architecture(
             "unet",
@@ -141,13 +150,15 @@ def build(spec: ModelSpec) -> Network:
         UsageError: there is no such architecture, or it cannot be built so.
         MissingExtraError: torch is not installed.
     """
+    strides = row(spec.arch).output_strides
+    if spec.output_stride not in strides:
+        known = ", ".join(map(str, strides))
+        raise UsageError(f"--output-stride of {spec.arch}: {known}, not {spec.output_stride}")
     try:
         module = importlib.import_module(row(spec.arch).module)
     except ModuleNotFoundError as error:
         if error.name in ("torch", "torchvision"):
             raise MissingExtraError(str(error.name), "train") from error
         raise
-    if spec.last_stride != 2 and spec.arch != "resnet50":
-        raise UsageError(f"--last-stride is for resnet50: {spec.arch} has no such stage")
     network: Network = module.build(spec)
     return network

@@ -16,7 +16,7 @@ def build(spec: ModelSpec) -> Network:
     """A ResNet without its ImageNet classifier, and a new head on its pooled features."""
     # Dilated filters see the same pixels as those of the halved map, only at more places, so that
     # weights trained with one stride serve the other.
-    dilation = [False, False, spec.last_stride == 1]
+    dilation = [False, spec.output_stride == 8, spec.output_stride < 32]
     make = getattr(torchvision_models, spec.arch)
     backbone = make(weights=None, replace_stride_with_dilation=dilation)
     features = int(backbone.fc.in_features)

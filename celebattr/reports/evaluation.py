@@ -14,7 +14,14 @@ from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
 from celebattr.files import StrPath
 from celebattr.reports.formats import format_of_suffix
-from celebattr.results import MEANS, SCHEMA, AttributeReport, EvalReport, SliceReport
+from celebattr.results import (
+    MEANS,
+    SCHEMA,
+    AttributeReport,
+    EvalReport,
+    PointingReport,
+    SliceReport,
+)
 
 COLUMNS: tuple[str, ...] = tuple(
     field.name for field in dataclasses.fields(AttributeReport) if field.name != "intervals"
@@ -128,6 +135,16 @@ def slice_cells(one: SliceReport) -> list[str]:
     return cells
 
 
+POINTING: tuple[str, ...] = ("map of", "peaks in", "images", "share", "centre", "area")
+"""Titles of the cells of `pointing_cells`."""
+
+
+def pointing_cells(one: PointingReport) -> list[str]:
+    """A line of the pointing test as text."""
+    shares = (percent(one.inside) or "-", percent(one.centre), percent(one.area))
+    return [one.attribute, one.region, f"{one.images:,}", *shares]
+
+
 def _bounds(intervals: dict[str, tuple[float, float] | None]) -> dict[str, Any]:
     """Intervals by metric as the cells of `BOUNDS`."""
     return {
@@ -154,6 +171,10 @@ def to_markdown(report: EvalReport) -> str:
         lines += ["", "| slice | images | people | accuracy | AP |", "| --- |" + " ---: |" * 4]
         for one in report.slices:
             lines.append(f"| {' | '.join(slice_cells(one))} |")
+    if report.pointing:
+        lines += ["", f"| {' | '.join(POINTING)} |", "| --- | --- |" + " ---: |" * 4]
+        for point in report.pointing:
+            lines.append(f"| {' | '.join(pointing_cells(point))} |")
     lines += [
         "",
         "All but the counts in percent, 95 % intervals in brackets; empty where a metric is "

@@ -51,7 +51,7 @@ def make_card(
         head=parse_widths(config.head),
         dropout=config.dropout or 0.0,
         activation=config.activation,
-        last_stride=config.last_stride,
+        output_stride=config.output_stride,
         scale=tuple(round(float(s), 5) for s in scale),
         counts=tally.tolist(),
         metrics={"validation": validation},

@@ -40,6 +40,8 @@ OPEN = (
     "dropout",
     "lr",
     "head_lr",
+    "mixup",
+    "erasing",
 )
 
 
@@ -67,6 +69,8 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         "dropout": row.dropout,
         "lr": PLAIN_LR.get(config.optimizer, row.lr),
         "head_lr": HEAD_LR,
+        "mixup": row.mixup,
+        "erasing": row.erasing,
     }
     if config.optimizer in PLAIN_LR:
         chosen["head_lr"] = config.lr or chosen["lr"]

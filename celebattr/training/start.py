@@ -37,7 +37,7 @@ def start(config: TrainConfig, train_set: FaceDataset, listener: Listener) -> tu
         config.dropout or 0.0,
         config.activation,
         config.size_at(0),
-        config.last_stride,
+        config.output_stride,
     )
     network = catalog.build(spec)
     network.set_prior(torch.from_numpy(train_set.targets_NA.mean(axis=0)))

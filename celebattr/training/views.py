@@ -57,7 +57,7 @@ class Views:
         unit = augment.augment(
             to_unit(torch.from_numpy(batch.frames_BHWC[part]).to(self.device)),
             augment.parameters(config.seed, epoch, indices),
-            erasing=config.erasing,
+            erasing=config.erasing or 0.0,
             low_resolution=config.low_resolution,
         )
         targets = torch.from_numpy(batch.targets_BA[part]).to(self.device).float()

@@ -220,6 +220,24 @@ def test_figures_are_written_into_the_card_and_shown(
     assert "What it is not for" in run("info", weights, "--format", "text").stdout
 
 
+def test_heat_maps_are_tested_for_peaks_where_attributes_are(
+    tiny_bundle: Path, tiny_onnx: Path, drawn_celeba: Path
+) -> None:
+    words = ("evaluate", "--data", drawn_celeba, "--pointing")
+    report = json.loads(run(*words, "--weights", tiny_bundle, "--format", "json").stdout)
+    smiling = next(row for row in report["pointing"] if row["attribute"] == "Smiling")
+    assert smiling["region"] == "mouth"
+    assert 0 < smiling["images"] < report["images"]
+    assert 0.0 <= smiling["inside"] <= 1.0
+    text = run(*words, "--weights", tiny_bundle, "--format", "markdown").stdout
+    assert "| map of | peaks in | images | share | centre | area |" in text
+    table = run(*words, "--weights", tiny_bundle, "--format", "table").stdout
+    assert "top of the head" in table
+    refused = run(*words, "--weights", tiny_onnx)
+    assert refused.exit_code == 4
+    assert "give the .safetensors bundle" in refused.stderr
+
+
 def test_the_shipped_card_is_not_written_by_accident(drawn_celeba: Path) -> None:
     result = run("evaluate", "--data", drawn_celeba, "--write-card")
     assert result.exit_code == 2

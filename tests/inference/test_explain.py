@@ -60,6 +60,28 @@ def test_a_resnets_map_sums_up_to_its_logit(tmp_path: Path, frames: np.ndarray) 
         torch.testing.assert_close(places + network.head[-1].bias, network(images))
 
 
+def test_a_place_of_a_map_lies_on_the_pixels_that_it_sees(tmp_path: Path) -> None:
+    explainer = Explainer(saved(tmp_path, "resnet50"))
+    network = explainer._network
+    assert network.spec.output_stride == 8
+    images = torch.randn(1, 3, 218, 178, requires_grad=True)
+    places = explainer._maps(images.detach(), [0])
+    assert places.shape == (1, 1, 28, 23)
+    features = torch.nn.Sequential(*list(network.backbone.children())[:-2])(images)
+    # A place far from the padding, by what its gradient weighs.
+    features[0, :, 13, 11].sum().backward()
+    seen_HW = images.grad.abs().sum(dim=(0, 1))
+    middle = [
+        float((seen_HW.sum(dim=1 - axis) * torch.arange(seen_HW.shape[axis])).sum() / seen_HW.sum())
+        for axis in (0, 1)
+    ]
+    one = torch.zeros(1, 1, 28, 23)
+    one[0, 0, 13, 11] = 1.0
+    large_HW = explainer._enlarged(one, (218, 178))[0, 0]
+    peak = np.unravel_index(int(large_HW.argmax()), large_HW.shape)
+    np.testing.assert_allclose(middle, peak, atol=3.0)
+
+
 def test_a_linear_models_map_sums_up_to_its_logit(tmp_path: Path, frames: np.ndarray) -> None:
     explainer = Explainer(saved(tmp_path, "linear"))
     network, images = explainer._network, explainer._preprocess(torch.from_numpy(frames))

@@ -109,26 +109,29 @@ def test_the_linear_model_is_w0_and_a_weighted_sum_of_the_planes_laid_flat() -> 
         torch.testing.assert_close(logits[0], weights @ flat + w0, rtol=1e-4, atol=1e-4)
 
 
-def test_a_last_stride_of_1_sees_the_same_at_the_same_places_and_at_those_between() -> None:
+@pytest.mark.parametrize(("stride", "places"), [(16, (4, 3)), (8, (8, 6))])
+def test_a_finer_feature_map_has_the_same_at_the_same_places(
+    stride: int, places: tuple[int, int]
+) -> None:
     torch.manual_seed(0)
     usual = catalog.build(spec("resnet50")).eval()
-    dense = catalog.build(spec("resnet50", last_stride=1)).eval()
-    dense.load_state_dict(usual.state_dict())
+    fine = catalog.build(spec("resnet50", output_stride=stride)).eval()
+    fine.load_state_dict(usual.state_dict())
     two = images(2)
     with torch.no_grad():
-        usual_BCHW, dense_BCHW = (
-            nn.Sequential(*list(network.backbone.children())[:-2])(two)
-            for network in (usual, dense)
+        usual_BCHW, fine_BCHW = (
+            nn.Sequential(*list(network.backbone.children())[:-2])(two) for network in (usual, fine)
         )
     assert usual_BCHW.shape[2:] == (2, 2)
-    assert dense_BCHW.shape[2:] == (4, 3)
-    torch.testing.assert_close(dense_BCHW[:, :, ::2, ::2], usual_BCHW, rtol=1e-3, atol=1e-4)
+    assert fine_BCHW.shape[2:] == places
+    step = 32 // stride
+    torch.testing.assert_close(fine_BCHW[:, :, ::step, ::step], usual_BCHW, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "unet", "linear"])
-def test_a_last_stride_of_1_is_for_resnet50(arch: str) -> None:
-    with pytest.raises(UsageError, match="last-stride is for resnet50"):
-        catalog.build(spec(arch, last_stride=1))
+@pytest.mark.parametrize("arch", [name for name in catalog.names() if name != "resnet50"])
+def test_a_finer_feature_map_is_for_resnet50(arch: str) -> None:
+    with pytest.raises(UsageError, match=f"--output-stride of {arch}: 32, not 16"):
+        catalog.build(spec(arch, output_stride=16))
 
 
 @pytest.mark.parametrize("size", [(64, 48), (37, 51), (16, 16)])

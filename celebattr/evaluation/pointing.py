@@ -1,0 +1,147 @@
+"""The pointing test: does a heat map peak where an attribute is?
+
+CelebA's frame puts eyes and mouth of every face at about the same pixels, so that a region of the
+frame says well enough where an attribute can be seen.
+
+Source: J. Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016, for the
+test; the mean positions of CelebA's landmarks for the regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.config import FRAME_SIZE
+from celebattr.data import loader
+from celebattr.data.dataset import FaceDataset
+from celebattr.inference.explain import Explainer
+from celebattr.results import PointingReport
+
+IMAGES = 500
+"""At most, evenly spaced over the split."""
+
+CENTRE = (FRAME_SIZE[0] // 2, FRAME_SIZE[1] // 2)
+"""Row and column of the baseline's point: below the line of the eyes, above the nose's tip."""
+
+ELLIPSES: dict[str, tuple[tuple[int, int, int, int], ...]] = {
+    "eyes": ((69, 111, 18, 18), (108, 111, 18, 18)),
+    "eyebrows": ((67, 97, 20, 13), (110, 97, 20, 13)),
+    "nose": ((89, 131, 15, 20),),
+    "mouth": ((89, 152, 27, 16),),
+    "chin": ((89, 178, 34, 20),),
+}
+"""Regions of the frame: x and y of a middle, half width and half height, in pixels."""
+
+BOXES: dict[str, tuple[int, int, int, int]] = {
+    "neck": (35, 182, 143, 218),
+    "top of the head": (20, 0, 158, 85),
+}
+"""Left, top, right, bottom."""
+
+WHERE: dict[str, str] = {
+    "Eyeglasses": "eyes",
+    "Narrow_Eyes": "eyes",
+    "Bags_Under_Eyes": "eyes",
+    "Arched_Eyebrows": "eyebrows",
+    "Bushy_Eyebrows": "eyebrows",
+    "Big_Nose": "nose",
+    "Pointy_Nose": "nose",
+    "Smiling": "mouth",
+    "Mouth_Slightly_Open": "mouth",
+    "Wearing_Lipstick": "mouth",
+    "Big_Lips": "mouth",
+    "Mustache": "mouth",
+    "Goatee": "chin",
+    "Double_Chin": "chin",
+    "Wearing_Necktie": "neck",
+    "Wearing_Necklace": "neck",
+    "Wearing_Hat": "top of the head",
+    "Bald": "top of the head",
+    "Bangs": "top of the head",
+    "Receding_Hairline": "top of the head",
+}
+"""The region of each attribute that has one."""
+
+
+def region(name: str) -> NDArray[np.bool_]:
+    """A region of the frame: bool [218, 178]."""
+    y_HW, x_HW = np.mgrid[: FRAME_SIZE[0], : FRAME_SIZE[1]]
+    if name in BOXES:
+        left, top, right, bottom = BOXES[name]
+        inside: NDArray[np.bool_] = (
+            (left <= x_HW) & (x_HW < right) & (top <= y_HW) & (y_HW < bottom)
+        )
+        return inside
+    inside = np.zeros(FRAME_SIZE, bool)
+    for x, y, wide, high in ELLIPSES[name]:
+        inside |= ((x_HW - x) / wide) ** 2 + ((y_HW - y) / high) ** 2 <= 1.0
+    return inside
+
+
+def pointing(
+    explainer: Explainer,
+    images: FaceDataset,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[PointingReport, ...]:
+    """Where the maps of the attributes that an image shows have their highest point.
+
+    Args:
+        explainer: makes the maps.
+        images: labelled faces, of which `IMAGES` are taken.
+        on_progress: called with the images done and their total.
+
+    Returns:
+        One report an attribute of `WHERE` that the bundle and the data know.
+
+    Raises:
+        MissingExtraError: the network's maps need captum, which is not installed.
+        DataError: an image cannot be read.
+    """
+    known = set(images.attributes)
+    names = [n for n in explainer.card.attributes if n in WHERE and n in known]
+    count = min(IMAGES, len(images))
+    rows_N = np.linspace(0, len(images) - 1, count).round().astype(np.int64)
+    shown_NA = images.targets_NA[rows_N][:, [images.attributes.index(n) for n in names]] == 1
+    peaks: list[NDArray[np.int64]] = []
+    for batch in loader.batches(images, rows_N, batch_size=16, workers=2):
+        peaks.extend(_peaks(explainer.maps(batch.frames_BHWC, names)))
+        if on_progress is not None:
+            on_progress(len(peaks), count)
+    by_name = zip(names, np.stack(peaks, axis=1), strict=True)
+    return score(dict(by_name), dict(zip(names, shown_NA.T, strict=True)))
+
+
+def score(
+    peaks: Mapping[str, NDArray[np.int64]], shown: Mapping[str, NDArray[np.bool_]]
+) -> tuple[PointingReport, ...]:
+    """Counts the peaks that lie in their attribute's region.
+
+    Args:
+        peaks: by attribute, row and column of each image's peak, [N, 2].
+        shown: by attribute, whether an image shows it, bool [N].
+    """
+    reports = []
+    for name, peaks_N2 in peaks.items():
+        inside = region(WHERE[name])
+        hit_N = inside[tuple(peaks_N2[shown[name]].T)]
+        reports.append(
+            PointingReport(
+                name,
+                WHERE[name],
+                len(hit_N),
+                float(hit_N.mean()) if len(hit_N) else None,
+                float(inside[CENTRE]),
+                float(inside.mean()),
+            )
+        )
+    return tuple(reports)
+
+
+def _peaks(maps_NKHW: NDArray[np.float32]) -> NDArray[Any]:
+    """Row and column of the highest point of each map, [N, K, 2]."""
+    highest_NK = maps_NKHW.reshape(*maps_NKHW.shape[:2], -1).argmax(axis=2)
+    return np.stack(np.unravel_index(highest_NK, FRAME_SIZE), axis=2)

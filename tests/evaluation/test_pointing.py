@@ -1,0 +1,76 @@
+"""The pointing test: regions where they should be, peaks counted right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from celebattr.data import celeba
+from celebattr.evaluation import pointing
+from celebattr.evaluation.pointing import BOXES, CENTRE, ELLIPSES, WHERE, region
+
+
+def test_regions_lie_where_the_frame_has_these_parts() -> None:
+    inside = {name: region(name) for name in (*ELLIPSES, *BOXES)}
+    assert all(mask.shape == (218, 178) for mask in inside.values())
+    assert all(0.02 < mask.mean() < 0.31 for mask in inside.values())
+    # The mean landmarks of CelebA: eyes, nose, corners of the mouth; (row, column).
+    for name, row, column in [
+        ("eyes", 111, 69),
+        ("eyes", 111, 108),
+        ("nose", 136, 87),
+        ("mouth", 152, 71),
+        ("mouth", 152, 106),
+        ("neck", 210, 89),
+        ("top of the head", 40, 89),
+    ]:
+        assert [n for n, mask in inside.items() if mask[row, column]] == [name]
+    assert set(WHERE.values()) == set(inside)
+
+
+def test_the_baseline_points_into_no_region() -> None:
+    assert not any(region(name)[CENTRE] for name in (*ELLIPSES, *BOXES))
+
+
+def test_only_images_that_show_the_attribute_count() -> None:
+    mouth, elsewhere = (152, 89), (5, 5)
+    peaks = {
+        "Smiling": np.array([mouth, elsewhere, mouth, elsewhere]),
+        "Bald": np.array([mouth] * 4),
+    }
+    shown = {"Smiling": np.array([True, True, True, False]), "Bald": np.zeros(4, bool)}
+    smiling, bald = pointing.score(peaks, shown)
+    assert (smiling.region, smiling.images, smiling.centre) == ("mouth", 3, 0.0)
+    assert smiling.inside == pytest.approx(2 / 3)
+    assert (bald.images, bald.inside) == (0, None)
+
+
+class Painter:
+    """Maps whose peak lies on a known pixel: the mouth in every second image, else a corner."""
+
+    card = SimpleNamespace(attributes=("Male", "Smiling", "Eyeglasses"))
+    images = 0
+
+    def maps(self, frames_NHWC: np.ndarray, attributes: list[str]) -> np.ndarray:
+        assert attributes == ["Smiling", "Eyeglasses"]
+        maps = np.zeros((len(frames_NHWC), 2, 218, 178), np.float32)
+        for one in maps:
+            one[:, 152, 89] = 1.0
+            one[0, 0, 0] = 2.0 * (self.images % 2)
+            self.images += 1
+        return maps
+
+
+def test_peaks_are_looked_up_in_the_region_of_their_attribute(drawn_celeba: Path) -> None:
+    images = celeba.load((drawn_celeba,)).split("test", None)
+    done: list[tuple[int, int]] = []
+    found = pointing.pointing(Painter(), images, lambda *two: done.append(two))  # type: ignore[arg-type]
+    smiling, glasses = found
+    shown = images.targets_NA[:, images.attributes.index("Smiling")] == 1
+    assert smiling.images == shown.sum() > 0
+    assert smiling.inside == pytest.approx(shown[::2].sum() / shown.sum())
+    assert glasses.inside == 0.0
+    assert done[-1] == (len(images), len(images))
