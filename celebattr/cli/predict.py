@@ -224,9 +224,14 @@ class _Pictures:
 
             pixels = np.asarray(image)
             maps = [self.explainer.on_photo(pixels, p, self.attributes) for p in predictions]
-            # Faces may overlap: the stronger map shows.
-            for name, map_HW in zip(self.attributes, np.max(maps, axis=0), strict=True):
-                save(heat.overlay(image, map_HW), heat.name_of(file, name))
+            for k, name in enumerate(self.attributes):
+                # An attribute that --attributes left out has no probability to show.
+                parts = [
+                    heat.heat(maps_KHW[k], face.probabilities.get(name, 1.0))
+                    for maps_KHW, face in zip(maps, predictions, strict=True)
+                ]
+                # Faces may overlap: the stronger map shows.
+                save(heat.overlay(image, np.max(parts, axis=0)), heat.name_of(file, name))
 
 
 class _Progress:

@@ -17,12 +17,21 @@ COLOURS = "inferno"
 """Of matplotlib: even steps to the eye, in print and for any colour vision."""
 
 
+def heat(map_HW: NDArray[np.float32], probability: float) -> NDArray[np.float32]:
+    """What a picture shows of a map, 0 to 1: at its highest point the attribute's probability.
+
+    So the map of what is not there is hardly seen, as every map has a highest point.
+    """
+    seen_HW = np.clip(map_HW, 0.0, None)
+    return seen_HW * np.float32(probability / max(float(seen_HW.max()), 1e-9))
+
+
 def overlay(image: Image.Image, heat_HW: NDArray[np.float32]) -> Image.Image:
-    """The photo with a map over it. What speaks against the attribute is left as it is.
+    """The photo with heat over it: where there is none it is left as it is.
 
     Args:
         image: RGB, the upright photo.
-        heat_HW: in its pixels; only its ratios matter.
+        heat_HW: in its pixels, 0 to 1.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -31,8 +40,6 @@ def overlay(image: Image.Image, heat_HW: NDArray[np.float32]) -> Image.Image:
         from matplotlib import colormaps
     except ModuleNotFoundError as error:
         raise MissingExtraError("matplotlib", "train") from error
-    heat_HW = np.clip(heat_HW, 0.0, None)
-    heat_HW = heat_HW / max(float(heat_HW.max()), 1e-9)
     colours = (colormaps[COLOURS](heat_HW)[:, :, :3] * 255.0).astype(np.uint8)
     mask = Image.fromarray((heat_HW * (255.0 * OPACITY)).astype(np.uint8))
     return Image.composite(Image.fromarray(colours), image.convert("RGB"), mask)

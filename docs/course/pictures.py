@@ -1,0 +1,92 @@
+"""The pictures of docs/course: hand-made filters on a photo, and filters that networks learned.
+
+    python docs/course/pictures.py [--cnn runs/cnn] [--out docs/course]
+
+The photograph is NASA's of Eileen Collins, in the public domain, as scikit-image has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib import pyplot
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from celebattr import bundle
+from celebattr.models import equations
+
+BLUR = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16.0
+"""The lecture's Gaussian blur: a weighted mean of a pixel and its neighbours."""
+
+EDGES = torch.tensor([[-1.0, -1.0, -1.0], [-1.0, 8.0, -1.0], [-1.0, -1.0, -1.0]])
+"""The lecture's edge filter: 0 wherever all nine pixels are alike."""
+
+BLURS = 8
+"""One 3x3 blur can hardly be seen: so many, one after the other, can."""
+
+
+def filtered(grey_HW: Tensor, filter_RS: Tensor, times: int = 1) -> Tensor:
+    """A grey picture through one filter, by the course's own convolution."""
+    o_BCHW = grey_HW[None, None]
+    for _ in range(times):
+        o_BCHW = equations.convolution(o_BCHW, filter_RS[None, None])
+    return o_BCHW[0, 0]
+
+
+def hand_made(out: Path) -> None:
+    """`filters.png`: a photo, blurred, and its edges."""
+    from skimage import data
+
+    photo: NDArray[np.uint8] = data.astronaut()[0:240, 100:340]
+    grey_HW = torch.from_numpy(photo.mean(axis=2, dtype=np.float32))
+    edges_HW = filtered(grey_HW, EDGES)
+    figure, axes = pyplot.subplots(1, 3, figsize=(9, 3.3), layout="constrained")
+    shown = {
+        "photo": grey_HW,
+        f"Gaussian blur, {BLURS} times": filtered(grey_HW, BLUR, BLURS),
+        "edges": 255.0 - edges_HW.abs(),
+    }
+    for axis, (title, picture_HW) in zip(axes, shown.items(), strict=True):
+        axis.imshow(picture_HW, cmap="gray", vmin=0, vmax=255)
+        axis.set_title(title)
+        axis.axis("off")
+    figure.savefig(out / "filters.png", dpi=80)
+    pyplot.close(figure)
+
+
+def learned(weights: str | None, out: Path) -> None:
+    """The 64 filters of a network's first convolution, 7x7 in colour, each between its extremes."""
+    card, network = bundle.load(bundle.resolve(weights, gpu=True))
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    filters_FCRS = first.weight.detach().float()
+    low, high = (
+        getattr(filters_FCRS, end)(dim=(1, 2, 3), keepdim=True) for end in ("amin", "amax")
+    )
+    tiles_FRSC = ((filters_FCRS - low) / (high - low)).permute(0, 2, 3, 1).numpy()
+    figure, axes = pyplot.subplots(4, 16, figsize=(9, 2.4), layout="constrained")
+    for axis, tile_RSC in zip(axes.flat, tiles_FRSC, strict=True):
+        axis.imshow(tile_RSC)
+        axis.axis("off")
+    figure.savefig(out / f"{card.arch}-filters.png", dpi=100)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    """Makes the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cnn", help="a run of `celebattr train --arch cnn`")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    hand_made(args.out)
+    learned(None, args.out)
+    if args.cnn is not None:
+        learned(args.cnn, args.out)
+
+
+if __name__ == "__main__":
+    main()
