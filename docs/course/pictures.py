@@ -1,6 +1,6 @@
 """The pictures of docs/course: hand-made filters on a photo, and filters that networks learned.
 
-    python docs/course/pictures.py [--cnn runs/cnn] [--out docs/course]
+    python docs/course/pictures.py [--cnn runs/cnn] [--unet runs/unet] [--out docs/course]
 
 The photograph is NASA's of Eileen Collins, in the public domain, as scikit-image has it.
 """
@@ -8,12 +8,17 @@ The photograph is NASA's of Eileen Collins, in the public domain, as scikit-imag
 from __future__ import annotations
 
 import argparse
+import io
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib import pyplot
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from celebattr import bundle
@@ -75,17 +80,54 @@ def learned(weights: str | None, out: Path) -> None:
     pyplot.close(figure)
 
 
+def drawn(out: Path) -> None:
+    """`drawn.png`: faces of `--data drawn`."""
+    from celebattr.data.drawn import NAME, source
+
+    faces = source()
+    sheet = Image.new("RGB", (8 * 178, 218), "white")
+    for i in range(8):
+        sheet.paste(Image.open(io.BytesIO(faces.store.read(faces.names[i]))), (i * 178, 0))
+    sheet.resize((sheet.width // 2, sheet.height // 2)).save(out / f"{NAME}.png")
+
+
+def maps(weights: str | None, name: str, out: Path) -> None:
+    """`NAME-maps.png`: where a network sees attributes in the photo, by `celebattr predict`."""
+    from skimage import data
+
+    shipped = [] if weights is None else ["--weights", str(Path(weights).resolve())]
+    attributes = ("Smiling", "Bangs", "Mouth_Slightly_Open", "Young")
+    with tempfile.TemporaryDirectory() as folder:
+        Image.fromarray(data.astronaut()).save(Path(folder) / "photo.png")
+        explain = ["--annotate", ".", "--explain", ",".join(attributes)]
+        command = [sys.executable, "-m", "celebattr", "predict", "photo.png", *shipped, *explain]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        figure, axes = pyplot.subplots(1, len(attributes), figsize=(9, 2.8), layout="constrained")
+        for axis, attribute in zip(axes, attributes, strict=True):
+            with Image.open(Path(folder) / f"photo.{attribute}.png") as picture:
+                axis.imshow(picture.crop((100, 0, 340, 250)))
+            axis.set_title(attribute.replace("_", " "))
+            axis.axis("off")
+        figure.savefig(out / f"{name}-maps.png", dpi=80)
+        pyplot.close(figure)
+
+
 def main() -> None:
     """Makes the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cnn", help="a run of `celebattr train --arch cnn`")
+    parser.add_argument("--unet", help="a run of `celebattr train --arch unet`")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     hand_made(args.out)
     learned(None, args.out)
+    drawn(args.out)
+    maps(None, "resnet50", args.out)
     if args.cnn is not None:
         learned(args.cnn, args.out)
+    if args.unet is not None:
+        maps(args.unet, "unet", args.out)
 
 
 if __name__ == "__main__":
