@@ -243,5 +243,5 @@ def _part(
     for title in titles[1:]:
         table.add_column(title, justify="right", no_wrap=True)
     for name, *cells in rows:
-        table.add_row(Text(printable(name, ascii_only=options.ascii_only)), *cells)
+        table.add_row(Text(_name(name, options)), *cells)
     yield table

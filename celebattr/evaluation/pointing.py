@@ -98,7 +98,6 @@ def pointing(
         One report an attribute of `WHERE` that the bundle and the data know.
 
     Raises:
-        MissingExtraError: the network's maps need captum, which is not installed.
         DataError: an image cannot be read.
     """
     known = set(images.attributes)

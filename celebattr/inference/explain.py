@@ -40,7 +40,7 @@ class Explainer:
 
     Raises:
         WeightsError: the bundle is missing, damaged, or ONNX.
-        MissingExtraError: torch is not installed.
+        MissingExtraError: torch is not installed, or captum, which the network's maps need.
     """
 
     def __init__(self, weights: str | None) -> None:
@@ -49,6 +49,7 @@ class Explainer:
         except ModuleNotFoundError as error:
             raise MissingExtraError("torch", "train") from error
         from celebattr.data.preprocess import Preprocess
+        from celebattr.models.unet import MapHead
 
         path = bundle.resolve(weights, gpu=True)
         self.card, network = bundle.load(path)
@@ -58,6 +59,9 @@ class Explainer:
             fine.load_state_dict(network.state_dict())
             network = fine
         self._network = network
+        exact = isinstance(network.head, MapHead) or (network.pooled and not network.spec.head)
+        # Asked for before any work is done: none is lost for want of it.
+        self._captum: Any = None if exact else _captum()
         self._preprocess = Preprocess(PreprocessSpec.from_dict(self.card.preprocess))
 
     def maps(
@@ -74,7 +78,6 @@ class Explainer:
 
         Raises:
             UsageError: the bundle has no such attribute.
-            MissingExtraError: the network needs captum, which is not installed.
         """
         import torch
 
@@ -118,9 +121,8 @@ class Explainer:
         network = self._network
         if network.spatial is None:
             return self._of_pixels(images_NCHW, columns)
-        exact = isinstance(network.head, MapHead) or (network.pooled and not network.spec.head)
-        if not exact:
-            gradcam = _captum().LayerGradCam(network, network.spatial)
+        if self._captum is not None:
+            gradcam = self._captum.LayerGradCam(network, network.spatial)
             each = [gradcam.attribute(images_NCHW, target=c) for c in columns]
             return torch.cat(each, dim=1).detach()
         features: list[Tensor] = []
@@ -159,7 +161,7 @@ class Explainer:
         """Each pixel times its gradient: for a linear model, its summand of the logit."""
         import torch
 
-        method = _captum().InputXGradient(self._network)
+        method = self._captum.InputXGradient(self._network)
         images_NCHW.requires_grad_()
         maps = [method.attribute(images_NCHW, target=c).sum(dim=1) for c in columns]
         return torch.stack(maps, dim=1).detach()

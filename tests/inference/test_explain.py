@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from celebattr import bundle
 from celebattr.card import Card
 from celebattr.data import drawn
 from celebattr.data.transforms import PreprocessSpec
-from celebattr.errors import UsageError, WeightsError
+from celebattr.errors import MissingExtraError, UsageError, WeightsError
 from celebattr.inference.explain import Explainer
 from celebattr.models import catalog
 from celebattr.results import Prediction
@@ -115,6 +116,15 @@ def test_a_map_lies_on_the_photo_where_its_face_lies(tmp_path: Path, frames: np.
     assert np.abs(inside[20:-20:2, 20:-20:2] - alone[0, 10:-10, 10:-10]).mean() < 0.05 * alone.std()
     assert not placed[0, 460:].any()
     assert not placed[0, :, :20].any()
+
+
+def test_without_captum_a_network_that_needs_it_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "captum", None)
+    with pytest.raises(MissingExtraError, match="captum"):
+        Explainer(saved(tmp_path, "cnn"))
+    Explainer(saved(tmp_path, "unet"))
 
 
 def test_what_cannot_be_explained_is_refused(tmp_path: Path, tiny_onnx: Path) -> None:
