@@ -162,6 +162,11 @@ class TrainConfig(_Checks):
         0.0,
         "Share of the images that are reduced to 52 to 109 pixels of height and enlarged again.",
     )
+    cut_margins: float = option(
+        0.0,
+        "Share of the images whose margins are cut off and filled by repeating the edge, as in "
+        "frames of photos that end near the face.",
+    )
     mixup: float | None = option(
         None,
         "Blend pairs of images and their targets: alpha of the Beta distribution; 0 is off. "
@@ -211,6 +216,7 @@ class TrainConfig(_Checks):
             ema=(0.0, 0.999999),
             erasing=(0.0, 1.0),
             low_resolution=(0.0, 1.0),
+            cut_margins=(0.0, 1.0),
             mixup=(0.0, 100.0),
             person_balance=(0.0, 1.0),
             teacher_weight=(0.0, 1.0),

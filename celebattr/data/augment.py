@@ -34,11 +34,14 @@ ERASED_ASPECT = (0.4, 2.5)  # height to width
 LOW_RESOLUTIONS = (52, 64, 80, 109)
 """Heights in pixels that an image may be reduced to: 64 and 109 are met in copies of CelebA."""
 
-_COLUMNS = 14
+CUT = (0.2, 0.06, 0.08, 0.08)
+"""Top, bottom, left and right margin that may be cut off, at most, as shares of the frame's side."""
+
+_COLUMNS = 19
 
 
 def parameters(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Uniform draws in 0..1, [B, 14], one row an index: a function of (seed, epoch, index)."""
+    """Uniform draws in 0..1, [B, 19], one row an index: a function of (seed, epoch, index)."""
     rows = [
         np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, int(i)])).random(
             _COLUMNS
@@ -74,20 +77,21 @@ def augment(
     *,
     erasing: float = 0.0,
     low_resolution: float = 0.0,
+    cut_margins: float = 0.0,
 ) -> Tensor:
     """Moves, mirrors and re-lights float frames in 0..1; the same shape comes back.
 
     Args:
         frames_BCHW: [B, 3, 218, 178].
-        draws_BD: of `parameters`, [B, 14].
+        draws_BD: of `parameters`, [B, 19].
         erasing: share of the frames in which a rectangle is painted over with their mean colour.
         low_resolution: share of the frames that are reduced to one of `LOW_RESOLUTIONS` and back.
+        cut_margins: share of the frames whose margins are cut off and filled by repeating the edge.
     """
     import torch
     from torch.nn import functional
 
-    theta = torch.from_numpy(affine(draws_BD)).to(frames_BCHW.device)
-    grid = functional.affine_grid(theta, list(frames_BCHW.shape), align_corners=False)
+    grid = _grid(draws_BD, draws_BD[:, 14] < cut_margins).to(frames_BCHW.device)
     moved = functional.grid_sample(
         frames_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False
     )
@@ -104,6 +108,21 @@ def augment(
         hidden_BHW = torch.from_numpy(erased(draws_BD) & gone[:, None, None]).to(lit.device)
         lit = torch.where(hidden_BHW[:, None], lit.mean(dim=(2, 3), keepdim=True), lit)
     return lit
+
+
+def _grid(draws_BD: NDArray[np.float64], cut_B: NDArray[np.bool_]) -> Tensor:
+    """Where in -1..1 each output pixel is taken from, [B, 218, 178, 2], x before y."""
+    import torch
+
+    # A frame whose margins are cut shows, beyond them, the pixel at their edge: CelebA's own crops
+    # are filled so where a photo ends.
+    top, bottom, left, right = (np.array(CUT) * draws_BD[:, 15:19] * cut_B[:, None]).T[:, :, None]
+    height, width = FRAME_SIZE
+    y = ((2 * np.arange(height) + 1) / height - 1).clip(2 * top - 1, 1 - 2 * bottom)
+    x = ((2 * np.arange(width) + 1) / width - 1).clip(2 * left - 1, 1 - 2 * right)
+    theta = affine(draws_BD)[..., None, None].transpose(1, 2, 0, 3, 4)
+    grid = theta[:, 0] * x[:, None, :] + theta[:, 1] * y[:, :, None] + theta[:, 2]
+    return torch.from_numpy(grid.astype(np.float32)).permute(1, 2, 3, 0)
 
 
 def mixing_weights(

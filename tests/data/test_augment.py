@@ -5,7 +5,7 @@ import torch
 
 from celebattr.data import augment
 
-NEUTRAL = np.full((1, 14), 0.5)  # no rotation, scale, shift, mirror or light
+NEUTRAL = np.full((1, 19), 0.5)  # no rotation, scale, shift, mirror or light
 
 
 def frames(count: int = 1) -> torch.Tensor:
@@ -88,6 +88,23 @@ def test_erasing_paints_over_a_rectangle_of_the_stated_size() -> None:
     assert (share[gone] > 0.9 * low).all()
     assert (share[gone] < 1.1 * high).all()
     assert np.ptp(share[gone]) > 0.05
+
+
+def test_cut_margins_repeat_the_edge_and_leave_the_rest() -> None:
+    images, draws = frames(3), np.repeat(NEUTRAL, 3, axis=0)
+    draws[:, 14] = [0.1, 0.1, 0.9]  # the gate
+    draws[:, 15:19] = [[1, 0, 0, 0], [0, 1, 1, 1], [1, 1, 1, 1]]
+    cut = augment.augment(images, draws, cut_margins=0.5)
+    top = round(augment.CUT[0] * 218)
+    torch.testing.assert_close(cut[0, :, top:], images[0, :, top:], rtol=0, atol=1e-4)
+    assert (cut[0, :, :top] == cut[0, :, :1]).all()
+    low, left, right = (round(c * s) for c, s in zip(augment.CUT[1:], (218, 178, 178), strict=True))
+    inside = (slice(None), slice(0, 218 - low), slice(left, 178 - right))
+    torch.testing.assert_close(cut[1][inside], images[1][inside], rtol=0, atol=1e-4)
+    assert (cut[1, :, 218 - low :] == cut[1, :, -1:]).all()
+    assert (cut[1, :, :, :left] == cut[1, :, :, :1]).all()
+    assert (cut[1, :, :, 178 - right :] == cut[1, :, :, -1:]).all()
+    torch.testing.assert_close(cut[2], images[2], rtol=0, atol=1e-4)
 
 
 def test_mixup_blends_images_and_targets_alike() -> None:
