@@ -35,7 +35,7 @@ LOW_RESOLUTIONS = (52, 64, 80, 109)
 """Heights in pixels that an image may be reduced to: 64 and 109 are met in copies of CelebA."""
 
 CUT = (0.2, 0.06, 0.08, 0.08)
-"""Top, bottom, left and right margin that may be cut off, at most, as shares of the frame's side."""
+"""Shares of the frame's height and width that top, bottom, left and right may lose at most."""
 
 _COLUMNS = 19
 

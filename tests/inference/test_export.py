@@ -82,6 +82,23 @@ def test_int8_is_small_and_decides_mostly_alike(
     assert np.mean((a > 0) == (b > 0)) > 0.9
 
 
+def test_int8_weights_cannot_overflow_sums_of_16_bits(
+    tiny_bundle: Path, drawn_celeba: Path, tmp_path: Path
+) -> None:
+    """Without VNNI a processor adds two products of an activation and a weight in 16 bits."""
+    import onnx
+    from onnx import numpy_helper
+
+    calibration = celeba.load([drawn_celeba]).split("validation", 4)
+    export(tiny_bundle, tmp_path / "int8.onnx", calibration=calibration)
+    stored = [numpy_helper.to_array(t) for t in onnx.load(tmp_path / "int8.onnx").graph.initializer]
+    weights = [array for array in stored if array.dtype == np.int8 and array.ndim > 1]
+    assert len(weights) > 20  # filters of the convolutions
+    largest = max(int(np.abs(array.astype(int)).max()) for array in weights)
+    assert largest > 60
+    assert 2 * 255 * largest < 2**15
+
+
 def test_one_flipped_bit_in_onnx_is_noticed(tiny_onnx: Path, tmp_path: Path) -> None:
     data = bytearray(tiny_onnx.read_bytes())
     data[len(data) // 2] ^= 1
