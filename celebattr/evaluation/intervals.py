@@ -85,6 +85,8 @@ def metric_samples(
             "balanced_accuracy": (recall + specificity) / 2.0,
             "f1": np.where(positives > 0, 2.0 * hits / (claims + positives), np.nan),
         }
+    squared_NA = (probabilities_NA - truth) ** 2
+    samples["brier_score"] = resamples.sums(squared_NA) / images_R1
     ranked = [
         _ranking(p_N, y_N, resamples) for p_N, y_N in zip(probabilities_NA.T, truth.T, strict=True)
     ]

@@ -96,6 +96,7 @@ def report(
     average_precision_A = average_precision(probabilities_NA, targets_NA)
     roc_auc_A = roc_auc(probabilities_NA, targets_NA)
     calibration_A = calibration_error(probabilities_NA, targets_NA)
+    brier_A = ((probabilities_NA - truth_NA) ** 2).mean(axis=0, dtype=np.float64).tolist()
     resamples = Resamples.draw(images, people_N)
     samples = intervals.metric_samples(probabilities_NA, targets_NA, present_NA, resamples)
     rows = []
@@ -118,6 +119,7 @@ def report(
                 average_precision=average_precision_A[a],
                 roc_auc=roc_auc_A[a],
                 expected_calibration_error=calibration_A[a],
+                brier_score=brier_A[a],
                 intervals={
                     metric: intervals.interval(samples_RA[:, a])
                     for metric, samples_RA in samples.items()
@@ -138,6 +140,7 @@ def report(
         mean_average_precision=mean(average_precision_A),
         mean_roc_auc=mean(roc_auc_A),
         mean_expected_calibration_error=_sure_mean(calibration_A),
+        mean_brier_score=_sure_mean(brier_A),
         exact_match_ratio=float(right_NA.all(axis=1).mean()),
         unsure_share=float(unsure_NA.mean()),
         accuracy_where_sure=_share(right_NA[~unsure_NA]),

@@ -24,7 +24,9 @@ from celebattr.results import (
 )
 
 COLUMNS: tuple[str, ...] = tuple(
-    field.name for field in dataclasses.fields(AttributeReport) if field.name != "intervals"
+    field.name
+    for field in dataclasses.fields(AttributeReport)
+    if field.name not in ("intervals", "curves")
 )
 """Columns of the table of attributes, in order."""
 
@@ -41,6 +43,7 @@ TITLES: dict[str, str] = {
     "average_precision": "AP",
     "roc_auc": "ROC AUC",
     "expected_calibration_error": "ECE",
+    "brier_score": "Brier",
 }
 """Short column titles for people."""
 
@@ -107,6 +110,7 @@ def to_json(report: EvalReport) -> str:
     """The whole report as one JSON object of schema 1."""
     values = dataclasses.asdict(report)
     rows = values.pop("attributes")
+    del values["examples"]  # pictures: for the HTML report
     plain: dict[str, Any] = {"schema": SCHEMA}
     plain.update({name: _defined(value) for name, value in values.items()})
     plain["attributes"] = [{name: _defined(value) for name, value in row.items()} for row in rows]

@@ -6,11 +6,58 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """Decisions of similar probability, and how often the attribute was there.
+
+    Attributes:
+        low, high: bounds of the bin of probabilities.
+        decisions: how many fall into it, at least 1.
+        mean_probability: of them.
+        share_present: of them by their labels.
+    """
+
+    low: float
+    high: float
+    decisions: int
+    mean_probability: float
+    share_present: float
+
+
+@dataclass(frozen=True)
+class ThresholdRow:
+    """What a threshold would give. None where a metric is undefined."""
+
+    threshold: float
+    accuracy: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class AttributeCurves:
+    """What the charts of one attribute are drawn from; at most some 100 points each.
+
+    Attributes:
+        reliability: bins that hold images, by rising probability.
+        roc: (false positive rate, true positive rate) by falling threshold, from (0, 0) to (1, 1).
+        precision_recall: (recall, precision) by falling threshold.
+        thresholds: by rising threshold.
+    """
+
+    reliability: tuple[ReliabilityBin, ...]
+    roc: tuple[tuple[float, float], ...]
+    precision_recall: tuple[tuple[float, float], ...]
+    thresholds: tuple[ThresholdRow, ...]
+
+
+@dataclass(frozen=True)
 class AttributeReport:
     """Metrics of one attribute on one split. None where a metric is undefined.
 
-    Shares between 0 and 1; `positives` counts images; `intervals` holds the 95 % interval of each
-    metric, low and high.
+    Shares between 0 and 1; `positives` counts images; `brier_score` is the mean squared error of
+    the probability; `intervals` holds the 95 % interval of each metric, low and high; `curves` is
+    there where asked for.
     """
 
     attribute: str
@@ -22,7 +69,9 @@ class AttributeReport:
     average_precision: float | None
     roc_auc: float | None
     expected_calibration_error: float
+    brier_score: float
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+    curves: AttributeCurves | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +118,143 @@ class PointingReport:
     area: float
 
 
+@dataclass(frozen=True)
+class GapReport:
+    """How differently an attribute is found in the slices: the gap in true positive rate (recall).
+
+    Attributes:
+        attribute: whose recall.
+        best, worst: names of the slices with the highest and the lowest recall.
+        best_recall, worst_recall: shares between 0 and 1.
+        gap: the first minus the second, with its 95 % `interval`.
+        positives: images that show the attribute, in the smaller of the two.
+        few: whether those are too few to say much.
+    """
+
+    attribute: str
+    best: str
+    worst: str
+    best_recall: float
+    worst_recall: float
+    gap: float
+    interval: tuple[float, float] | None
+    positives: int
+    few: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of two bundles on the same images.
+
+    Attributes:
+        metric: a field of `EvalReport`, or of `AttributeReport` where `attribute` is given.
+        ours, theirs: the evaluated bundle's figure, and the other's.
+        interval: the 95 % interval of `ours` minus `theirs`, images or people paired.
+        noise: whether 0 lies in it: the two may well be alike.
+    """
+
+    metric: str
+    attribute: str | None
+    ours: float | None
+    theirs: float | None
+    interval: tuple[float, float] | None
+    noise: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A bundle against another on the same images."""
+
+    weights: str
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class RuleReport:
+    """How often attributes contradict each other in one way. Shares of the images.
+
+    Attributes:
+        rule: for a person, for instance "No_Beard with Goatee".
+        predicted, labelled: in the decisions, and in the labels.
+    """
+
+    rule: str
+    predicted: float
+    labelled: float
+
+
+@dataclass(frozen=True)
+class LogicReport:
+    """Contradictions in decisions and labels, and what decoding without them costs or wins.
+
+    Attributes:
+        predicted, labelled: share of the images with at least one contradiction.
+        consistent_accuracy: mean attribute accuracy of the most probable consistent answers.
+        difference: that minus the accuracy of the plain decisions, with its 95 % `interval`.
+    """
+
+    rules: tuple[RuleReport, ...]
+    predicted: float
+    labelled: float
+    consistent_accuracy: float
+    difference: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class CorruptionReport:
+    """The split's figures with every image spoiled in one way.
+
+    Attributes:
+        corruption: its name, as `--corrupt` takes it.
+        level: how much, with its unit, for a person: "quality 10", "8 px".
+        difference: of the mean attribute accuracy to that of the images as they are.
+        interval: the 95 % interval of that difference.
+    """
+
+    corruption: str
+    level: str
+    mean_attribute_accuracy: float
+    mean_average_precision: float | None
+    difference: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class PublishedReport:
+    """A published figure on the same attributes, measured on other images by other people.
+
+    Attributes:
+        mean_attribute_accuracy: theirs, a share, over `attributes` attributes.
+        source: where it can be read.
+        note: what differs from how ours was measured.
+    """
+
+    method: str
+    year: int
+    mean_attribute_accuracy: float
+    attributes: int
+    source: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image that the bundle gets wrong, most surely wrong first.
+
+    Attributes:
+        name: of the image, as in the lists.
+        why: for a person: "hardest", or "most surely wrong".
+        errors: (attribute, label, probability that it is present), the worst first.
+        jpeg: a small picture, or None where none is to leave.
+    """
+
+    name: str
+    why: str
+    errors: tuple[tuple[str, bool, float], ...]
+    jpeg: bytes | None
+
+
 MEANS: dict[str, str] = {
     "accuracy": "mean_attribute_accuracy",
     "majority_accuracy": "majority_accuracy",
@@ -77,6 +263,7 @@ MEANS: dict[str, str] = {
     "average_precision": "mean_average_precision",
     "roc_auc": "mean_roc_auc",
     "expected_calibration_error": "mean_expected_calibration_error",
+    "brier_score": "mean_brier_score",
 }
 """For a metric of `AttributeReport`, the field of `EvalReport` that holds its mean."""
 
@@ -97,8 +284,14 @@ class EvalReport:
             where they are known, else over images.
         measured_in: the arithmetic: float32, bfloat16, float16 or int8; "+flip" where mirror images
             were averaged in.
-        slices: the same by what images show, where asked for.
+        reliability: of all decisions together, where curves are asked for.
+        slices, gaps: the same by what images show, where asked for.
         pointing: whether heat maps peak where attributes are, where asked for.
+        against: the differences to another bundle, where asked for.
+        logic: contradictions between attributes, where the data has CelebA's.
+        corruptions: the same with spoiled images, where asked for.
+        published: what others reached.
+        examples: images that it gets wrong, where a report with examples is asked for.
         people: how many different people are shown, or None where that is not known.
         images_per_second: decoding and scoring together, or None where not timed.
     """
@@ -113,6 +306,7 @@ class EvalReport:
     mean_average_precision: float | None
     mean_roc_auc: float | None
     mean_expected_calibration_error: float
+    mean_brier_score: float
     exact_match_ratio: float
     attributes: tuple[AttributeReport, ...]
     unsure_share: float = 0.0
@@ -120,7 +314,14 @@ class EvalReport:
     accuracy_where_unsure: float | None = None
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
     people: int | None = None
+    reliability: tuple[ReliabilityBin, ...] = ()
     slices: tuple[SliceReport, ...] = ()
+    gaps: tuple[GapReport, ...] = ()
     pointing: tuple[PointingReport, ...] = ()
+    against: Comparison | None = None
+    logic: LogicReport | None = None
+    corruptions: tuple[CorruptionReport, ...] = ()
+    published: tuple[PublishedReport, ...] = ()
+    examples: tuple[Example, ...] = ()
     measured_in: str = ""
     images_per_second: float | None = None

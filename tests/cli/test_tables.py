@@ -29,10 +29,11 @@ REPORT = EvalReport(
     mean_average_precision=0.75,
     mean_roc_auc=0.95,
     mean_expected_calibration_error=0.01,
+    mean_brier_score=0.06,
     exact_match_ratio=0.05,
     attributes=tuple(
         AttributeReport(
-            name, 100 + i, 0.7 if name == "Male" else 0.9, 0.8, None, 0.5, 0.4, 0.9, 0.0
+            name, 100 + i, 0.7 if name == "Male" else 0.9, 0.8, None, 0.5, 0.4, 0.9, 0.0, 0.1
         )
         for i, name in enumerate(CELEBA)
     ),
@@ -128,6 +129,7 @@ def test_the_evaluation_shows_the_mean_beside_its_floor_and_undefined_as_a_dash(
         "40.00",
         "90.00",
         "0.00",
+        "10.00",
     ]
     male = next(line for line in text.splitlines() if line.startswith("Male"))
     assert "70.00!" in male

@@ -51,6 +51,7 @@ def test_every_attribute_agrees_with_scikit_learn(seed: int, digits: int) -> Non
         )
         assert row.roc_auc == pytest.approx(oracle.roc_auc_score(t, p), abs=1e-5)
         assert row.majority_accuracy == max(t.mean(), 1.0 - t.mean())
+        assert row.brier_score == pytest.approx(oracle.brier_score_loss(t, p))
 
 
 def test_means_are_over_attributes_and_the_exact_match_ratio_over_images() -> None:
@@ -216,4 +217,4 @@ def _numbers(report: EvalReport) -> dict[str, float]:
 def test_the_report_fills_every_field_of_an_attribute() -> None:
     row = make_report(make_case(13)).attributes[0]
     for field in dataclasses.fields(AttributeReport):
-        assert getattr(row, field.name) is not None
+        assert field.name == "curves" or getattr(row, field.name) is not None

@@ -22,10 +22,11 @@ REPORT = EvalReport(
     mean_average_precision=0.7,
     mean_roc_auc=math.nan,
     mean_expected_calibration_error=0.0123456789,
+    mean_brier_score=0.025,
     exact_match_ratio=0.05,
     attributes=(
-        AttributeReport("Smiling", 100, 0.93, 0.5, 0.93, 0.93, 0.97, 0.98, 0.01),
-        AttributeReport("Odd|Name", 0, 1.0, 1.0, None, None, None, None, 0.0),
+        AttributeReport("Smiling", 100, 0.93, 0.5, 0.93, 0.93, 0.97, 0.98, 0.01, 0.05),
+        AttributeReport("Odd|Name", 0, 1.0, 1.0, None, None, None, None, 0.0, 0.0),
     ),
 )
 
