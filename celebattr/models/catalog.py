@@ -48,7 +48,7 @@ class Architecture:
         head: its fully-connected layers, as `--head` takes them.
         dropout: before each of them.
         lr: peak learning rate of the backbone.
-        mixup, erasing: augmentation, as `--mixup` and `--erasing` take it.
+        mixup, erasing, cut_margins: augmentation, as the options of these names take it.
         image_size: height x width of its input; None takes the recipe's for the device.
         fixed: whether it is made for one size, and knows no other.
         output_strides: the first unless another is asked for; see `ModelSpec`.
@@ -63,6 +63,7 @@ class Architecture:
     lr: float = 1e-3
     mixup: float = 0.0
     erasing: float = 0.0
+    cut_margins: float = 0.0
     image_size: str | None = None
     fixed: bool = False
     output_strides: tuple[int, ...] = (32,)
@@ -79,6 +80,7 @@ CATALOG: dict[str, Architecture] = {
             lr=3e-4,
             mixup=0.2,
             erasing=0.25,
+            cut_margins=0.5,
             output_strides=(32, 16, 8),
         ),
         Architecture(
@@ -89,6 +91,7 @@ CATALOG: dict[str, Architecture] = {
             lr=3e-4,
             mixup=0.2,
             erasing=0.25,
+            cut_margins=0.5,
         ),
         Architecture(
             "unet",

@@ -42,6 +42,7 @@ OPEN = (
     "head_lr",
     "mixup",
     "erasing",
+    "cut_margins",
 )
 
 
@@ -71,6 +72,7 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         "head_lr": HEAD_LR,
         "mixup": row.mixup,
         "erasing": row.erasing,
+        "cut_margins": row.cut_margins,
     }
     if config.optimizer in PLAIN_LR:
         chosen["head_lr"] = config.lr or chosen["lr"]

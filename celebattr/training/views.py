@@ -59,7 +59,7 @@ class Views:
             augment.parameters(config.seed, epoch, indices),
             erasing=config.erasing or 0.0,
             low_resolution=config.low_resolution,
-            cut_margins=config.cut_margins,
+            cut_margins=config.cut_margins or 0.0,
         )
         targets = torch.from_numpy(batch.targets_BA[part]).to(self.device).float()
         weights = None
