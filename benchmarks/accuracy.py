@@ -1,0 +1,93 @@
+"""The tables of docs/accuracy.md that no command prints: int8 against float, and thresholds.
+
+    python benchmarks/accuracy.py --data CELEBA --weights BUNDLE.safetensors --int8 BUNDLE.onnx
+
+Thresholds are tuned for accuracy on the validation images and compared with 0.5 on the test
+images, to show what such tuning does where the splits differ in how frequent attributes are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr import decisions
+from celebattr.data import celeba, loader
+from celebattr.data.dataset import FaceDataset
+from celebattr.evaluation import intervals
+from celebattr.inference.backends import Backend, open_backend
+
+SHIFTED = (
+    "Big_Lips",
+    "Narrow_Eyes",
+    "Wavy_Hair",
+    "Wearing_Lipstick",
+    "Black_Hair",
+    "Brown_Hair",
+)
+"""Attributes whose share of positives differs most between CelebA's validation and test splits."""
+
+
+def probabilities(backend: Backend, images: FaceDataset) -> NDArray[np.float32]:
+    """Calibrated probabilities [N, A] of a split."""
+    parts = [
+        backend.logits(batch.frames_BHWC)
+        for batch in loader.batches(images, np.arange(len(images)), batch_size=32, workers=2)
+    ]
+    card = backend.card
+    return decisions.probabilities(np.concatenate(parts), np.array(card.scale), np.array(card.bias))
+
+
+def tuned(p_NA: NDArray[np.float32], targets_NA: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The threshold of the highest accuracy for each attribute, [A]."""
+    grid = np.arange(0.2, 0.81, 0.01)
+    accuracy_TA = np.stack([((p_NA >= t) == targets_NA).mean(axis=0) for t in grid])
+    return np.asarray(grid[accuracy_TA.argmax(axis=0)])
+
+
+def main() -> None:
+    """Prints the tables as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", required=True, help="a safetensors bundle")
+    parser.add_argument("--int8", required=True, help="the same as int8 ONNX")
+    arguments = parser.parse_args()
+    dataset = celeba.load((arguments.data,))
+    validation, test = dataset.split("validation"), dataset.split("test")
+    whole = open_backend(arguments.weights, device="cpu", precision="float32")
+    p_validation, p_test = probabilities(whole, validation), probabilities(whole, test)
+    p_int8 = probabilities(open_backend(arguments.int8), test)
+
+    truth = test.targets_NA
+    right, right_int8 = ((p >= 0.5) == truth for p in (p_test, p_int8))
+    resamples = intervals.Resamples.draw(len(test), test.identities_N)
+    per_image = (right_int8.astype(float) - right).mean(axis=1)
+    samples = resamples.sums(per_image) / resamples.sums(np.ones(len(test)))
+    low, high = intervals.interval(samples) or (np.nan, np.nan)
+    flipped = ((p_test >= 0.5) != (p_int8 >= 0.5)).mean()
+    mean, mean_int8 = 100 * right.mean(), 100 * right_int8.mean()
+    print(f"float32 {mean:.2f} %, int8 {mean_int8:.2f} % on {len(test)}")
+    print(f"int8 - float32: {mean_int8 - mean:.2f} [{100 * low:.2f}, {100 * high:.2f}] points")
+    print(f"decisions that differ: {100 * flipped:.2f} %\n")
+
+    thresholds = tuned(p_validation, validation.targets_NA)
+    right_tuned = (p_test >= thresholds) == truth
+    print("| attribute | validation + | test + | threshold | at 0.5 | tuned | difference |")
+    print("| --- |" + " ---: |" * 6)
+    for name in SHIFTED:
+        a = dataset.attributes.index(name)
+        plain, other = 100 * right[:, a].mean(), 100 * right_tuned[:, a].mean()
+        shares = [100 * part.targets_NA[:, a].mean() for part in (validation, test)]
+        print(
+            f"| {name} | {shares[0]:.1f} | {shares[1]:.1f} | {thresholds[a]:.2f} | {plain:.2f} | "
+            f"{other:.2f} | {other - plain:+.2f} |"
+        )
+    mean_tuned = 100 * right_tuned.mean()
+    print(f"| all 40 | | | | {mean:.2f} | {mean_tuned:.2f} | {mean_tuned - mean:+.2f} |")
+
+
+if __name__ == "__main__":
+    main()
