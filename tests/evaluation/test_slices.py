@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from celebattr.evaluation.slices import slices
-from celebattr.reports import evaluation as reports
+from celebattr.reports.parts import slice_cells
 
 ATTRIBUTES = ("Male", "Young", "Smiling")
 
@@ -41,5 +41,5 @@ def test_a_combination_nobody_shows_is_said_to_be_empty() -> None:
     empty = found[-1]
     assert (empty.name, empty.images, empty.people) == ("not Young", 0, None)
     assert empty.mean_attribute_accuracy is None
-    assert reports.slice_cells(empty) == ["not Young", "0", "-", "", ""]
+    assert slice_cells(empty) == ("not Young", "0", "-", "", "")
     assert json.dumps(empty.slice) == '{"Young": false}'
