@@ -82,6 +82,9 @@ def evaluate(
     report = replace(measured.report, measured_in=backend.precision + "+flip" * config.flip)
     if other is not None:
         comparison = _compared(measured, other, others[0], thresholds[1], images)
+        if other.path.name == backend.path.name and other.path != backend.path:
+            # Every run folder's is best.safetensors.
+            comparison = replace(comparison, weights=str(other.path))
         report = replace(report, against=comparison)
     if config.curves:
         report = with_curves(report, p_NA, targets_NA)
@@ -121,14 +124,13 @@ def _compared(
     shared = [row.attribute for row in ours.report.attributes if row.attribute in known]
     columns = [known.index(name) for name in shared]
     p_NS = p_NA[:, columns]
-    alike = other.path.name == ours.report.weights  # every run folder's is best.safetensors
     theirs = metrics.measure(
         p_NS,
         images.targets_NA[:, [images.attributes.index(name) for name in shared]],
         decisions.present(p_NS, thresholds_A[columns]),
         shared,
         split=ours.report.split,
-        weights=str(other.path) if alike else other.path.name,
+        weights=other.path.name,
         people_N=images.identities_N,
     )
     return compare(ours, theirs)

@@ -79,6 +79,9 @@ def gaps(
     be alike. Which two slices are compared is chosen on the same images, so of many slices the
     gap is somewhat too large, and its interval is that of these two.
 
+    A slice in which a handful shows the attribute would be the extreme one by chance, so slices
+    with fewer than `FEW` of them count only where there are not two others.
+
     Source: Hardt, Price, Srebro, "Equality of Opportunity in Supervised Learning", NIPS 2016.
 
     Args:
@@ -105,7 +108,9 @@ def gaps(
     resamples = Resamples.draw(len(truth_NA), people_N)
     found = []
     for a, name in enumerate(attributes):
-        shown = np.flatnonzero(positives_PA[:, a])
+        shown = np.flatnonzero(positives_PA[:, a] >= FEW)
+        if len(shown) < 2:
+            shown = np.flatnonzero(positives_PA[:, a])
         if name in by or len(shown) < 2:
             continue
         recall_P = hits_PA[shown, a] / positives_PA[shown, a]

@@ -130,11 +130,12 @@ class GapReport:
 
     Attributes:
         attribute: whose recall.
-        best, worst: names of the slices with the highest and the lowest recall.
+        best, worst: names of the slices with the highest and the lowest recall, of those that
+            `FEW` images of the attribute are in; of all where there are not two such.
         best_recall, worst_recall: shares between 0 and 1.
         gap: the first minus the second, with its 95 % `interval`.
         positives: images that show the attribute, in the smaller of the two.
-        few: whether those are fewer than `FEW`, too few to say much.
+        few: whether those are fewer than `FEW`.
     """
 
     attribute: str
@@ -174,11 +175,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A bundle against another on the same images: over the attributes that both predict.
+    """A bundle against another, `weights`, on the same images and the attributes both predict.
 
-    Attributes:
-        weights: the other bundle.
-        differences: of the means, then attribute by attribute.
+    `differences` are those of the means, then attribute by attribute.
     """
 
     weights: str
