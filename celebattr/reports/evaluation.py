@@ -165,11 +165,11 @@ def to_markdown(report: EvalReport) -> str:
 
 
 def _part(part: Part) -> list[str]:
-    figures = len(part.titles) - part.named
+    rule = ["---"] * part.named + ["---:"] * (len(part.titles) - part.named)
     lines = ["", f"{_cell(part.heading)}:"] if part.heading else []
-    lines += ["", f"| {' | '.join(part.titles)} |", "| --- |" * part.named + " ---: |" * figures]
+    lines += ["", f"| {' | '.join(part.titles)} |", f"| {' | '.join(rule)} |"]
     lines += [f"| {' | '.join(map(_cell, row))} |" for row in part.rows]
-    return [*lines, "", *(f"- {_cell(note)}" for note in part.notes)]
+    return [*lines, *([""] if part.notes else []), *(f"- {_cell(note)}" for note in part.notes)]
 
 
 def _cell(text: str) -> str:
