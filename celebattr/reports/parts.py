@@ -106,12 +106,15 @@ def _gaps(report: EvalReport, most: int | None) -> Part | None:
     notes = []
     if len(shown) < len(ranked):
         notes.append(f"the largest {len(shown)} of {len(ranked)} gaps")
+    filled = sum(one.images > 0 for one in report.slices)
+    if filled > 2:
+        notes.append(f"the two extremes of {filled} slices lie somewhat apart by chance, too")
     few = sum(one.few for one in ranked)
     if few:
         verb = "attribute is" if few == 1 else "attributes are"
         notes.append(
             f"warning: {few} {verb} shown by fewer than {FEW} images of one of the two slices, "
-            "marked !: such a gap says little"
+            "marked !: such a gap says little, and an interval of it less"
         )
     return Part(
         ("attribute", "lowest and highest recall", "gap", "positives"),
@@ -125,7 +128,8 @@ def _gaps(report: EvalReport, most: int | None) -> Part | None:
 def gap_cells(one: GapReport) -> tuple[str, ...]:
     """A gap as text: attribute, both slices, the gap with its interval, images of the smaller."""
     pair = f"{one.worst} {percent(one.worst_recall)}; {one.best} {percent(one.best_recall)}"
-    gap = percent(one.gap) + between(one.interval)
+    # Of one image the bootstrap knows one outcome: its interval has no width.
+    gap = percent(one.gap) + ("" if one.few else between(one.interval))
     return (one.attribute, pair, gap, f"{one.positives:,}{'!' if one.few else ''}")
 
 
