@@ -21,6 +21,7 @@ from celebattr.reports.evaluation import (
     pointing_cells,
     slice_cells,
 )
+from celebattr.reports.sections import sections
 from celebattr.results import MEANS, EvalReport, Failure, Prediction, Result
 
 FOOTNOTE = (
@@ -227,6 +228,10 @@ class _EvaluationTable:
             yield from _part(titles, map(slice_cells, report.slices), options)
         if report.pointing:
             yield from _part(POINTING, map(pointing_cells, report.pointing), options)
+        for section in sections(report, short=True):
+            yield from _part(section.titles, section.rows, options)
+            yield Text(section.note, style="dim")
+        yield Text()
         note = "percent; - is undefined; ! is below the majority's answer"
         if len(columns) < len(MEANS):
             note += "; more columns in a wider terminal or with --format csv"

@@ -22,7 +22,7 @@ from celebattr.files import write_text
 from celebattr.inference.predictor import Predictor
 
 SCHEMA = 1
-OPTIONS = ("faces", "threshold", "operating_point", "unsure_below")
+OPTIONS = ("faces", "threshold", "operating_point", "consistent", "unsure_below")
 """Fields of `PredictConfig` that decide what the rows say, besides the attributes."""
 
 

@@ -179,6 +179,10 @@ def to_markdown(report: EvalReport) -> str:
         lines += ["", f"| {' | '.join(POINTING)} |", "| --- | --- |" + " ---: |" * 4]
         for point in report.pointing:
             lines.append(f"| {' | '.join(pointing_cells(point))} |")
+    from celebattr.reports.sections import sections  # which takes its words for shares from here
+
+    for section in sections(report):
+        lines += section.markdown()
     lines += [
         "",
         "All but the counts in percent, 95 % intervals in brackets; empty where a metric is "
