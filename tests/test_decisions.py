@@ -158,7 +158,7 @@ shares = st.floats(0.01, 0.99)
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @pytest.mark.parametrize("attributes", [GROUP, LIPSTICK])
 def test_no_consistent_answer_is_more_probable_than_the_one_decoded(
     attributes: tuple[str, ...], data: st.DataObject
@@ -180,7 +180,7 @@ any_threshold = st.one_of(st.sampled_from([0.0, 0.5, 1.0, np.inf]), st.floats(0,
     p=st.lists(st.lists(any_share, min_size=40, max_size=40), min_size=1, max_size=4),
     thresholds=st.lists(any_threshold, min_size=40, max_size=40),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_consistent_answers_break_no_rule_and_leave_what_breaks_none_as_it_was(
     p: list[list[float]], thresholds: list[float]
 ) -> None:
