@@ -54,6 +54,14 @@ def _unsure_below() -> float | None:
     )
 
 
+def _consistent() -> bool:
+    return option(
+        False,
+        "Decide for the most probable answers that do not contradict each other, as No_Beard and "
+        "Goatee do.",
+    )
+
+
 class _Checks:
     """Shared validation: declared choices, and ranges by name."""
 
@@ -290,7 +298,14 @@ class EvaluateConfig(_Checks):
         "Also tell how often heat maps peak where attributes are: eyes, mouth and so on, on 500 "
         "images. Needs a .safetensors bundle.",
     )
+    corrupt: str | None = option(
+        None,
+        "Also score every image spoiled, for example jpeg,blur, or all: jpeg, blur, noise, dark, "
+        "small, grey, rotate, shift, each at one to three levels.",
+        metavar="all|NAMES",
+    )
     operating_point: str = _operating_point()
+    consistent: bool = _consistent()
     unsure_below: float | None = _unsure_below()
     flip: bool = option(False, "Average each image with its mirror image (twice the work).")
     limit: int | None = option(None, "Use only the first N images of the split.")
@@ -322,6 +337,7 @@ class PredictConfig(_Checks):
         None, "Probability from which an attribute is present. Without it, the bundle's own."
     )
     operating_point: str = _operating_point()
+    consistent: bool = _consistent()
     unsure_below: float | None = _unsure_below()
     batch_size: int = option(16, "Faces scored together.")
     workers: int | None = option(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from celebattr.attributes import Rule, rules_of
+from celebattr.errors import UsageError
 
 BINS = 100
 """Bins of `counts`, so thresholds have two decimals: 0.00, 0.01, ... 0.99."""
@@ -45,6 +50,99 @@ def present(
     # In one type: as float64, 0.7 is more than the float32 that stands for 0.7.
     decided_NA: NDArray[np.bool_] = probabilities_NA >= thresholds_A.astype(probabilities_NA.dtype)
     return decided_NA
+
+
+def contradictions(
+    present_NA: NDArray[np.bool_], attributes: Sequence[str], rules: Sequence[Rule]
+) -> NDArray[np.bool_]:
+    """Which rules the answers break, bool [N, R].
+
+    Args:
+        present_NA: answers, bool [N, A].
+        attributes: their A names.
+        rules: R rules between these.
+    """
+    column = {name: i for i, name in enumerate(attributes)}
+    broken_NR = np.zeros((len(present_NA), len(rules)), np.bool_)
+    for r, rule in enumerate(rules):
+        second_N = present_NA[:, column[rule.second]] == rule.second_present
+        broken_NR[:, r] = present_NA[:, column[rule.first]] & second_N
+    return broken_NR
+
+
+class Consistent:
+    """Finds the most probable answers that break no rule, attributes taken as independent.
+
+    Rules tie attributes into small groups, here hair, beard and make-up. The answers a group may
+    give are enumerated once; the best one for an image is a product of matrices.
+
+    Raises:
+        UsageError: no rule is known between these attributes.
+    """
+
+    def __init__(self, attributes: Sequence[str], rules: Sequence[Rule] | None = None) -> None:
+        self.attributes = tuple(attributes)
+        self.rules = rules_of(attributes) if rules is None else tuple(rules)
+        if not self.rules:
+            raise UsageError(
+                "--consistent: no rule is known between the attributes of this bundle, so that no "
+                "answers contradict each other"
+            )
+        self._groups = [self._group(rules) for rules in _connected(self.rules)]
+
+    def present(
+        self, probabilities_NA: NDArray[np.floating[Any]], thresholds_A: NDArray[np.floating[Any]]
+    ) -> NDArray[np.bool_]:
+        """Decisions without contradictions, bool [N, A].
+
+        An answer is worth the sum of the log-odds of what it calls present, each counted from its
+        threshold: at thresholds of one half that is its log probability, but for a constant.
+        Decisions that contradict nothing stay as `present` makes them.
+        """
+        decided_NA = present(probabilities_NA, thresholds_A)
+        edges_A = thresholds_A.astype(probabilities_NA.dtype)
+        worth_NA = _log_odds(probabilities_NA) - _log_odds(edges_A)
+        worth_NA[:, thresholds_A > 1.0] = -_NEVER
+        for columns_G, answers_SG, rules in self._groups:
+            names = [self.attributes[i] for i in columns_G]
+            wrong = contradictions(decided_NA[:, columns_G], names, rules).any(axis=1)
+            rows = np.flatnonzero(wrong)
+            best = (worth_NA[np.ix_(rows, columns_G)] @ answers_SG.T).argmax(axis=1)
+            decided_NA[np.ix_(rows, columns_G)] = answers_SG[best]
+        return decided_NA
+
+    def _group(
+        self, rules: tuple[Rule, ...]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], tuple[Rule, ...]]:
+        """Columns of the attributes that the rules tie together, and their possible answers."""
+        tied = {name for rule in rules for name in (rule.first, rule.second)}
+        names = [name for name in self.attributes if name in tied]
+        every_SG = np.array(list(itertools.product((False, True), repeat=len(names))))
+        allowed_SG = every_SG[~contradictions(every_SG, names, rules).any(axis=1)]
+        return np.array([self.attributes.index(name) for name in names]), allowed_SG, rules
+
+
+_NEVER = 1e6
+"""Log-odds that no group of attributes outweighs."""
+
+
+def _log_odds(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """log(p / (1 - p)), finite for 0 and 1 too; what is over 1 counts as 1."""
+    p = np.clip(np.asarray(probabilities, np.float64), 1e-12, 1.0 - 1e-12)
+    return np.asarray(np.log(p) - np.log1p(-p), np.float64)
+
+
+def _connected(rules: Sequence[Rule]) -> list[tuple[Rule, ...]]:
+    """The rules in groups that share no attribute."""
+    groups: list[tuple[set[str], tuple[Rule, ...]]] = []
+    for rule in rules:
+        names = {rule.first, rule.second}
+        members: tuple[Rule, ...] = (rule,)
+        for group in [group for group in groups if group[0] & names]:
+            groups.remove(group)
+            names, members = names | group[0], group[1] + members
+        groups.append((names, members))
+    return [members for _, members in groups]
 
 
 def unsure(

@@ -47,9 +47,11 @@ def test_the_lowest_rooms_load_the_standard_library_only(module: str) -> None:
     [
         "bundle",
         "data.celeba",
+        "data.corrupt",
         "data.loader",
         "decisions",
         "evaluation.calibration",
+        "evaluation.logic",
         "inference.predictor",
         "inference.scoring",
         "models.catalog",

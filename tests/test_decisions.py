@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import warnings
@@ -7,8 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from celebattr import decisions
+from celebattr.attributes import CELEBA, RULES, Rule, rules_of
+from celebattr.errors import UsageError
 
 ZERO, ONE = np.zeros(1), np.ones(1)
 
@@ -130,3 +135,92 @@ def test_a_precision_out_of_reach_means_never_present() -> None:
     truth = (few > 0.5).astype(np.uint8)
     at = decisions.thresholds(decisions.counts(few, truth), "precision", 0.9)
     assert at[0] > 1.0
+
+
+GROUP = ("Black_Hair", "Brown_Hair", "Bald", "Goatee", "No_Beard", "Heavy_Makeup", "Smiling")
+LIPSTICK = ("Heavy_Makeup", "Smiling", "Wearing_Lipstick")
+
+
+def best_by_trying_all(
+    p_A: np.ndarray[Any, Any], thresholds_A: np.ndarray[Any, Any], attributes: tuple[str, ...]
+) -> float:
+    """The highest worth of an answer that breaks no rule, of all 2^A."""
+    odds_A = np.log(p_A / (1 - p_A)) - np.log(thresholds_A / (1 - thresholds_A))
+    worths = []
+    for answer in itertools.product((False, True), repeat=len(attributes)):
+        held = dict(zip(attributes, answer, strict=True))
+        if not any(held[r.first] and held[r.second] == r.second_present for r in rules_of(held)):
+            worths.append(float(odds_A @ np.array(answer)))
+    return max(worths)
+
+
+shares = st.floats(0.01, 0.99)
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("attributes", [GROUP, LIPSTICK])
+def test_no_consistent_answer_is_more_probable_than_the_one_decoded(
+    attributes: tuple[str, ...], data: st.DataObject
+) -> None:
+    p_A = np.array(data.draw(st.lists(shares, min_size=len(attributes), max_size=len(attributes))))
+    thresholds_A = np.array([data.draw(shares) for _ in attributes])
+    decoded_A = decisions.Consistent(attributes).present(p_A[None], thresholds_A)[0]
+    odds_A = np.log(p_A / (1 - p_A)) - np.log(thresholds_A / (1 - thresholds_A))
+    best = best_by_trying_all(p_A, thresholds_A, attributes)
+    assert float(odds_A @ decoded_A) == pytest.approx(best, abs=1e-9)
+
+
+# The ends too: what is certain, what is always and what is never present.
+any_share = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1, width=32))
+any_threshold = st.one_of(st.sampled_from([0.0, 0.5, 1.0, np.inf]), st.floats(0, 1))
+
+
+@given(
+    p=st.lists(st.lists(any_share, min_size=40, max_size=40), min_size=1, max_size=4),
+    thresholds=st.lists(any_threshold, min_size=40, max_size=40),
+)
+@settings(max_examples=50, deadline=None)
+def test_consistent_answers_break_no_rule_and_leave_what_breaks_none_as_it_was(
+    p: list[list[float]], thresholds: list[float]
+) -> None:
+    p_NA, thresholds_A = np.array(p, np.float32), np.array(thresholds)
+    plain_NA = decisions.present(p_NA, thresholds_A)
+    decoded_NA = decisions.Consistent(CELEBA).present(p_NA, thresholds_A)
+    assert decoded_NA.dtype == np.bool_
+    assert not decisions.contradictions(decoded_NA, CELEBA, RULES).any()
+    fine_N = ~decisions.contradictions(plain_NA, CELEBA, RULES).any(axis=1)
+    assert (decoded_NA[fine_N] == plain_NA[fine_N]).all()
+    ruled = {name for rule in RULES for name in (rule.first, rule.second)}
+    free_A = np.array([name not in ruled for name in CELEBA])
+    assert (decoded_NA[:, free_A] == plain_NA[:, free_A]).all()
+    assert not decoded_NA[:, np.isinf(thresholds_A)].any()
+
+
+def test_the_likelier_of_two_that_exclude_each_other_stays() -> None:
+    names = ("No_Beard", "Goatee")
+    p = np.array([[0.8, 0.6], [0.6, 0.8], [0.8, 0.4]], np.float32)
+    decided = decisions.Consistent(names).present(p, np.full(2, 0.5))
+    assert decided.tolist() == [[True, False], [False, True], [True, False]]
+    # Counted from its threshold a goatee at 0.6 is surer than no beard at 0.8.
+    lower = decisions.Consistent(names).present(p[:1], np.array([0.75, 0.3]))
+    assert lower.tolist() == [[False, True]]
+
+
+def test_one_answer_may_settle_two_contradictions() -> None:
+    names = ("Bald", "Bangs", "Wavy_Hair")
+    p = np.array([[0.8, 0.7, 0.7]], np.float32)  # bald is the surest, but alone against two
+    assert decisions.Consistent(names).present(p, np.full(3, 0.5)).tolist() == [[False, True, True]]
+
+
+def test_contradictions_are_counted_rule_by_rule() -> None:
+    names = ("Heavy_Makeup", "Wearing_Lipstick", "Bald", "Bangs")
+    answers = np.array([[1, 0, 1, 1], [1, 1, 0, 1], [0, 1, 1, 0], [0, 0, 0, 0]], bool)
+    rules = (Rule("Bald", "Bangs"), Rule("Heavy_Makeup", "Wearing_Lipstick", False))
+    found = decisions.contradictions(answers, names, rules)
+    assert found.tolist() == [[True, True], [False, False], [False, False], [False, False]]
+
+
+def test_attributes_without_rules_cannot_be_made_consistent() -> None:
+    with pytest.raises(UsageError, match="no rule is known"):
+        decisions.Consistent(("Smiling", "Bald"))

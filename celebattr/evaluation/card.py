@@ -22,7 +22,17 @@ def record(path: Path, report: EvalReport) -> None:
         WeightsError: the bundle is damaged.
     """
     values = json.loads(to_json(report))
-    for name in ("schema", "split", "weights", "images_per_second", "reliability", "against"):
+    for name in (
+        "schema",
+        "split",
+        "weights",
+        "images_per_second",
+        "reliability",
+        "against",
+        "logic",
+        "corruptions",
+        "published",
+    ):
         del values[name]
     for row in values["attributes"]:
         # What the card shows of an attribute; `celebattr evaluate` gives the rest.

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebattr import decisions
 from celebattr.attributes import select
+from celebattr.card import Card
 from celebattr.config import EvaluateConfig
-from celebattr.data import celeba, loader
+from celebattr.data import celeba, corrupt
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError, UsageError
 from celebattr.evaluation import metrics
 from celebattr.evaluation.comparison import compare
 from celebattr.evaluation.curves import with_curves
+from celebattr.evaluation.logic import logic
 from celebattr.evaluation.pointing import pointing
+from celebattr.evaluation.published import published
+from celebattr.evaluation.robustness import robustness
+from celebattr.evaluation.scores import probabilities
 from celebattr.evaluation.slices import gaps, slices
 from celebattr.inference.backends import Backend, open_backend
 from celebattr.inference.explain import Explainer
 from celebattr.parse import parse_operating_point
 from celebattr.results import Comparison, EvalReport
+
+Decide = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
+"""Probabilities [N, A] of a bundle to its decisions, bool [N, A]."""
 
 
 def evaluate(
@@ -37,10 +46,11 @@ def evaluate(
 
     Raises:
         DataError: the data cannot be read, the split is empty, or lacks attributes of the bundle.
-        UsageError: the bundle to compare with shares none of them, or a card has no counts to
-            choose the operating point from.
+        UsageError: an option names what there is not, or the bundle to compare with shares no
+            attribute.
         WeightsError, DeviceError: see `open_backend`.
     """
+    corruptions = corrupt.chosen(config.corrupt)
     dataset = celeba.load(config.data, skip_missing=config.skip_missing)
     images = dataset.split(config.split, config.limit)
     if len(images) == 0:
@@ -55,18 +65,18 @@ def evaluate(
             f"the data has no labels for {', '.join(lacking)}, which {backend.path.name} predicts"
         )
     other = _other(config, backend)
-    point = parse_operating_point(config.operating_point)
     backends = [backend] if other is None else [backend, other]
-    thresholds = [one.card.thresholds_at(point) for one in backends]
+    decide, *others_decide = (_decider(one.card, config) for one in backends)
     by = select(config.slices.split(","), card.attributes) if config.slices else []
     explainer = Explainer(config.weights) if config.pointing else None
     columns = [images.attributes.index(name) for name in card.attributes]
+    targets_NA, people_N = images.targets_NA[:, columns], images.identities_N
     started = time.monotonic()
-    p_NA, *others = _probabilities(backends, images, config, on_progress)
+    p_VNA, *others_p = probabilities(backends, images, config, corruptions, on_progress)
     seconds = time.monotonic() - started
-    present_NA = decisions.present(p_NA, thresholds[0])
+    p_NA = p_VNA[0]
+    present_NA = decide(p_NA)
     below = card.unsure_below if config.unsure_below is None else config.unsure_below
-    targets_NA = images.targets_NA[:, columns]
     measured = metrics.measure(
         p_NA,
         targets_NA,
@@ -74,14 +84,23 @@ def evaluate(
         card.attributes,
         split=config.split,
         weights=str(backend.path.name),
-        people_N=images.identities_N,
+        people_N=people_N,
         unsure_NA=decisions.unsure(p_NA, present_NA, below),
-        # With another network the time is not this one's.
-        images_per_second=len(images) / seconds if other is None else None,
+        # With another network, or spoiled images, the time is not this one's.
+        images_per_second=None if other or corruptions else len(images) / seconds,
     )
-    report = replace(measured.report, measured_in=backend.precision + "+flip" * config.flip)
+    thresholds_A = card.thresholds_at(parse_operating_point(config.operating_point))
+    report = replace(
+        measured.report,
+        measured_in=backend.precision + "+flip" * config.flip,
+        consistent=config.consistent,
+        logic=logic(p_NA, targets_NA, thresholds_A, card.attributes, people_N),
+        corruptions=robustness(p_VNA, targets_NA, decide, corruptions, people_N),
+        published=published(card.attributes),
+    )
     if other is not None:
-        comparison = _compared(measured, other, others[0], thresholds[1], images)
+        their_p_NA = others_p[0][0]
+        comparison = _compared(measured, other, their_p_NA, others_decide[0](their_p_NA), images)
         if other.path.name == backend.path.name and other.path != backend.path:
             # Every run folder's is best.safetensors.
             comparison = replace(comparison, weights=str(other.path))
@@ -89,13 +108,19 @@ def evaluate(
     if config.curves:
         report = with_curves(report, p_NA, targets_NA)
     if by:
-        people_N = images.identities_N
         parts = slices(p_NA, targets_NA, present_NA, card.attributes, by, people_N)
         wide = gaps(parts, targets_NA, present_NA, card.attributes, people_N)
         report = replace(report, slices=parts, gaps=wide)
     if explainer is not None:
         report = replace(report, pointing=pointing(explainer, images, on_progress))
     return report
+
+
+def _decider(card: Card, config: EvaluateConfig) -> Decide:
+    """How a bundle decides at the operating point that is asked for."""
+    thresholds_A = card.thresholds_at(parse_operating_point(config.operating_point))
+    how = decisions.Consistent(card.attributes).present if config.consistent else decisions.present
+    return partial(how, thresholds_A=thresholds_A)
 
 
 def _other(config: EvaluateConfig, backend: Backend) -> Backend | None:
@@ -116,61 +141,20 @@ def _compared(
     ours: metrics.Measured,
     other: Backend,
     p_NA: NDArray[np.float32],
-    thresholds_A: NDArray[np.float64],
+    present_NA: NDArray[np.bool_],
     images: FaceDataset,
 ) -> Comparison:
-    """Ours against the other bundle's probabilities and thresholds, over what both predict."""
+    """Ours against the other bundle's probabilities and decisions, over what both predict."""
     known = other.card.attributes
     shared = [row.attribute for row in ours.report.attributes if row.attribute in known]
     columns = [known.index(name) for name in shared]
-    p_NS = p_NA[:, columns]
     theirs = metrics.measure(
-        p_NS,
+        p_NA[:, columns],
         images.targets_NA[:, [images.attributes.index(name) for name in shared]],
-        decisions.present(p_NS, thresholds_A[columns]),
+        present_NA[:, columns],
         shared,
         split=ours.report.split,
         weights=other.path.name,
         people_N=images.identities_N,
     )
     return compare(ours, theirs)
-
-
-def _probabilities(
-    backends: Sequence[Backend],
-    images: FaceDataset,
-    config: EvaluateConfig,
-    on_progress: Callable[[int, int], None] | None,
-) -> list[NDArray[np.float32]]:
-    """Calibrated probabilities [N, A] of all images, in their order, one array a bundle.
-
-    Each image is decoded once, for all bundles.
-    """
-    parts: list[list[NDArray[np.float32]]] = [[] for _ in backends]
-    done = 0
-
-    def run(batch: loader.Batch) -> list[NDArray[np.float32]]:
-        return [_judged(backend, batch.frames_BHWC, config.flip) for backend in backends]
-
-    batches = loader.batches(
-        images, np.arange(len(images)), batch_size=config.batch_size, workers=config.workers
-    )
-    cores = min(backend.at_once for backend in backends)
-    for found in loader.ordered_map(run, batches, workers=cores, ahead=cores):
-        for part, p_BA in zip(parts, found, strict=True):
-            part.append(p_BA)
-        done += len(found[0])
-        if on_progress is not None:
-            on_progress(done, len(images))
-    assert done == len(images)
-    return [np.concatenate(part) for part in parts]
-
-
-def _judged(backend: Backend, frames_BHWC: NDArray[np.uint8], flip: bool) -> NDArray[np.float32]:
-    """Calibrated probabilities [B, A] of frames, averaged with their mirror images if `flip`."""
-    logits_BA = backend.logits(frames_BHWC)
-    if flip:
-        mirrored_BHWC = np.ascontiguousarray(frames_BHWC[:, :, ::-1])
-        logits_BA = (logits_BA + backend.logits(mirrored_BHWC)) / 2.0
-    card = backend.card
-    return decisions.probabilities(logits_BA, np.array(card.scale), np.array(card.bias))

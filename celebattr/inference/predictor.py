@@ -40,6 +40,12 @@ class Predictor:
             self._unsure_below = config.unsure_below
         if config.threshold is not None:
             self._thresholds = np.full(len(card.attributes), config.threshold)
+        # All of the bundle's attributes decide together, also where some are reported only.
+        self._present = (
+            decisions.Consistent(card.attributes).present
+            if config.consistent
+            else decisions.present
+        )
 
     @property
     def never_present(self) -> list[str]:
@@ -54,7 +60,7 @@ class Predictor:
         if frames:
             logits = self.backend.logits(np.stack(frames))
             p_NA = decisions.probabilities(logits, np.array(card.scale), np.array(card.bias))
-            present_NA = decisions.present(p_NA, self._thresholds)
+            present_NA = self._present(p_NA, self._thresholds)
             unsure_NA = decisions.unsure(p_NA, present_NA, self._unsure_below)
         results: list[list[Result]] = []
         row = 0

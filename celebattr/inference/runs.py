@@ -22,7 +22,7 @@ from celebattr.files import write_text
 from celebattr.inference.predictor import Predictor
 
 SCHEMA = 1
-OPTIONS = ("faces", "threshold", "operating_point", "unsure_below")
+OPTIONS = ("faces", "threshold", "operating_point", "consistent", "unsure_below")
 """Fields of `PredictConfig` that decide what the rows say, besides the attributes."""
 
 
@@ -88,6 +88,7 @@ def read(path: Path) -> Run:
     file = about(path)
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
+        values["options"].setdefault("consistent", False)  # of runs older than the option
         return Run(**values | {"shard": tuple(values["shard"])})
     except FileNotFoundError as error:
         raise DataError(

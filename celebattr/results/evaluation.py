@@ -202,6 +202,9 @@ class RuleReport:
 class LogicReport:
     """Contradictions in decisions and labels, and what decoding without them costs or wins.
 
+    Decisions are those of each attribute by itself, also where the report's other figures are of
+    consistent answers.
+
     Attributes:
         predicted, labelled: share of the images with at least one contradiction.
         consistent_accuracy: mean attribute accuracy of the most probable consistent answers.
@@ -240,17 +243,20 @@ class PublishedReport:
     """A published figure on the same attributes, measured on other images by other people.
 
     Attributes:
+        year: None where the source does not tell it.
         mean_attribute_accuracy: theirs, a share, over `attributes` attributes.
         source: where it can be read.
         note: what differs from how ours was measured.
+        by_attribute: the accuracy of each attribute, a share, where the source tells it.
     """
 
     method: str
-    year: int
+    year: int | None
     mean_attribute_accuracy: float
     attributes: int
     source: str
     note: str
+    by_attribute: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -308,7 +314,9 @@ class EvalReport:
         published: what others reached.
         examples: images that it gets wrong, where a report with examples is asked for.
         people: how many different people are shown, or None where that is not known.
-        images_per_second: decoding and scoring together; None where another bundle was scored too.
+        consistent: whether decisions are the most probable ones without contradictions.
+        images_per_second: decoding and scoring together; None where not timed, or where more was
+            scored than these images by this bundle.
     """
 
     images: int
@@ -339,6 +347,7 @@ class EvalReport:
     published: tuple[PublishedReport, ...] = ()
     examples: tuple[Example, ...] = ()
     measured_in: str = ""
+    consistent: bool = False
     images_per_second: float | None = None
 
     @property

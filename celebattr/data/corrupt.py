@@ -1,0 +1,174 @@
+"""Frames spoiled as photos are: compressed, blurred, noisy, dark, small, grey, turned or moved.
+
+Each is a pure function of a frame and of its image's index, which decides what is random: the
+noise, and the direction of a turn or a move.
+
+Source: the idea and most kinds, but not the levels, are of Hendrycks, Dietterich, "Benchmarking
+Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.attributes import suggestion
+from celebattr.errors import UsageError
+
+Frame = NDArray[np.uint8]
+"""uint8 [H, W, 3]."""
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One way to spoil frames, at one level.
+
+    Attributes:
+        name: as `--corrupt` takes it.
+        level: how much, with its unit, for a person.
+        apply: makes of a frame and its image's index a frame of the same size.
+    """
+
+    name: str
+    level: str
+    apply: Callable[[Frame, int], Frame]
+
+
+def jpeg(frame_HWC: Frame, index: int, quality: int) -> Frame:
+    """Compresses as JPEG, quality 1 to 95, with half the resolution of colours."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(frame_HWC).save(data, "JPEG", quality=quality, subsampling="4:2:0")
+    with Image.open(data) as image:
+        return np.asarray(image.convert("RGB"), np.uint8)
+
+
+def blur(frame_HWC: Frame, index: int, sigma: float) -> Frame:
+    """Blurs with a Gaussian of `sigma` pixels."""
+    import cv2
+
+    blurred = cv2.GaussianBlur(frame_HWC, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, np.uint8)
+
+
+def noise(frame_HWC: Frame, index: int, sigma: float) -> Frame:
+    """Adds Gaussian noise of `sigma` grey values to each pixel and colour."""
+    random = _random(index)
+    noisy_HWC = frame_HWC + sigma * random.standard_normal(frame_HWC.shape, np.float32)
+    return np.asarray(np.clip(np.rint(noisy_HWC), 0, 255), np.uint8)
+
+
+def dark(frame_HWC: Frame, index: int, factor: float) -> Frame:
+    """Multiplies all values by `factor`, 0 to 1."""
+    return np.asarray(np.rint(frame_HWC * np.float32(factor)), np.uint8)
+
+
+def small(frame_HWC: Frame, index: int, height: int) -> Frame:
+    """Scales down to `height` pixels, with the antialiased filter of photo programs, and back."""
+    from PIL import Image
+
+    full_height, full_width = frame_HWC.shape[:2]
+    size = (max(1, round(full_width * height / full_height)), height)
+    image = Image.fromarray(frame_HWC).resize(size, Image.Resampling.BICUBIC)
+    back = image.resize((full_width, full_height), Image.Resampling.BICUBIC)
+    return np.asarray(back, np.uint8)
+
+
+def grey(frame_HWC: Frame, index: int) -> Frame:
+    """Takes the colour away, as Pillow's mode L does."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(frame_HWC).convert("L").convert("RGB"), np.uint8)
+
+
+def rotate(frame_HWC: Frame, index: int, degrees: float) -> Frame:
+    """Turns about the middle, half of the images to the left; the edge fills what comes in."""
+    import cv2
+
+    height, width = frame_HWC.shape[:2]
+    sign = 1.0 if _random(index).random() < 0.5 else -1.0
+    middle = ((width - 1) / 2.0, (height - 1) / 2.0)
+    return _warped(frame_HWC, np.asarray(cv2.getRotationMatrix2D(middle, sign * degrees, 1.0)))
+
+
+def shift(frame_HWC: Frame, index: int, pixels: float) -> Frame:
+    """Moves by `pixels`, each image in a direction of its own; the edge fills what comes in."""
+    angle = 2.0 * np.pi * _random(index).random()
+    move = np.array([[1.0, 0.0, pixels * np.cos(angle)], [0.0, 1.0, pixels * np.sin(angle)]])
+    return _warped(frame_HWC, move)
+
+
+def _warped(frame_HWC: Frame, matrix_23: NDArray[np.float64]) -> Frame:
+    import cv2
+
+    height, width = frame_HWC.shape[:2]
+    warped = cv2.warpAffine(frame_HWC, matrix_23, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.uint8)
+
+
+def _random(index: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[index, 0]))
+
+
+def _levels(function: Callable[..., Frame], unit: str, *levels: float) -> tuple[Corruption, ...]:
+    """The corruption that a function makes, at each level; `unit` has {} where it stands."""
+
+    def at(level: float) -> Corruption:
+        def apply(frame_HWC: Frame, index: int) -> Frame:
+            return function(frame_HWC, index, level)
+
+        return Corruption(function.__name__, unit.format(level), apply)
+
+    return tuple(at(level) for level in levels)
+
+
+CORRUPTIONS: dict[str, tuple[Corruption, ...]] = {
+    "jpeg": _levels(jpeg, "quality {}", 30, 10),
+    "blur": _levels(blur, "sigma {} px", 1, 2, 4),
+    "noise": _levels(noise, "sigma {} of 255", 10, 25, 50),
+    "dark": _levels(dark, "times {}", 0.5, 0.2),
+    "small": _levels(small, "{} px high", 64, 32),
+    "grey": (Corruption("grey", "no colour", grey),),
+    "rotate": _levels(rotate, "{} degrees", 10, 20, 30),
+    "shift": _levels(shift, "{} px", 8, 16),
+}
+"""By name, from mild to strong."""
+
+
+def chosen(text: str | None) -> tuple[Corruption, ...]:
+    """Reads "all", or names separated by commas; None is none of them.
+
+    Raises:
+        UsageError: a name is not known.
+    """
+    if text is None:
+        return ()
+    names = [word.strip().lower() for word in text.split(",")]
+    if names == ["all"]:
+        names = list(CORRUPTIONS)
+    for name in names:
+        if name not in CORRUPTIONS:
+            raise UsageError(
+                f"--corrupt {name!r} is neither all nor one of {', '.join(CORRUPTIONS)}."
+                f"{suggestion(name, CORRUPTIONS)}"
+            )
+    return tuple(level for name in dict.fromkeys(names) for level in CORRUPTIONS[name])
+
+
+def versions(
+    frames_BHWC: NDArray[np.uint8], indices_B: NDArray[np.int64], corruptions: Sequence[Corruption]
+) -> Iterator[NDArray[np.uint8]]:
+    """The frames as they are, then spoiled in each way, uint8 [B, H, W, 3]; one at a time."""
+    yield frames_BHWC
+    for corruption in corruptions:
+        yield np.stack(
+            [
+                corruption.apply(frame_HWC, int(index))
+                for frame_HWC, index in zip(frames_BHWC, indices_B, strict=True)
+            ]
+        )

@@ -1,0 +1,73 @@
+"""Probabilities of all images of a split, each decoded once, whoever asks for them how often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr import decisions
+from celebattr.config import EvaluateConfig
+from celebattr.data import corrupt, loader
+from celebattr.data.corrupt import Corruption
+from celebattr.data.dataset import FaceDataset
+from celebattr.inference.backends import Backend
+
+
+def probabilities(
+    backends: Sequence[Backend],
+    images: FaceDataset,
+    config: EvaluateConfig,
+    corruptions: Sequence[Corruption] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[NDArray[np.float32]]:
+    """Calibrated probabilities of each bundle, in the order of the images.
+
+    Args:
+        backends: the bundles, of which the first also scores the spoiled images.
+        images: what to score.
+        config: batch size, workers, and whether mirror images are averaged in.
+        corruptions: C ways to spoil the images.
+        on_progress: called with the images done and their total, after each batch.
+
+    Returns:
+        [1 + C, N, A] of the first bundle, the images as they are and then spoiled; [1, N, A] of
+        the others.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    parts: list[list[NDArray[np.float32]]] = [[] for _ in backends]
+    done = 0
+
+    def run(batch: loader.Batch) -> list[NDArray[np.float32]]:
+        found = []
+        for at, backend in enumerate(backends):
+            ways = () if at else corruptions
+            versions = corrupt.versions(batch.frames_BHWC, batch.indices_B, ways)
+            found.append(np.stack([_judged(backend, frames, config.flip) for frames in versions]))
+        return found
+
+    batches = loader.batches(
+        images, np.arange(len(images)), batch_size=config.batch_size, workers=config.workers
+    )
+    cores = min(backend.at_once for backend in backends)
+    for found in loader.ordered_map(run, batches, workers=cores, ahead=cores):
+        for part, p_VBA in zip(parts, found, strict=True):
+            part.append(p_VBA)
+        done += found[0].shape[1]
+        if on_progress is not None:
+            on_progress(done, len(images))
+    assert done == len(images)
+    return [np.concatenate(part, axis=1) for part in parts]
+
+
+def _judged(backend: Backend, frames_BHWC: NDArray[np.uint8], flip: bool) -> NDArray[np.float32]:
+    """Calibrated probabilities [B, A] of frames, averaged with their mirror images if `flip`."""
+    logits_BA = backend.logits(frames_BHWC)
+    if flip:
+        mirrored_BHWC = np.ascontiguousarray(frames_BHWC[:, :, ::-1])
+        logits_BA = (logits_BA + backend.logits(mirrored_BHWC)) / 2.0
+    card = backend.card
+    return decisions.probabilities(logits_BA, np.array(card.scale), np.array(card.bias))

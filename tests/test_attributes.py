@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from celebattr.attributes import CELEBA, RULES, Rule, rules_of
+from celebattr.data import celeba
+from celebattr.decisions import contradictions
+
+
+def test_rules_are_between_two_of_the_40_and_each_stands_once() -> None:
+    pairs = [frozenset((rule.first, rule.second)) for rule in RULES]
+    assert all(len(pair) == 2 and pair <= set(CELEBA) for pair in pairs)
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_a_rule_has_a_name_for_a_person() -> None:
+    assert Rule("No_Beard", "Goatee").name == "No_Beard with Goatee"
+    assert Rule("Bald", "Wavy_Hair", second_present=False).name == "Bald without Wavy_Hair"
+
+
+def test_only_rules_hold_of_which_both_attributes_are_known() -> None:
+    assert rules_of(CELEBA) == RULES
+    assert rules_of(["Goatee", "Smiling", "No_Beard"]) == (Rule("No_Beard", "Goatee"),)
+    assert rules_of(["Bald", "Male", "Round_Face"]) == ()
+
+
+@pytest.mark.celeba
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_labels_hardly_ever_break_a_rule(real_data: Path, split: str) -> None:
+    images = celeba.load((real_data / "celeba",)).split(split)
+    labels_NA = images.targets_NA == 1
+    broken_R = contradictions(labels_NA, images.attributes, RULES).sum(axis=0)
+    for rule, broken in zip(RULES, broken_R, strict=True):
+        column = {name: labels_NA[:, images.attributes.index(name)] for name in CELEBA}
+        first = column[rule.first].sum()
+        second = (column[rule.second] == rule.second_present).sum()
+        assert broken < 0.05 * min(first, second), rule.name
