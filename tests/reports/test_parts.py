@@ -112,9 +112,13 @@ def test_gaps_are_by_size_with_those_of_few_images_last_and_marked() -> None:
     )
     assert gap_cells(SMALL)[2:] == ("100.00", "2!")  # an interval of two images says nothing
     assert gaps.notes[0].startswith("warning: 1 attribute is shown by fewer than 30 images")
-    short = parts(REPORT, most=1)[2]
+    assert "marked !" in gaps.notes[0]
+    short = parts(REPORT, most=10)[2]
     assert [row[0] for row in short.rows] == ["Smiling"]
     assert short.notes[0] == "the largest 1 of 2 gaps"
+    assert "left out here" in short.notes[1]
+    unsure = parts(dataclasses.replace(REPORT, gaps=(SMALL,)), most=10)[2]
+    assert [row[0] for row in unsure.rows] == ["Bald"]  # better than nothing
     third = SliceReport({"Young": True, "Male": True}, 70, 40, 0.8, 0.7)
     more = dataclasses.replace(REPORT, slices=(*REPORT.slices, third))
     assert "two extremes of 3 slices" in parts(more)[2].notes[0]
