@@ -1,13 +1,14 @@
 """Confident learning: which labels are likely wrong, and how many, from probabilities.
 
-A network's mean probability for the images that are labelled present is what it takes to call a
-present label its usual case; the same for absent. A label is suspected where the other value's
-probability reaches that value's mean. Counted by label and suggestion, and scaled to the labels
-there are, this estimates how often labels and truth differ.
+A network's mean probability of present, over the images that are labelled present, is its usual
+case of one; the same for absent. A label whose other value reaches that value's usual case counts
+as wrong, one whose own value does counts as right. Scaled to the labels there are, these counts
+estimate how many of the present labels and how many of the absent ones are wrong; that many are
+suspected, the least probable first ("prune by noise rate").
 
-Suspects are ranked by the probability that the other value is right. For labels flipped by chance
-no ranking is better if probabilities are calibrated, and `benchmarks/label_errors.py` measures it:
-ranking by the distance to the means instead, as `cleanlab` can, finds about half as many.
+Ranked by the probability that the other value is right. For labels flipped by chance nothing is
+better if probabilities are calibrated, and `benchmarks/label_errors.py` agrees: by the distance to
+the usual case instead, as `cleanlab` can, about half as many are found.
 
 What a network cannot see counts as an error of the labels here: estimates for attributes that are
 hard to predict are too high.
@@ -16,7 +17,7 @@ Our own few lines, since cleanlab 2.9 takes no weights of images, which interval
 and would bring pandas and scikit-learn; the tests hold them against it.
 
 Source: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels",
-JAIR 70, 2021: thresholds (eq. 2), confident joint (eq. 1), its calibration (eq. 3).
+JAIR 70, 2021: the confident joint and its calibration (section 3.1), pruning (3.2).
 """
 
 from __future__ import annotations
@@ -37,26 +38,26 @@ _CHUNK = 16  # resamples at once: what fits into a processor's cache
 def scores(probabilities_NA: NDArray[Any], labels_NA: NDArray[Any]) -> NDArray[np.float64]:
     """How likely each label is wrong: the probability of the other value, [N, A], 0 to 1."""
     assert probabilities_NA.shape == labels_NA.shape
-    return np.abs(labels_NA.astype(np.float64) - probabilities_NA)
+    return np.asarray(np.abs(labels_NA.astype(np.float64) - probabilities_NA))
 
 
 def suspected(probabilities_NA: NDArray[Any], labels_NA: NDArray[Any]) -> NDArray[np.bool_]:
-    """Labels of which the network is as sure of the other value as it usually is, bool [N, A].
+    """The labels most likely wrong, as many as are estimated to be, bool [N, A].
 
-    And surer of it than of the label: the usual case of a rare attribute may lie below one half.
-    An attribute of which all labels are alike has no suspects: its other value has no mean.
+    Only labels that are less probable than their opposite. An attribute of which all labels are
+    alike has no suspects: nothing tells how probable its other value usually is.
     """
-    assert probabilities_NA.shape == labels_NA.shape
-    p_NA, truth_NA = np.asarray(probabilities_NA, np.float64), labels_NA.astype(bool)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        present_A = (p_NA * truth_NA).sum(axis=0) / truth_NA.sum(axis=0)
-        absent_A = ((1.0 - p_NA) * ~truth_NA).sum(axis=0) / (~truth_NA).sum(axis=0)
-    low_A, high_A = _edges(present_A, absent_A)
-    # Comparisons with NaN are false: no suspects.
-    says_present_NA = p_NA >= high_A
-    says_absent_NA = (p_NA <= low_A) & ~says_present_NA
-    says_other_NA = np.where(truth_NA, says_absent_NA, says_present_NA)
-    return np.asarray(says_other_NA & (scores(p_NA, truth_NA) > 0.5))
+    scores_NA, truth_NA = scores(probabilities_NA, labels_NA), labels_NA.astype(bool)
+    found_NA = np.zeros(truth_NA.shape, np.bool_)
+    images = once(len(truth_NA))
+    for column in range(truth_NA.shape[1]):
+        rates = error_rates(probabilities_NA[:, column], truth_NA[:, column], images)
+        for value, (share,) in zip((False, True), rates, strict=True):
+            rows = np.flatnonzero((truth_NA[:, column] == value) & (scores_NA[:, column] > 0.5))
+            worst_first = rows[np.argsort(-scores_NA[rows, column], kind="stable")]
+            count = 0 if np.isnan(share) else round(share * len(truth_NA))
+            found_NA[worst_first[:count], column] = True
+    return found_NA
 
 
 def error_rates(
@@ -97,9 +98,8 @@ def _edges(present: Samples, absent: Samples) -> tuple[Samples, Samples]:
         absent: mean probability of absent where labelled absent.
     """
     # Where both means are reached, which only a network near chance does, the likelier value wins.
-    low = np.minimum(1.0 - absent, np.maximum(present, 0.5))
-    high = np.maximum(present, np.minimum(1.0 - absent, 0.5))
-    return low + _SLACK, high - _SLACK
+    low, high = 1.0 - absent + _SLACK, present - _SLACK
+    return np.minimum(low, np.maximum(high, 0.5)), np.maximum(high, np.minimum(low, 0.5))
 
 
 def _shares(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -220,7 +221,8 @@ def _estimates(
     for column, attribute in enumerate(evidence.attributes):
         p_n, labels_n = evidence.probabilities_NA[rows_n, column], labels_NA[rows_n, column]
         absent, present = (float(one[0]) for one in confident.error_rates(p_n, labels_n, whole))
-        known = bool(np.isfinite(absent))
+        absent_R, present_R = confident.error_rates(p_n, labels_n, resamples)
+        known = math.isfinite(absent)
         made.append(
             LabelEstimate(
                 attribute,
@@ -228,9 +230,7 @@ def _estimates(
                 len(rows_n),
                 int(labels_n.sum()),
                 error_rate=absent + present if known else None,
-                interval=interval(sum(confident.error_rates(p_n, labels_n, resamples)))
-                if known
-                else None,
+                interval=interval(absent_R + present_R) if known else None,
                 wrongly_absent=absent if known else None,
                 wrongly_present=present if known else None,
                 suspects=int(found_NA[rows_n, column].sum()),
