@@ -132,10 +132,11 @@ class Groups:
         self.attributes = self._attributes()
 
     def _metadata(self, file: Path) -> Any:
+        parquet = library()
         import pyarrow
 
         try:
-            return library().read_metadata(file)
+            return parquet.read_metadata(file)
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(
                 f"{file} is not a complete Parquet file: the download was cut off, or a page that "
@@ -176,7 +177,8 @@ class Groups:
         held = self._about[number].schema.to_arrow_schema().names
         columns = [*self.attributes, "image.path", *(name for name in PEOPLE if name in held)]
         try:
-            return library().read_table(file, columns=columns, use_threads=False)
+            with library().ParquetFile(file, metadata=self._about[number]) as opened:
+                return opened.read(columns, use_threads=False)
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{file} is damaged: {_line(error)}. Download it again") from error
 
