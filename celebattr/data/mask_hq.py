@@ -166,20 +166,15 @@ class Crops:
         named = {self._files.get(name, name): name for name in names}
         return [named[file] for file in self._folder.missing(named)]
 
-    def raw(self, name: str) -> bytes:
-        """The bytes of a crop's file."""
-        file = self._files.get(name)
-        if file is None:
-            raise ImageNotFoundError(f"{self.path}: no crop of {name}")
-        return self._folder.read(file)
-
     def read(self, name: str) -> bytes:
         """A face in CelebA's frame as a BMP, which takes no time to write and to read."""
         import cv2
 
-        data = self.raw(name)
-        shown = f"{self.path / self._files[name]} ({name})"
-        image, _ = images.decode(*images.read(data, name=shown), side=_DECODED_SIDE)
+        file = self._files.get(name)
+        if file is None:
+            raise ImageNotFoundError(f"{self.path}: no crop of {name}")
+        data, shown = images.read(self._folder.read(file), name=f"{self.path / file} ({name})")
+        image, _ = images.decode(data, shown, side=_DECODED_SIDE)
         points = MEAN_LANDMARKS_52 if self._landmarks is None else self._landmarks[name]
         aligned_HWC = cv2.warpAffine(
             np.asarray(image),
@@ -188,6 +183,6 @@ class Crops:
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        file = io.BytesIO()
-        Image.fromarray(np.asarray(aligned_HWC, np.uint8)).save(file, "BMP")
-        return file.getvalue()
+        written = io.BytesIO()
+        Image.fromarray(np.asarray(aligned_HWC, np.uint8)).save(written, "BMP")
+        return written.getvalue()
