@@ -1,4 +1,4 @@
-"""What the three commands can be asked for: frozen dataclasses that validate themselves.
+"""What the commands can be asked for: frozen dataclasses that validate themselves.
 
 The help of a field is the help of the command-line option that `celebattr.cli.options` derives
 from it: names, types, defaults and texts stand here once.
@@ -330,3 +330,25 @@ class PredictConfig(_Checks):
             self.threshold is not None
         ):
             raise UsageError("--threshold and --operating-point exclude each other: give one")
+
+
+@dataclass(frozen=True)
+class DoctorConfig(_Checks):
+    """Which data sets to look at, and how thoroughly."""
+
+    data: tuple[Path, ...] = option(
+        (),
+        "CelebA in any layout, or your own data set; repeat for those that are used together.",
+        metavar="DIR",
+    )
+    quick: bool = option(
+        False,
+        "Open no image and read no archive to its end: lists, names and places only.",
+    )
+    limit: int | None = option(
+        None, "Open only N images of each folder, evenly spread: leaks between them may be missed."
+    )
+    workers: int = option(2, "Threads that decode images.")
+
+    def __post_init__(self) -> None:
+        self._check(workers=(1, 256), limit=(1, 10**9))

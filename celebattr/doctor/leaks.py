@@ -1,0 +1,130 @@
+"""Whether splits share what they must not: people, names of images, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.data import places
+from celebattr.data.dataset import SPLITS, Source
+from celebattr.doctor import duplicates
+from celebattr.doctor.rows import EXAMPLES
+from celebattr.results.doctor import Finding
+
+_WORDS = dict(zip(SPLITS.values(), SPLITS, strict=True))
+_REMEDY = "Take the rows of one of the two splits out of the lists: scores on it are too good"
+
+
+def check(sources: Sequence[Source]) -> Iterator[Finding]:
+    """People and names in more than one split or folder."""
+    where = ", ".join(str(source.path) for source in sources)
+    yield from _people(sources, where)
+    if len(sources) > 1:
+        yield from _names(sources, where)
+
+
+def _people(sources: Sequence[Source], where: str) -> Iterator[Finding]:
+    known = [s for s in sources if s.identities_N is not None]
+    if not known:
+        return
+    people = np.concatenate([s.identities_N for s in known if s.identities_N is not None])
+    splits = np.concatenate([s.splits_N for s in known])
+    clean = True
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        both = np.intersect1d(people[splits == one], people[splits == other])
+        if not len(both):
+            continue
+        clean = False
+        shown = np.isin(people, both)
+        yield Finding(
+            "warning",
+            "people in two splits",
+            where,
+            f"{len(both):,} people are in {_WORDS[one]} ({(shown & (splits == one)).sum():,} "
+            f"images) and in {_WORDS[other]} ({(shown & (splits == other)).sum():,})",
+            _REMEDY,
+            tuple(f"person {person}" for person in both[:EXAMPLES]),
+        )
+    if clean and len(np.unique(splits)) > 1:
+        what = f"none of {len(np.unique(people)):,} people is in two splits"
+        yield Finding("ok", "people in two splits", where, what)
+
+
+def _names(sources: Sequence[Source], where: str) -> Iterator[Finding]:
+    """Images of CelebA that are in more than one folder, by their names."""
+    first: dict[str, int] = {}
+    same, differ = [], []
+    for source in sources:
+        for name, split in zip(source.names, source.splits_N.tolist(), strict=True):
+            if places.official_split(name) is None:
+                continue
+            if name not in first:
+                first[name] = split
+            elif first[name] == split:
+                same.append(name)
+            else:
+                differ.append(name)
+    if differ:
+        what = f"{len(differ):,} images are in two folders and in two splits, by their names"
+        examples = tuple(sorted(differ)[:EXAMPLES])
+        yield Finding("warning", "images in two folders", where, what, _REMEDY, examples)
+    if same:
+        what = f"{len(same):,} images are in two folders, in the same split: they count twice"
+        remedy = "Give one of the folders only, or take the rows out of one list"
+        examples = tuple(sorted(same)[:EXAMPLES])
+        yield Finding("note", "images in two folders", where, what, remedy, examples)
+
+
+def pictures(
+    sources: Sequence[Source],
+    source_N: NDArray[np.int64],
+    row_N: NDArray[np.int64],
+    thumbnails_NHW: NDArray[np.uint8],
+) -> Iterator[Finding]:
+    """Pictures that are there more than once.
+
+    Args:
+        sources: the folders.
+        source_N: which of them each picture is in.
+        row_N: its row there.
+        thumbnails_NHW: uint8 [N, 16, 16].
+    """
+    where = ", ".join(str(source.path) for source in sources)
+    count = f"{len(thumbnails_NHW):,} opened"
+    pairs_P2 = duplicates.pairs(thumbnails_NHW)
+    splits_N = np.array(
+        [sources[s].splits_N[r] for s, r in zip(source_N, row_N, strict=True)], np.int8
+    )
+    names = [sources[s].names[r] for s, r in zip(source_N, row_N, strict=True)]
+    one, other = splits_N[pairs_P2[:, 0]], splits_N[pairs_P2[:, 1]]
+    clean = True
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        here = pairs_P2[((one == a) & (other == b)) | ((one == b) & (other == a))]
+        if not len(here):
+            continue
+        clean = False
+        rows = np.unique(here[splits_N[here] == b])
+        yield Finding(
+            "warning",
+            "pictures in two splits",
+            where,
+            f"{len(rows):,} pictures of {_WORDS[b]} are in {_WORDS[a]} too, of {count}",
+            _REMEDY,
+            tuple(f"{names[i]} = {names[j]}" for i, j in here[:EXAMPLES]),
+        )
+    if clean:
+        what = f"no picture is in two splits, of {count}"
+        yield Finding("ok", "pictures in two splits", where, what)
+    within = pairs_P2[one == other]
+    if len(within):
+        yield Finding(
+            "note",
+            "repeated pictures",
+            where,
+            f"{len(np.unique(within)):,} pictures are in their split more than once, under other "
+            f"names, of {count}",
+            "CelebA has some; they do no harm but count twice",
+            tuple(f"{names[i]} = {names[j]}" for i, j in within[:EXAMPLES]),
+        )

@@ -1,0 +1,152 @@
+"""What opening the images of a data set shows: which cannot be read, and their sizes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.config import FRAME_SIZE
+from celebattr.data import images
+from celebattr.data.dataset import Source
+from celebattr.data.loader import ordered_map
+from celebattr.data.stores import Folder, Zip
+from celebattr.doctor import duplicates
+from celebattr.doctor.rows import EXAMPLES
+from celebattr.errors import ImageError
+from celebattr.results.doctor import Finding
+
+_SIDE = 48.0
+"""Pixels of the longer side that suffice: a JPEG is decoded in part, every byte of it is read."""
+
+STRETCH = 1.05
+"""How far height to width may be off CelebA's 218 to 178 before a face is visibly stretched."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image that was opened, or why it could not be.
+
+    Attributes:
+        size: width and height in pixels, as stored.
+        thumbnail_HW: uint8 [16, 16], or None where `error` says why not.
+        error: what is wrong with it.
+    """
+
+    size: tuple[int, int]
+    thumbnail_HW: NDArray[np.uint8] | None
+    error: str = ""
+
+
+def spread(count: int, limit: int | None) -> NDArray[np.int64]:
+    """Rows to open, evenly spread over all."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, limit).round().astype(np.int64))
+
+
+def open_all(
+    source: Source, rows: Sequence[int], *, workers: int, progress: Callable[[], None]
+) -> list[Picture]:
+    """Opens the images at some rows, in threads; in the order of `rows`."""
+
+    def read(row: int) -> Picture:
+        name = source.names[row]
+        try:
+            data, shown = images.read(source.store.read(name), name=name)
+            image, size = images.decode(data, shown, side=_SIDE)
+        except ImageError as error:
+            return Picture((0, 0), None, str(error))
+        return Picture(size, duplicates.thumbnail(image))
+
+    pictures = []
+    for picture in ordered_map(read, rows, workers=workers, ahead=4 * workers):
+        pictures.append(picture)
+        progress()
+    return pictures
+
+
+def missing(source: Source) -> Iterator[Finding]:
+    """Rows without an image, and images without a row."""
+    where = str(source.path)
+    gone = source.store.missing(source.names)
+    if gone:
+        everything = len(gone) == len(source.names)
+        yield Finding(
+            "problem",
+            "missing images",
+            where,
+            f"{'all' if everything else f'{len(gone):,} of the'} {len(source.names):,} images are "
+            f"not in {source.store.path}",
+            "Download or unpack the images again"
+            + ("" if everything else "; or give --skip-missing to train and evaluate without them"),
+            tuple(gone[:EXAMPLES]),
+        )
+    else:
+        what = f"all {len(source.names):,} images of the lists are there"
+        yield Finding("ok", "missing images", where, what)
+    if isinstance(source.store, Folder | Zip):
+        extra = sorted(source.store.names() - set(source.names))
+        if extra:
+            what = f"{len(extra):,} images have no row in the lists: they are left out"
+            yield Finding("note", "images without labels", where, what, "", tuple(extra[:EXAMPLES]))
+
+
+def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> Iterator[Finding]:
+    """What the images of a folder have been found to be."""
+    where = str(source.path)
+    broken = [(source.names[r], p) for r, p in zip(rows, pictures, strict=True) if p.error]
+    of = f"of {len(pictures):,} opened"
+    if broken:
+        _, first = broken[0]
+        yield Finding(
+            "problem",
+            "unreadable images",
+            where,
+            f"{len(broken):,} images {of} cannot be read: {first.error}",
+            "Take them anew from where they came, or take their rows out of the list",
+            tuple(name for name, _ in broken[:EXAMPLES]),
+        )
+    elif pictures:
+        what = f"all {len(pictures):,} images that were opened can be read"
+        yield Finding("ok", "unreadable images", where, what)
+    sizes = Counter(p.size for p in pictures if not p.error)
+    if sizes:
+        yield from _sizes(source, sizes, where)
+
+
+def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Iterator[Finding]:
+    height, width = FRAME_SIZE
+    total = sum(sizes.values())
+    shown = ", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sizes.most_common(EXAMPLES))
+    shown += f" and {len(sizes) - EXAMPLES:,} more sizes" if len(sizes) > EXAMPLES else ""
+
+    def stretched(size: tuple[int, int]) -> bool:
+        ratio = (size[1] / size[0]) / (height / width)
+        return not 1 / STRETCH <= ratio <= STRETCH
+
+    odd = sum(count for size, count in sizes.items() if stretched(size))
+    small = sum(n for size, n in sizes.items() if not stretched(size) and size[1] < height)
+    if odd:
+        many = len([size for size in sizes if stretched(size)]) > max(3, total // 20)
+        yield Finding(
+            "warning",
+            "sizes",
+            where,
+            f"{odd:,} of {total:,} images are not as high to wide as CelebA's aligned {width}x"
+            f"{height}, and are stretched to it: {shown}",
+            "They seem to be photos before alignment (img_celeba): take img_align_celeba"
+            if many
+            else "Right if the whole aligned frame was squeezed into that size; crops of a face "
+            "are not in CelebA's frame, and networks trained on both learn neither",
+        )
+    if small:
+        what = f"{small:,} of {total:,} images are smaller than {width}x{height}: {shown}"
+        yield Finding("note", "sizes", where, what, "They are enlarged, and stay as blurred")
+    if not odd and not small:
+        same = sizes.keys() == {(width, height)}
+        what = f"all {total:,} are {width}x{height}" if same else f"{total:,} images: {shown}"
+        yield Finding("ok" if same else "note", "sizes", where, what)
