@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.data import celeba
-from celebattr.evaluation import confident, label_errors
+from celebattr.evaluation import confident, label_evidence
 from celebattr.inference.backends import open_backend
 
 SEEDS = 5
@@ -37,9 +37,9 @@ def main() -> None:
     parser.add_argument("--flip", type=float, default=0.05, help="share of the labels")
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
-    images = label_errors.choose(celeba.load([options.data]), options.split, options.limit)
+    images = label_evidence.choose(celeba.load([options.data]), options.split, options.limit)
     backend = open_backend(options.weights)
-    evidence = label_errors.from_bundle(backend, images, batch_size=32, workers=2)
+    evidence = label_evidence.from_bundle(backend, images, batch_size=32, workers=2)
     p_NA, clean_NA, names = evidence.probabilities_NA, evidence.labels_NA, evidence.attributes
     print(
         f"{len(images):,} {options.split} images, {backend.path.name} ({backend.description}); "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from celebattr.errors import UsageError
 
@@ -67,6 +68,50 @@ SUBJECTIVE: frozenset[str] = frozenset(
     }
 )
 """Attributes that are an annotator's taste or impression more than a fact in the picture."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Two answers that contradict each other: `first` is there and `second` is too, or is not."""
+
+    first: str
+    second: str
+    second_present: bool = True
+
+    @property
+    def name(self) -> str:
+        """For a person: "No_Beard with Goatee", "Heavy_Makeup without Wearing_Lipstick"."""
+        return f"{self.first} {'with' if self.second_present else 'without'} {self.second}"
+
+
+RULES: tuple[Rule, ...] = (
+    *(Rule("Black_Hair", other) for other in ("Blond_Hair", "Brown_Hair", "Gray_Hair")),
+    *(Rule("Brown_Hair", other) for other in ("Blond_Hair", "Gray_Hair")),
+    Rule("Straight_Hair", "Wavy_Hair"),
+    *(Rule("Bald", hair) for hair in ("Black_Hair", "Blond_Hair", "Brown_Hair")),
+    *(Rule("Bald", hair) for hair in ("Straight_Hair", "Wavy_Hair", "Bangs", "Wearing_Hat")),
+    *(Rule("Receding_Hairline", cover) for cover in ("Bangs", "Wearing_Hat")),
+    *(Rule("No_Beard", beard) for beard in ("Goatee", "Mustache", "Sideburns")),
+    Rule("Heavy_Makeup", "Wearing_Lipstick", second_present=False),
+)
+"""What one picture can hardly show at once: the words exclude each other, or one hides the other.
+
+Of each, labels show both in less than 5 % of the images of the rarer (in 17,256 training images of
+CelebA: 3.4 % of Straight_Hair is Wavy_Hair too, the most). Where labels do not bear out what the
+words suggest, there is no rule: 28 % of 5_o_Clock_Shadow has No_Beard, 18 % of Bald Gray_Hair, 30 %
+of Bald a Receding_Hairline, 9 % of Gray_Hair Blond_Hair, and 13 % of those with a beard none of its
+kinds. Nor is there one from hair, make-up or clothes to Male or Young: those are habits of the
+people in the photos, not contradictions.
+
+Source: the idea is of Wu, Bezold, Bhatta, Bowyer, "Logical Consistency and Greater Descriptive
+Power for Facial Hair Attribute Learning", CVPR 2023; the rules are our own.
+"""
+
+
+def rules_of(attributes: Iterable[str]) -> tuple[Rule, ...]:
+    """The rules of which both attributes are among these."""
+    known = set(attributes)
+    return tuple(rule for rule in RULES if {rule.first, rule.second} <= known)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

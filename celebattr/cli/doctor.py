@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celebattr.cli.options import command
+from celebattr.cli.options import OutputFile, command
 from celebattr.config import DoctorConfig
 from celebattr.errors import ExitCode, UsageError
 
@@ -28,14 +29,30 @@ def doctor(
     json: Annotated[
         bool, typer.Option("--json", help="Print the findings as JSON, for programs.")
     ] = False,
+    output: OutputFile = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet", metavar="FILE", help="Write the pictures of suspects as one HTML page."
+        ),
+    ] = None,
 ) -> None:
     """Say what is wrong with a data set, and what to do about it.
 
     Ends with exit code 3 if training on it would fail, else with 0. Warnings do not stop training,
     but its figures may not be what they seem.
+
+    With --labels it names labels that are likely wrong instead; --output takes .csv or .json.
     """
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
+    if config.labels:
+        from celebattr.cli.doctor_labels import labels
+
+        labels(config, json=json, output=output, sheet=sheet)
+        return
+    if output is not None or sheet is not None:
+        raise UsageError("--output and --sheet are for the search for wrong labels: add --labels")
     from rich.console import Console
     from rich.progress import Progress
 

@@ -5,163 +5,67 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import decisions
-from celebattr.data import loader
-from celebattr.data.dataset import SPLITS, FaceDataset
-from celebattr.data.soft_labels import read_probabilities
-from celebattr.errors import DataError
-from celebattr.evaluation import confident
+from celebattr.attributes import Rule, rules_of
+from celebattr.config import DoctorConfig
+from celebattr.data import celeba
+from celebattr.data.dataset import SPLITS
+from celebattr.evaluation import confident, label_evidence
 from celebattr.evaluation.intervals import Resamples, interval
-from celebattr.inference.backends import Backend
+from celebattr.evaluation.label_evidence import Evidence, Progress, thumbnail
+from celebattr.inference.backends import open_backend
 from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
 
 NETWORK = "the network"
 """The reason of a suspect by its probability alone."""
 
-_HARD = (
-    "What the network cannot see counts as a wrong label: for attributes that are hard to predict "
-    "the error rate is too high."
-)
-_BY_HEART = (
-    "A network learns the wrong labels of its own training images by heart: if the train images "
-    "here are among them, it finds fewer of theirs, and their error rates are too low. For these, "
-    "give --probabilities of networks that did not see them (cross-validation)."
-)
 
-
-class Contradiction(Protocol):
-    """Two answers that exclude each other: `first` present, and `second` present, or absent."""
-
-    @property
-    def first(self) -> str:
-        """An attribute."""
-
-    @property
-    def second(self) -> str:
-        """Another one."""
-
-    @property
-    def second_present(self) -> bool:
-        """Which answer of the second contradicts the presence of the first."""
-
-    @property
-    def name(self) -> str:
-        """For a person."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Labelled images and what a network thinks of them.
-
-    Attributes:
-        images: the labelled images.
-        attributes: the A names that are looked at.
-        probabilities_NA: of these, calibrated, 0 to 1.
-        source: where they come from: name of a bundle or of a file.
-        notes: what to know before believing them, sentences.
-    """
-
-    images: FaceDataset
-    attributes: tuple[str, ...]
-    probabilities_NA: NDArray[np.float32]
-    source: str
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def labels_NA(self) -> NDArray[np.bool_]:
-        """The labels of `attributes`, bool [N, A]."""
-        columns = [self.images.attributes.index(name) for name in self.attributes]
-        return self.images.targets_NA[:, columns] >= 0.5
-
-
-def choose(dataset: FaceDataset, split: str | None, limit: int | None) -> FaceDataset:
-    """The images of a split, or of all; the first `limit` of each.
-
-    Raises:
-        DataError: there are none.
-    """
-    names = list(SPLITS) if split is None else [split]
-    rows = [np.flatnonzero(dataset.splits_N == SPLITS[name])[:limit] for name in names]
-    rows_N = np.concatenate(rows)
-    if len(rows_N) == 0:
-        raise DataError(f"no {split or 'labelled'} images: {dataset.describe()}")
-    return dataset.take(rows_N)
-
-
-def from_bundle(
-    backend: Backend,
-    images: FaceDataset,
+def search(
+    config: DoctorConfig,
+    on_progress: Progress = lambda done, total: None,
     *,
-    batch_size: int,
-    workers: int,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Evidence:
-    """What a bundle thinks of the images, of the attributes that both know.
+    pictures: bool = False,
+) -> LabelReport:
+    """Labels that are likely wrong in some data sets.
+
+    Args:
+        config: which, and by what.
+        on_progress: called after each batch that is scored.
+        pictures: whether the first suspects of each attribute get a small picture.
 
     Raises:
-        DataError: an image cannot be read, or they have no attribute in common.
+        DataError: the data or the probabilities cannot be read.
+        WeightsError, DeviceError: see `open_backend`.
     """
-    card = backend.card
-    shared = [name for name in card.attributes if name in images.attributes]
-    if not shared:
-        raise DataError(f"the data has labels for none of the attributes of {backend.path.name}")
-    columns = [card.attributes.index(name) for name in shared]
-    scale_A, bias_A = np.array(card.scale), np.array(card.bias)
-    parts: list[NDArray[Any]] = []
-    done = 0
-
-    def run(batch: loader.Batch) -> NDArray[np.float32]:
-        return decisions.probabilities(backend.logits(batch.frames_BHWC), scale_A, bias_A)
-
-    batches = loader.batches(images, np.arange(len(images)), batch_size=batch_size, workers=workers)
-    cores = backend.at_once
-    for p_BA in loader.ordered_map(run, batches, workers=cores, ahead=cores):
-        parts.append(p_BA[:, columns])
-        done += len(p_BA)
-        if on_progress is not None:
-            on_progress(done, len(images))
-    trained = card.trained_on.get("data") or "images that its card does not name"
-    notes = [f"{backend.path.name} was trained on: {trained}.", _HARD]
-    if (images.splits_N == SPLITS["train"]).any():
-        notes.insert(1, _BY_HEART)
-    return Evidence(images, tuple(shared), np.concatenate(parts), backend.path.name, tuple(notes))
-
-
-def from_file(path: Path, images: FaceDataset) -> Evidence:
-    """What a CSV says of the images that it names, as `celebattr predict --format csv` writes.
-
-    Raises:
-        DataError: see `read_probabilities`.
-    """
-    rows_n, p_nA = read_probabilities(images, path)
-    order = np.argsort(rows_n)
-    notes = [
-        f"The probabilities of {path.name} are taken as they are; they should come from networks "
-        "that were not trained on the images they judge.",
-        _HARD,
-    ]
-    if len(rows_n) < len(images):
-        notes.insert(
-            0,
-            f"{path.name} names {len(rows_n):,} of {len(images):,} images: only they "
-            "were looked at.",
+    dataset = celeba.load(config.data, skip_missing=True)
+    images = label_evidence.choose(dataset, config.split, config.limit)
+    if config.probabilities is not None:
+        evidence = label_evidence.from_file(config.probabilities, images)
+    else:
+        evidence = label_evidence.from_bundle(
+            open_backend(config.weights, device=config.device),
+            images,
+            batch_size=config.batch_size,
+            workers=config.workers,
+            on_progress=on_progress,
         )
-    return Evidence(
-        images.take(rows_n[order]), images.attributes, p_nA[order], path.name, tuple(notes)
+    images = evidence.images
+    return find(
+        evidence,
+        rules=rules_of(evidence.attributes),
+        copies=label_evidence.copies(images, workers=config.workers).tolist(),
+        picture=(lambda row: thumbnail(images.read(row))) if pictures else None,
+        pictures=config.pictures,
     )
 
 
 def find(
     evidence: Evidence,
     *,
-    rules: Sequence[Contradiction] = (),
+    rules: Sequence[Rule] = (),
     copies: Sequence[Sequence[int]] | None = None,
     picture: Callable[[int], bytes] | None = None,
     pictures: int = 0,
@@ -242,7 +146,7 @@ def _estimates(
 def _contradictions(
     evidence: Evidence,
     scores_NA: NDArray[np.float64],
-    rules: Sequence[Contradiction],
+    rules: Sequence[Rule],
     reasons: dict[tuple[int, int], list[str]],
 ) -> dict[str, int]:
     """Images that break each rule; of the two labels the likelier wrong one is suspected."""

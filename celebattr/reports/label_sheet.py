@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from celebattr.reports.labels import ESTIMATE, estimate_cells, headline
+from celebattr.reports.labels import headline, table
 from celebattr.results.labels import LabelReport
 
 _TEMPLATES = Path(__file__).parent / "html"
@@ -32,8 +32,7 @@ def sheet(report: LabelReport) -> str:
     return environment.get_template("label_sheet.html").render(
         report=report,
         headline=headline(report),
-        titles=ESTIMATE,
-        estimates=[estimate_cells(one) for one in report.estimates],
+        table=table(report),
         sections={
             name: [one for one in suspects if one.jpeg is not None]
             for name, suspects in shown.items()

@@ -6,12 +6,14 @@ import csv
 import dataclasses
 import io
 import json
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from celebattr.reports.evaluation import between, percent
 from celebattr.reports.writers import LIST_SEPARATOR
 from celebattr.results import SCHEMA
-from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
+from celebattr.results.labels import LabelReport, Suspect
 
 COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank", "reasons")
 """Columns of the CSV of suspects; `rank` counts within an attribute."""
@@ -51,6 +53,10 @@ def to_json(report: LabelReport) -> str:
     return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
+FORMATS: dict[str, Callable[[LabelReport], str]] = {".csv": to_csv, ".json": to_json}
+"""By the suffix of the file."""
+
+
 def headline(report: LabelReport) -> list[tuple[str, str]]:
     """What was looked at and found, as pairs of name and text."""
     people = "" if report.people is None else f" of {report.people:,} people"
@@ -74,24 +80,17 @@ def headline(report: LabelReport) -> list[tuple[str, str]]:
     return pairs
 
 
-ESTIMATE = ("attribute", "split", "positives", "error rate", "of absent", "of present", "suspects")
-"""Titles of the cells of `estimate_cells`; the rates in percent."""
-
-
-def estimate_cells(one: LabelEstimate) -> list[str]:
-    """An estimate as text; the error rate is of all labels, then of either value."""
-    absent, present = one.images - one.positives, one.positives
-    return [
-        one.attribute,
-        one.split,
-        f"{one.positives:,}",
-        (percent(one.error_rate) or "-") + between(one.interval),
-        _share_of(one.wrongly_absent, one.images, absent),
-        _share_of(one.wrongly_present, one.images, present),
-        f"{one.suspects:,}",
-    ]
-
-
-def _share_of(share: float | None, images: int, labels: int) -> str:
-    """A share of all labels as the share of those with one value."""
-    return "-" if share is None or labels == 0 else percent(share * images / labels)
+def table(report: LabelReport, *, intervals: bool = True) -> tuple[list[str], list[list[str]]]:
+    """Titles, and a row an attribute: its estimated error rate in each split, its suspects."""
+    splits = list(report.images)
+    rates = splits if len(splits) > 1 else ["error rate"]
+    rows: dict[str, list[str]] = {}
+    counts: Counter[str] = Counter()
+    for one in report.estimates:
+        cell = (percent(one.error_rate) or "-") + (between(one.interval) if intervals else "")
+        rows.setdefault(one.attribute, [one.attribute]).append(cell)
+        counts[one.attribute] += one.suspects
+    return (
+        ["attribute", *rates, "suspects"],
+        [[*cells, f"{counts[attribute]:,}"] for attribute, cells in rows.items()],
+    )

@@ -2,29 +2,23 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from celebattr.data import celeba
+from celebattr.attributes import CELEBA, Rule
+from celebattr.config import DoctorConfig
+from celebattr.data import celeba, drawn
 from celebattr.data.dataset import SPLITS, FaceDataset
 from celebattr.errors import DataError
-from celebattr.evaluation import confident, label_errors
-from celebattr.evaluation.label_errors import NETWORK, Evidence
+from celebattr.evaluation import confident, label_errors, label_evidence
+from celebattr.evaluation.label_errors import NETWORK
+from celebattr.evaluation.label_evidence import Evidence
 from celebattr.inference.backends import open_backend
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    first: str
-    second: str
-    second_present: bool = True
-
-    @property
-    def name(self) -> str:
-        return f"{self.first} and {self.second}"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +86,7 @@ def test_of_two_labels_that_exclude_each_other_the_likelier_wrong_one_is_named(
         if value(dataset, i, "Male") and (value(dataset, i, "Bangs") or i == row)
     ]
     report = label_errors.find(changed, rules=[rule, unknown])
-    assert report.contradictions == {"Bangs and Male": len(broken)}
+    assert report.contradictions == {"Bangs with Male": len(broken)}
     found = [one for one in report.suspects if one.image == dataset.names[row]]
     assert [(one.attribute, one.reasons) for one in found] == [
         ("Bangs", (NETWORK, "contradicts Male"))
@@ -133,8 +127,8 @@ def test_a_bundle_is_asked_for_every_image_and_its_card_for_what_it_was_trained_
 ) -> None:
     backend = open_backend(str(tiny_onnx))
     done: list[tuple[int, int]] = []
-    chosen = label_errors.choose(dataset, None, 5)
-    found = label_errors.from_bundle(
+    chosen = label_evidence.choose(dataset, "all", 5)
+    found = label_evidence.from_bundle(
         backend, chosen, batch_size=4, workers=1, on_progress=lambda *at: done.append(at)
     )
     assert found.probabilities_NA.shape == (15, 40)
@@ -143,7 +137,9 @@ def test_a_bundle_is_asked_for_every_image_and_its_card_for_what_it_was_trained_
     assert any("by heart" in note for note in found.notes)
     card = dataclasses.replace(backend.card, trained_on={"data": "all faces of the moon"})
     backend.card = card
-    held_out = label_errors.from_bundle(backend, dataset.split("test", 4), batch_size=4, workers=1)
+    held_out = label_evidence.from_bundle(
+        backend, dataset.split("test", 4), batch_size=4, workers=1
+    )
     assert held_out.notes[0] == "tiny.onnx was trained on: all faces of the moon."
     assert not any("by heart" in note for note in held_out.notes)
 
@@ -154,14 +150,14 @@ def test_only_attributes_that_both_know_are_looked_at(
     few = dataclasses.replace(
         dataset, attributes=("Horns", "Young"), targets_NA=dataset.targets_NA[:, -2:]
     )
-    found = label_errors.from_bundle(
+    found = label_evidence.from_bundle(
         open_backend(str(tiny_onnx)), few.split("test", 4), batch_size=4, workers=1
     )
     assert found.attributes == ("Young",)
     assert (found.labels_NA[:, 0] == dataset.split("test", 4).targets_NA[:, -1]).all()
     none = dataclasses.replace(few, attributes=("Horns", "Halo"))
     with pytest.raises(DataError, match="none of the attributes"):
-        label_errors.from_bundle(open_backend(str(tiny_onnx)), none, batch_size=4, workers=1)
+        label_evidence.from_bundle(open_backend(str(tiny_onnx)), none, batch_size=4, workers=1)
 
 
 def write(path: Path, dataset: FaceDataset, rows: dict[str, Any]) -> Path:
@@ -176,7 +172,7 @@ def write(path: Path, dataset: FaceDataset, rows: dict[str, Any]) -> Path:
 def test_probabilities_of_a_file_are_matched_by_name(dataset: FaceDataset, tmp_path: Path) -> None:
     names = dataset.names
     path = write(tmp_path / "p.csv", dataset, {names[5]: 0.25, f"a/{names[2]}": 0.75, "x.jpg": 0.5})
-    found = label_errors.from_file(path, dataset)
+    found = label_evidence.from_file(path, dataset)
     assert found.images.names == [names[2], names[5]]
     assert found.probabilities_NA[:, 0].tolist() == [0.75, 0.25]
     assert (found.labels_NA == dataset.targets_NA[[2, 5]].astype(bool)).all()
@@ -186,9 +182,9 @@ def test_probabilities_of_a_file_are_matched_by_name(dataset: FaceDataset, tmp_p
 def test_an_empty_split_is_refused(dataset: FaceDataset) -> None:
     train = dataset.split("train")
     with pytest.raises(DataError, match="no test images"):
-        label_errors.choose(train, "test", None)
-    assert len(label_errors.choose(dataset, None, None)) == len(dataset)
-    assert len(label_errors.choose(dataset, "test", 3)) == 3
+        label_evidence.choose(train, "test", None)
+    assert len(label_evidence.choose(dataset, "all", None)) == len(dataset)
+    assert len(label_evidence.choose(dataset, "test", 3)) == 3
 
 
 def test_flipped_labels_are_found_far_above_chance_and_best_where_faces_are_clear(
@@ -221,3 +217,42 @@ def test_flipped_labels_are_found_far_above_chance_and_best_where_faces_are_clea
     assert sum(hits) >= plain - 0.02 * flipped.sum()
     rates = {one.attribute: one for one in report.estimates}
     assert (rates["Clear"].error_rate or 1.0) < (rates["Hazy"].error_rate or 0.0)
+
+
+def test_a_search_asks_bundle_rules_and_copies_and_looks_at_the_split_asked_for(
+    drawn_celeba: Path, tiny_onnx: Path
+) -> None:
+    config = DoctorConfig(
+        data=(drawn_celeba,), labels=True, weights=str(tiny_onnx), split="test", limit=8
+    )
+    report = label_errors.search(config, pictures=True)
+    assert report.images == {"test": 8}
+    assert report.source == "tiny.onnx"
+    assert report.duplicates == 0
+    shown = [one for one in report.suspects if one.rank <= config.pictures]
+    assert shown
+    assert all((one.jpeg or b"")[:2] == b"\xff\xd8" for one in shown)
+    with Image.open(io.BytesIO(shown[0].jpeg or b"")) as picture:
+        assert picture.size == (110, 134)
+
+
+def test_a_picture_that_is_there_twice_under_unlike_labels_is_found(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    names = [f"{i}.jpg" for i in range(16)]
+    for i, present in enumerate(drawn.labels(15, random)):
+        shown = {name for name, yes in zip(CELEBA, present, strict=True) if yes}
+        drawn.draw_face(shown, random).save(tmp_path / names[i], quality=95)
+    with Image.open(tmp_path / names[3]) as picture:
+        picture.save(tmp_path / names[15], quality=60)
+    rows = [f"{name},{int(i % 2 == 0)}" for i, name in enumerate(names)]
+    (tmp_path / "faces.csv").write_text("\n".join(["image,Happy", *rows[:15], "15.jpg,1"]))
+    chances = [f"{name},{0.9 if i % 2 == 0 else 0.1}" for i, name in enumerate(names)]
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "p.csv").write_text("\n".join(["image,Happy", *chances]))
+    config = DoctorConfig(
+        data=(tmp_path / "faces.csv",), labels=True, probabilities=tmp_path / "p" / "p.csv"
+    )
+    report = label_errors.search(config)
+    assert report.duplicates == 1
+    assert [(one.image, one.label) for one in report.suspects] == [("15.jpg", True)]
+    assert "labelled otherwise in its copy 3.jpg" in report.suspects[0].reasons

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -65,7 +66,11 @@ def test_the_headline_says_what_was_looked_at() -> None:
     assert pairs["copies"].startswith("2 groups")
 
 
-def test_rates_are_of_all_labels_and_of_those_with_either_value() -> None:
-    cells = [labels.estimate_cells(one) for one in REPORT.estimates]
-    assert cells[0] == ["Smiling", "train", "40", "5.00 [2.00, 9.00]", "5.00", "5.00", "2"]
-    assert cells[1] == ["Smiling", "test", "0", "-", "-", "-", "0"]
+def test_the_table_has_a_row_an_attribute_and_a_column_a_split() -> None:
+    assert labels.table(REPORT) == (
+        ["attribute", "train", "test", "suspects"],
+        [["Smiling", "5.00 [2.00, 9.00]", "-", "2"]],
+    )
+    assert labels.table(REPORT, intervals=False)[1] == [["Smiling", "5.00", "-", "2"]]
+    one = dataclasses.replace(REPORT, images={"train": 100}, estimates=REPORT.estimates[:1])
+    assert labels.table(one)[0] == ["attribute", "error rate", "suspects"]
