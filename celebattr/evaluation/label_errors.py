@@ -14,7 +14,7 @@ from celebattr.config import DoctorConfig
 from celebattr.data import celeba
 from celebattr.data.dataset import SPLITS
 from celebattr.evaluation import confident, label_evidence
-from celebattr.evaluation.intervals import Resamples, interval
+from celebattr.evaluation.intervals import Interval, Resamples, Samples, interval
 from celebattr.evaluation.label_evidence import Evidence, Progress, thumbnail
 from celebattr.inference.backends import open_backend
 from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
@@ -77,7 +77,7 @@ def find(
     Args:
         evidence: labels and probabilities.
         rules: what labels of one image should not say together.
-        copies: groups of rows that show nearly the same picture, or None if not looked for.
+        copies: pairs of rows that show nearly the same picture, or None if not looked for.
         picture: a small JPEG of a row.
         pictures: how many of the first suspects of each attribute get one.
     """
@@ -134,13 +134,28 @@ def _estimates(
                 len(rows_n),
                 int(labels_n.sum()),
                 error_rate=absent + present if known else None,
-                interval=interval(absent_R + present_R) if known else None,
+                interval=_interval(absent_R + present_R, resamples, absent + present),
                 wrongly_absent=absent if known else None,
                 wrongly_present=present if known else None,
                 suspects=int(found_NA[rows_n, column].sum()),
             )
         )
     return made
+
+
+def _interval(rates_R: Samples, resamples: Resamples, rate: float) -> Interval | None:
+    """The 95 % interval of an error rate; None where it is undefined.
+
+    Where nothing was found every resample is 0 too; then it goes up to 3 divided by the people.
+
+    Source: Hanley, Lippman-Hand, "If Nothing Goes Wrong, Is Everything All Right?", JAMA 249, 1983.
+    """
+    found = interval(rates_R)
+    if found is None or not math.isfinite(rate):
+        return None
+    if rate > 0.0:
+        return found
+    return 0.0, max(found[1], min(3.0 / resamples.times_RG.shape[1], 1.0))
 
 
 def _contradictions(
@@ -170,18 +185,18 @@ def _copies(
     copies: Sequence[Sequence[int]],
     reasons: dict[tuple[int, int], list[str]],
 ) -> int:
-    """Groups whose labels differ; labels that their mean probability contradicts are suspected."""
+    """Pairs whose labels differ; labels that their mean probability contradicts are suspected."""
     labels_NA, names = evidence.labels_NA, evidence.images.names
     differing = 0
-    for group in copies:
-        rows = np.array(group)
+    for pair in copies:
+        rows = np.array(pair)
         shares_A = labels_NA[rows].mean(axis=0)
         columns = np.flatnonzero((shares_A > 0.0) & (shares_A < 1.0))
         differing += len(columns) > 0
         for column in columns.tolist():
             likely = evidence.probabilities_NA[rows, column].mean() >= 0.5
-            other = next(row for row in group if labels_NA[row, column] == likely)
-            for row in group:
+            other = next(row for row in pair if labels_NA[row, column] == likely)
+            for row in pair:
                 if labels_NA[row, column] != likely:
                     reasons[row, column].append(f"labelled otherwise in its copy {names[other]}")
     return differing

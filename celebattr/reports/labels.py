@@ -76,7 +76,9 @@ def headline(report: LabelReport) -> list[tuple[str, str]]:
             ("contradictions", f"{count:,}, most often {worst} ({report.contradictions[worst]:,})")
         )
     if report.duplicates is not None:
-        pairs.append(("copies", f"{report.duplicates:,} groups of near-duplicates labelled unlike"))
+        pairs.append(
+            ("copies", f"{report.duplicates:,} times the same picture with different labels")
+        )
     return pairs
 
 

@@ -67,7 +67,7 @@ class LabelReport:
         estimates: one an attribute and split, attributes in the order of the data.
         suspects: by attribute, most likely wrong first.
         contradictions: how many images break each rule, by the rule's name.
-        duplicates: groups of nearly equal pictures whose labels differ; None if not looked for.
+        duplicates: pairs of nearly equal pictures whose labels differ; None if not looked for.
         notes: what to know before believing it, sentences.
     """
 

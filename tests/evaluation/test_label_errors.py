@@ -71,6 +71,9 @@ def test_each_split_is_judged_by_its_own_measure(dataset: FaceDataset) -> None:
     doubting[test] = 0.5 + (doubting[test] - 0.5) * 0.2
     report = label_errors.find(dataclasses.replace(plain, probabilities_NA=doubting))
     assert report.suspects == ()
+    # Nothing among 64 images does not mean nothing anywhere.
+    assert report.estimates[0].error_rate == 0.0
+    assert report.estimates[0].interval == (0.0, pytest.approx(3 / 64))
     assert report.images == {"train": 64, "validation": 24, "test": 24}
 
 

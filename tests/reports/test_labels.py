@@ -63,7 +63,7 @@ def test_the_headline_says_what_was_looked_at() -> None:
     assert pairs["images"] == "100 train, 50 test"
     assert pairs["suspects"] == "2 of 150 labels (1.33 %)"
     assert pairs["contradictions"] == "4, most often No_Beard with Goatee (3)"
-    assert pairs["copies"].startswith("2 groups")
+    assert pairs["copies"].startswith("2 times the same picture")
 
 
 def test_the_table_has_a_row_an_attribute_and_a_column_a_split() -> None:
