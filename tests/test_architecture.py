@@ -48,6 +48,7 @@ def test_the_lowest_rooms_load_the_standard_library_only(module: str) -> None:
         "bundle",
         "data.celeba",
         "data.loader",
+        "doctor.examine",
         "decisions",
         "evaluation.calibration",
         "inference.predictor",

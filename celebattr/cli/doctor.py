@@ -80,7 +80,7 @@ def _print_json(report: DoctorReport) -> None:
 
 
 def _print_report(report: DoctorReport, console: Console) -> None:
-    """Folders and their splits, then the findings of each, then whether training would start."""
+    """Each folder, its splits and its findings, the gravest first; then whether training starts."""
     from rich.text import Text
 
     from celebattr.cli.tables import printable
@@ -91,21 +91,25 @@ def _print_report(report: DoctorReport, console: Console) -> None:
         title.append(f"  {folder.layout or 'cannot be read'}", style="not bold")
         console.print(title)
         for split in folder.splits:
-            people = "" if split.people is None else f", {split.people:,} people"
-            console.print(Text(f"  {split.split:<11}{split.images:>8,} images{people}"))
-    where = ""
-    for finding in report.findings:
-        if finding.check == "layout":
-            continue  # stands above
-        if finding.where != where:
-            where = finding.where
-            together = where not in {folder.path for folder in report.folders}
-            console.print()
-            name = "all folders together" if together else printable(where, ascii_only=ascii_only)
-            console.print(Text(name, style="bold"))
-        _print_finding(finding, console)
-    console.print()
+            people = f", {split.people:,} people" if split.people else ""
+            console.print(Text(f"  {split.split:<10}{split.images:>9,} images{people}"))
+        _print_findings([f for f in report.findings if f.where == folder.path], console)
+        console.print()
+    paths = {folder.path for folder in report.folders}
+    together = [finding for finding in report.findings if finding.where not in paths]
+    if together:
+        console.print(Text("all folders together", style="bold"))
+        _print_findings(together, console)
+        console.print()
     console.print(_summary(report))
+
+
+def _print_findings(findings: list[Finding], console: Console) -> None:
+    from celebattr.results.doctor import SEVERITIES
+
+    for finding in sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity)):
+        if finding.check != "layout":  # it stands above
+            _print_finding(finding, console)
 
 
 def _print_finding(finding: Finding, console: Console) -> None:

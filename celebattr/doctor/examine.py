@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.config import DoctorConfig
-from celebattr.data import celeba
+from celebattr.data import celeba, drawn
 from celebattr.data.dataset import SPLITS, Source
 from celebattr.doctor import files, leaks, pictures, rows
 from celebattr.errors import CelebattrError, MissingExtraError
@@ -138,6 +138,8 @@ def _pictures(
     for number, (source, picked) in enumerate(zip(sources, chosen, strict=True)):
         opened = pictures.open_all(source, picked, workers=config.workers, progress=step)
         findings += pictures.check(source, picked, opened)
+        if source.store.path == Path(drawn.NAME):
+            continue  # drawings of the same attributes are all but one picture
         for row, picture in zip(picked, opened, strict=True):
             if picture.thumbnail_HW is not None:
                 source_N.append(number)

@@ -85,7 +85,7 @@ def look(path: Path, *, hashes: bool) -> Iterator[Finding]:
     """
     where = str(path)
     if path.is_file():
-        yield from _file(path, where, hashes)
+        yield from _file(path, where)
         return
     if not path.is_dir():
         return
@@ -99,11 +99,12 @@ def look(path: Path, *, hashes: bool) -> Iterator[Finding]:
             f"Give yourself the right to read it: chmod u+rx {folder}",
         )
     for file in found.files:
-        yield from _file(file, where, hashes)
+        yield from _file(file, where)
+    yield from _checksums(found.files, where, hashes)
     yield from _nesting(path, found)
 
 
-def _file(file: Path, where: str, hashes: bool) -> Iterator[Finding]:
+def _file(file: Path, where: str) -> Iterator[Finding]:
     suffix = file.suffix.lower()
     if suffix in _UNFINISHED:
         yield Finding(
@@ -141,9 +142,7 @@ def _file(file: Path, where: str, hashes: bool) -> Iterator[Finding]:
         remedy = f"Download it again. {SOURCES}"
         yield Finding("problem", "empty file", where, f"{file.name} is empty", remedy)
     elif suffix == ".zip":
-        yield from _zip(file, head, size, where, hashes)
-    elif file.name in official.MD5:
-        yield _checksum(file, where)
+        yield from _zip(file, head, size, where)
     if suffix == ".txt" and file.name in places.ATTRIBUTES + places.PARTITION:
         first = head.splitlines()[0] if head else b""
         if b"," in first:
@@ -172,7 +171,7 @@ def _seven_zip(file: Path, where: str) -> Finding:
     )
 
 
-def _zip(file: Path, head: bytes, size: int, where: str, hashes: bool) -> Iterator[Finding]:
+def _zip(file: Path, head: bytes, size: int, where: str) -> Iterator[Finding]:
     again = f"Download it again, or go on with it: `curl -C - -o {file.name} URL`. {SOURCES}"
     if not head.startswith(b"PK"):
         kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "no zip")
@@ -194,21 +193,29 @@ def _zip(file: Path, head: bytes, size: int, where: str, hashes: bool) -> Iterat
         what = f"{file.name} is encrypted: {len(locked):,} files of it"
         remedy = "Unpack it with its password, and delete the zip"
         yield Finding("problem", "encrypted zip", where, what, remedy, tuple(locked[:3]))
-    if hashes and file.name in official.MD5:
-        yield _checksum(file, where)
 
 
-def _checksum(file: Path, where: str) -> Finding:
-    """Whether a file is CelebA's own."""
-    try:
-        same = official.md5(file) == official.MD5[file.name]
-    except OSError as error:
-        what = f"{file.name} cannot be read to its end: {(error.strerror or str(error)).lower()}"
-        return Finding("problem", "checksum", where, what, "Download it again, to another disk")
-    if same:
-        return Finding("ok", "checksum", where, f"{file.name} is CelebA's own, by its MD5")
-    what = f"{file.name} is not CelebA's own, by its MD5: a part of it, or changed"
-    return Finding("note", "checksum", where, what)
+def _checksums(files: list[Path], where: str, hashes: bool) -> Iterator[Finding]:
+    """Which files are CelebA's own."""
+    own: list[str] = []
+    other: list[str] = []
+    for file in files:
+        if file.name not in official.MD5 or (file.suffix == ".zip" and not hashes):
+            continue
+        try:
+            same = official.md5(file) == official.MD5[file.name]
+        except OSError as error:
+            what = (
+                f"{file.name} cannot be read to its end: {(error.strerror or str(error)).lower()}"
+            )
+            yield Finding("problem", "checksum", where, what, "Download it again, to another disk")
+            continue
+        (own if same else other).append(file.name)
+    if own:
+        yield Finding("ok", "checksum", where, f"CelebA's own, by MD5: {', '.join(own)}")
+    if other:
+        what = f"parts of CelebA's own or changed, by MD5: {', '.join(other)}"
+        yield Finding("note", "checksum", where, what)
 
 
 def _nesting(path: Path, found: Tree) -> Iterator[Finding]:

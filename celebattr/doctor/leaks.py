@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from celebattr.data import places
 from celebattr.data.dataset import SPLITS, Source
 from celebattr.doctor import duplicates
-from celebattr.doctor.rows import EXAMPLES
+from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.results.doctor import Finding
 
 _WORDS = dict(zip(SPLITS.values(), SPLITS, strict=True))
@@ -42,8 +43,9 @@ def _people(sources: Sequence[Source], where: str) -> Iterator[Finding]:
             "warning",
             "people in two splits",
             where,
-            f"{len(both):,} people are in {_WORDS[one]} ({(shown & (splits == one)).sum():,} "
-            f"images) and in {_WORDS[other]} ({(shown & (splits == other)).sum():,})",
+            f"{many(len(both), 'person', 'people')} both in {_WORDS[one]} "
+            f"({many(int((shown & (splits == one)).sum()), 'image')}) and in {_WORDS[other]} "
+            f"({int((shown & (splits == other)).sum()):,})",
             _REMEDY,
             tuple(f"person {person}" for person in both[:EXAMPLES]),
         )
@@ -67,11 +69,11 @@ def _names(sources: Sequence[Source], where: str) -> Iterator[Finding]:
             else:
                 differ.append(name)
     if differ:
-        what = f"{len(differ):,} images are in two folders and in two splits, by their names"
+        what = f"{many(len(differ), 'image')} in two folders and in two splits, by the names"
         examples = tuple(sorted(differ)[:EXAMPLES])
         yield Finding("warning", "images in two folders", where, what, _REMEDY, examples)
     if same:
-        what = f"{len(same):,} images are in two folders, in the same split: they count twice"
+        what = f"{many(len(same), 'image')} in two folders, in the same split, counted twice"
         remedy = "Give one of the folders only, or take the rows out of one list"
         examples = tuple(sorted(same)[:EXAMPLES])
         yield Finding("note", "images in two folders", where, what, remedy, examples)
@@ -110,21 +112,55 @@ def pictures(
             "warning",
             "pictures in two splits",
             where,
-            f"{len(rows):,} pictures of {_WORDS[b]} are in {_WORDS[a]} too, of {count}",
+            f"{many(len(rows), 'picture')} of {_WORDS[b]} also in {_WORDS[a]}, of {count}",
             _REMEDY,
             tuple(f"{names[i]} = {names[j]}" for i, j in here[:EXAMPLES]),
         )
     if clean:
         what = f"no picture is in two splits, of {count}"
         yield Finding("ok", "pictures in two splits", where, what)
+    yield from _two_numbers(sources, source_N, row_N, pairs_P2, where)
     within = pairs_P2[one == other]
     if len(within):
         yield Finding(
             "note",
             "repeated pictures",
             where,
-            f"{len(np.unique(within)):,} pictures are in their split more than once, under other "
-            f"names, of {count}",
+            f"{len(np.unique(within)):,} pictures that are in their split again, under another "
+            f"name, of {count}",
             "CelebA has some; they do no harm but count twice",
             tuple(f"{names[i]} = {names[j]}" for i, j in within[:EXAMPLES]),
+        )
+
+
+def _two_numbers(
+    sources: Sequence[Source],
+    source_N: NDArray[np.int64],
+    row_N: NDArray[np.int64],
+    pairs_P2: NDArray[np.int64],
+    where: str,
+) -> Iterator[Finding]:
+    """People of the list of people who share a picture: one person under two numbers."""
+    known = [source.identities_N for source in sources]
+    found: Counter[tuple[int, int]] = Counter()
+    apart = set()
+    for i, j in pairs_P2:
+        one, other = known[source_N[i]], known[source_N[j]]
+        if one is None or other is None or one[row_N[i]] == other[row_N[j]]:
+            continue
+        people = (int(one[row_N[i]]), int(other[row_N[j]]))
+        people = (min(people), max(people))
+        found[people] += 1
+        if sources[source_N[i]].splits_N[row_N[i]] != sources[source_N[j]].splits_N[row_N[j]]:
+            apart.add(people)
+    if found:
+        first = sorted(found, key=lambda people: (people not in apart, -found[people], people))
+        yield Finding(
+            "note",
+            "one person, two numbers",
+            where,
+            f"{many(len(found), 'pair')} of people who share a picture, {len(apart):,} of them in "
+            "two splits: one of the numbers is wrong, or both are one person",
+            "People are kept apart by number only: take one of such a pair out of the lists",
+            tuple(f"{a} = {b}: {many(found[a, b], 'picture')}" for a, b in first[:EXAMPLES]),
         )

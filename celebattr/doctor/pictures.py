@@ -15,7 +15,7 @@ from celebattr.data.dataset import Source
 from celebattr.data.loader import ordered_map
 from celebattr.data.stores import Folder, Zip
 from celebattr.doctor import duplicates
-from celebattr.doctor.rows import EXAMPLES
+from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.errors import ImageError
 from celebattr.results.doctor import Finding
 
@@ -60,7 +60,7 @@ def open_all(
             image, size = images.decode(data, shown, side=_SIDE)
         except ImageError as error:
             return Picture((0, 0), None, str(error))
-        return Picture(size, duplicates.thumbnail(image))
+        return Picture(size, duplicates.thumbnail(image, size))
 
     pictures = []
     for picture in ordered_map(read, rows, workers=workers, ahead=4 * workers):
@@ -91,7 +91,7 @@ def missing(source: Source) -> Iterator[Finding]:
     if isinstance(source.store, Folder | Zip):
         extra = sorted(source.store.names() - set(source.names))
         if extra:
-            what = f"{len(extra):,} images have no row in the lists: they are left out"
+            what = f"{many(len(extra), 'image')} without a row in the lists, left out"
             yield Finding("note", "images without labels", where, what, "", tuple(extra[:EXAMPLES]))
 
 
@@ -106,7 +106,7 @@ def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> I
             "problem",
             "unreadable images",
             where,
-            f"{len(broken):,} images {of} cannot be read: {first.error}",
+            f"{many(len(broken), 'image')} {of} cannot be read: {first.error}",
             "Take them anew from where they came, or take their rows out of the list",
             tuple(name for name, _ in broken[:EXAMPLES]),
         )
@@ -140,8 +140,8 @@ def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Itera
             f"{height}, and are stretched to it: {shown}",
             "They seem to be photos before alignment (img_celeba): take img_align_celeba"
             if many
-            else "Right if the whole aligned frame was squeezed into that size; crops of a face "
-            "are not in CelebA's frame, and networks trained on both learn neither",
+            else "Right if the whole aligned frame was squeezed into that size. If not, faces lie "
+            "elsewhere than in CelebA's frame: align them first",
         )
     if small:
         what = f"{small:,} of {total:,} images are smaller than {width}x{height}: {shown}"

@@ -29,6 +29,11 @@ and from which they are not CelebA's at all."""
 _WORDS = dict(zip(SPLITS.values(), SPLITS, strict=True))
 
 
+def many(count: int, one: str, more: str = "") -> str:
+    """A number and what it counts: "1 image", "2,000 images"."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
 def splits(source: Source) -> tuple[SplitReport, ...]:
     """The splits of a folder in figures."""
     reports = []
@@ -67,9 +72,9 @@ def _doubled(source: Source, where: str) -> Iterator[Finding]:
             if not same or source.splits_N[row] != source.splits_N[other]:
                 differ.add(name)
     twice = sorted(first)
-    what = f"{len(twice):,} images have more than one row"
+    what = f"{many(len(twice), 'image')} with more than one row"
     if differ:
-        what += f", {len(differ):,} of them rows that contradict each other"
+        what += f", {len(differ):,} of them with rows that contradict each other"
     yield Finding(
         "warning",
         "doubled rows",
@@ -128,12 +133,12 @@ def _partition(source: Source, file: Path, where: str) -> Iterator[Finding]:
         {n for n, v in zip(table.images, values, strict=True) if seen.setdefault(n, v) != v}
     )
     if differ:
-        what = f"{file.name} puts {len(differ):,} images into two splits"
+        what = f"{file.name} puts {many(len(differ), 'image')} into two splits"
         remedy = "Leave one row of each: the last counts now"
         yield Finding("warning", "doubled rows", where, what, remedy, tuple(differ[:EXAMPLES]))
     strange = len(seen.keys() - set(source.names))
     if strange:
-        what = f"{file.name} has {strange:,} images that have no labels: they are left out"
+        what = f"{file.name} has {many(strange, 'image')} without labels, left out"
         yield Finding("note", "rows without labels", where, what)
 
 
@@ -170,8 +175,8 @@ def _columns(source: Source, where: str) -> Iterator[Finding]:
                 "warning",
                 "constant attribute",
                 where,
-                f"{len(flat)} attributes have one value in all {len(train):,} train rows, so that "
-                "they cannot be learned",
+                f"{many(len(flat), 'attribute')} with one value in all {len(train):,} train rows: "
+                "nothing can be learned of them",
                 "Leave their columns out, or add images that show the other value",
                 tuple(flat[:EXAMPLES]),
             )
@@ -198,7 +203,7 @@ def _official_splits(source: Source, where: str) -> Iterator[Finding]:
             "warning" if leak and len(used) > 1 else "note",
             "splits",
             where,
-            f"{count:,} images are {_WORDS[g]} here and {_WORDS[k]} in CelebA",
+            f"{many(count, 'image')} in {_WORDS[g]} here and in {_WORDS[k]} in CelebA",
             "Figures are not to be set beside published ones, which keep these for the test: use "
             "CelebA's list_eval_partition.txt"
             if leak
