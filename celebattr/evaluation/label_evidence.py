@@ -146,7 +146,8 @@ def copies(images: FaceDataset, *, workers: int) -> NDArray[np.int64]:
     """
 
     def read(row: int) -> NDArray[np.uint8]:
-        return duplicates.thumbnail(Image.fromarray(images.read(row)))
+        frame = Image.fromarray(images.read(row))
+        return duplicates.thumbnail(frame, frame.size)
 
     rows = range(len(images))
     found = list(loader.ordered_map(read, rows, workers=workers, ahead=4 * workers))
