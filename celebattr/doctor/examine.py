@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from celebattr.data.dataset import SPLITS, Source
 from celebattr.doctor import files, leaks, pictures, rows
 from celebattr.errors import CelebattrError, MissingExtraError
 from celebattr.results.doctor import DoctorReport, Finding, FolderReport
+
+_HQ_NAME = re.compile(r"has no row for .* first \d{1,5}\.jpg")
 
 Progress = Callable[[int, int], None]
 """Called with how many images have been opened, and how many will be."""
@@ -54,12 +57,12 @@ def _folder(path: Path, config: DoctorConfig) -> tuple[Source | None, list[Findi
     where = str(path)
     try:
         source = celeba.read(path)
-    except CelebattrError as error:
+        found = [*pictures.missing(source), *rows.check(source)]
+    except (CelebattrError, OSError) as error:
         if not any(finding.severity == "problem" for finding in seen):
             seen.append(Finding("problem", "reading", where, str(error), _remedy(error)))
         return None, seen
     layout = Finding("ok", "layout", where, f"{source.layout}{source.note}")
-    found = [*pictures.missing(source), *rows.check(source)]
     if all(finding.severity != "problem" for finding in found):
         # What looked like the cause of trouble has caused none.
         seen = [
@@ -69,13 +72,15 @@ def _folder(path: Path, config: DoctorConfig) -> tuple[Source | None, list[Findi
     return source, [layout, *seen, *found]
 
 
-def _remedy(error: CelebattrError) -> str:
+def _remedy(error: Exception) -> str:
     """What to do about a folder that cannot be read; the message says what is wrong."""
     text = str(error)
     if isinstance(error, MissingExtraError):
         return "Install it, or take CelebA in another layout"
     if "does not exist" in text:
         return "Check the path; `drawn` stands for faces drawn by program"
+    if _HQ_NAME.search(text):
+        return f"{files.NUMBERING}. {files.NUMBERING_REMEDY}"
     if "list_eval_partition" in text:
         return (
             "Take list_eval_partition.txt from where CelebA came and put it beside the list of "

@@ -21,6 +21,12 @@ SOURCES = (
     "on the authors' Google Drive"
 )
 
+NUMBERING = "CelebAMask-HQ numbers its images anew, from 0.jpg, and CelebA's lists do not fit them"
+NUMBERING_REMEDY = (
+    f"Put {mask_hq.ATTRIBUTES} and {mask_hq.MAPPING}, from its archive, beside {mask_hq.IMAGES}, "
+    "and give that folder"
+)
+
 _PAGE = (b"<!doctype", b"<html", b"<?xml")
 _UNFINISHED = (".part", ".crdownload", ".download", ".aria2", ".tmp")
 _MAGIC = {
@@ -219,7 +225,12 @@ def _checksums(files: list[Path], where: str, hashes: bool) -> Iterator[Finding]
 
 
 def _nesting(path: Path, found: Tree) -> Iterator[Finding]:
+    """Folders that lie deeper than they should, and images that are not those of the lists."""
     where = str(path)
+    if path / mask_hq.IMAGES in found.images and not (path / mask_hq.ATTRIBUTES).is_file():
+        what = f"{mask_hq.IMAGES} is there without {mask_hq.ATTRIBUTES}"
+        yield Finding("problem", "numbering", where, f"{what}: {NUMBERING}", NUMBERING_REMEDY)
+        return
     known = [path / place for place, _ in places.IMAGES if not place.endswith(".zip")]
     known += [path / mask_hq.IMAGES]
     if places.find(path, places.ATTRIBUTES) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,15 @@ from celebattr.config import FRAME_SIZE
 from celebattr.data import images
 from celebattr.data.dataset import Source
 from celebattr.data.loader import ordered_map
+from celebattr.data.mask_hq import Crops
 from celebattr.data.stores import Folder, Zip
-from celebattr.doctor import duplicates
+from celebattr.doctor import duplicates, files
 from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.errors import ImageError
 from celebattr.results.doctor import Finding
+
+_NUMBERED = re.compile(r"\d{1,5}\.(jpg|png)")
+"""Names in CelebAMask-HQ, whose numbers have no zeros before them, and its copies."""
 
 _SIDE = 48.0
 """Pixels of the longer side that suffice: a JPEG is decoded in part, every byte of it is read."""
@@ -73,7 +78,12 @@ def missing(source: Source) -> Iterator[Finding]:
     """Rows without an image, and images without a row."""
     where = str(source.path)
     gone = source.store.missing(source.names)
-    if gone:
+    there = source.store.names() if isinstance(source.store, Folder | Zip) else set()
+    if len(gone) == len(source.names) and there and all(map(_NUMBERED.fullmatch, there)):
+        what = f"no image of the lists is in {source.store.path}: {files.NUMBERING}"
+        examples = tuple(sorted(there)[:EXAMPLES])
+        yield Finding("problem", "numbering", where, what, files.NUMBERING_REMEDY, examples)
+    elif gone:
         everything = len(gone) == len(source.names)
         yield Finding(
             "problem",
@@ -88,11 +98,17 @@ def missing(source: Source) -> Iterator[Finding]:
     else:
         what = f"all {len(source.names):,} images of the lists are there"
         yield Finding("ok", "missing images", where, what)
-    if isinstance(source.store, Folder | Zip):
-        extra = sorted(source.store.names() - set(source.names))
-        if extra:
-            what = f"{many(len(extra), 'image')} without a row in the lists, left out"
-            yield Finding("note", "images without labels", where, what, "", tuple(extra[:EXAMPLES]))
+    extra = sorted(there - set(source.names))
+    if extra:
+        what = f"{many(len(extra), 'image')} without a row in the lists, left out"
+        yield Finding("note", "images without labels", where, what, "", tuple(extra[:EXAMPLES]))
+    if isinstance(source.store, Crops):
+        what = (
+            "crops of CelebA-HQ, brought into the aligned frame: they show 153 of its 178x218 "
+            "pixels, and their edges are repeated around them"
+        )
+        remedy = "CelebA's own images of these faces show more: use them where you have them"
+        yield Finding("note", "crops", where, what, remedy)
 
 
 def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> Iterator[Finding]:

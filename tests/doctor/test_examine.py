@@ -134,6 +134,23 @@ def cut_list(folder: Path) -> None:
     (folder / LIST).write_text(text[: len(text) - 30])
 
 
+def crops_for_images(folder: Path) -> None:
+    only_wild(folder)
+    (folder / "Img/img_celeba").rename(folder / "CelebA-HQ-img")
+
+
+def crops_renamed(folder: Path) -> None:
+    only_wild(folder)
+    (folder / "Img/img_celeba").rename(folder / "Img/img_align_celeba")
+    for number, path in enumerate(sorted((folder / "Img/img_align_celeba").iterdir())):
+        path.rename(path.with_name(f"{number}.jpg"))
+
+
+def crops_list(folder: Path) -> None:
+    text = (folder / LIST).read_text().replace("000001.jpg", "0.jpg")
+    (folder / LIST).write_text(text)
+
+
 ACCIDENTS: tuple[tuple[Callable[[Path], None], str, str, str], ...] = (
     (page, "web page", "img_align_celeba.zip is a web page of 65 bytes", "download it tomorrow"),
     (cut_zip, "truncated zip", "img_align_celeba.zip is cut off", "Download it again"),
@@ -145,6 +162,9 @@ ACCIDENTS: tuple[tuple[Callable[[Path], None], str, str, str], ...] = (
     (page_list, "web page", "list_attr_celeba.txt is a web page", "Delete it"),
     (moved_images, "nesting", "the images lie in Img/faces", "Move that folder"),
     (one_deeper, "nesting", "the data set lies deeper, in celeba", "--data"),
+    (crops_for_images, "numbering", "CelebA-HQ-img is there without CelebAMask-HQ", "beside"),
+    (crops_renamed, "numbering", "numbers its images anew, from 0.jpg", "mapping.txt"),
+    (crops_list, "reading", "no row for 1 images, the first 0.jpg", "CelebAMask-HQ numbers"),
     (no_partition, "reading", "no list_eval_partition.txt", "Take list_eval_partition.txt from"),
     (cut_list, "reading", "the file may be cut off", "take that file anew"),
 )
@@ -577,3 +597,29 @@ def test_a_checksum_tells_celebas_own_file(tmp_path: Path, monkeypatch: pytest.M
     assert "list_eval_partition.txt, img_align_celeba.zip" in several["note"]
     quick = {f.severity: f.what for f in files.look(tmp_path, hashes=False)}
     assert "zip" not in quick["note"]
+
+
+@pytest.mark.parametrize("layout", ["official", "kaggle", "csv", "hq", "webdataset", "parquet"])
+def test_damage_anywhere_is_a_finding_and_no_crash(tmp_path: Path, layout: str) -> None:
+    """Files are cut or overwritten by chance; whether they can be read decides the verdict."""
+    folder = tmp_path / "there"
+    if layout in drawn.LAYOUTS:
+        write(folder, layout)
+    else:
+        reference = celeba.load([write(tmp_path / "official")])
+        getattr(layouts, layout)(reference, folder)
+    names = [p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".jpg", ".png")]
+    rng = np.random.default_rng(0)
+    for turn in range(24):
+        path = names[turn % len(names)]
+        whole = path.read_bytes()
+        data = bytearray(whole)
+        place = int(rng.integers(len(data)))
+        if turn % 2:
+            del data[place:]
+        else:
+            data[place : place + 8] = rng.integers(0, 256, 8, np.uint8).tobytes()
+        path.write_bytes(data)
+        report = report_of(folder)
+        assert report.trains == loads(folder), (path, turn)
+        path.write_bytes(whole)
