@@ -346,7 +346,9 @@ class DoctorConfig(_Checks):
         "Open no image and read no archive to its end: lists, names and places only.",
     )
     limit: int | None = option(
-        None, "Open only N images of each folder, evenly spread: leaks between them may be missed."
+        None,
+        "Open only N images of each folder, with --labels of each split, evenly spread: leaks "
+        "between them may be missed.",
     )
     workers: int = option(2, "Threads that decode images.")
     labels: bool = option(

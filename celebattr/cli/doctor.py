@@ -33,7 +33,7 @@ def doctor(
     sheet: Annotated[
         Path | None,
         typer.Option(
-            "--sheet", metavar="FILE", help="Write the pictures of suspects as one HTML page."
+            "--sheet", metavar="FILE", help="--labels: write the first suspects as an HTML page."
         ),
     ] = None,
 ) -> None:
