@@ -337,18 +337,13 @@ class DoctorConfig(_Checks):
     """Which data sets to look at, and how thoroughly."""
 
     data: tuple[Path, ...] = option(
-        (),
-        "CelebA in any layout, or your own data set; repeat for those that are used together.",
-        metavar="DIR",
+        (), "A data set; repeat for those that are used together.", metavar="DIR"
     )
-    quick: bool = option(
-        False,
-        "Open no image and read no archive to its end: lists, names and places only.",
-    )
+    quick: bool = option(False, "Look at lists and names only: open no image, hash no archive.")
     limit: int | None = option(
         None,
-        "Open only N images of each folder, with --labels of each split, evenly spread: leaks "
-        "between them may be missed.",
+        "Open N images of each folder only, with --labels of each split, evenly spread: most "
+        "repeated pictures are missed.",
     )
     workers: int = option(2, "Threads that decode images.")
     labels: bool = option(

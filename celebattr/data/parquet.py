@@ -57,7 +57,7 @@ def read(path: Path) -> Source | None:
     attributes = store.attributes
     columns, names, splits, people = [], [], [], []
     unknown = False
-    for file in files:
+    for file in store.files:
         table = store.labels(file)
         columns.append(_targets(file, table, attributes))
         rows = range(len(columns[-1]))
@@ -71,7 +71,7 @@ def read(path: Path) -> Source | None:
     if len(set(names)) < len(names):  # paths that do not tell the images apart
         names = [
             _name(file, row, None)
-            for file, rows_AN in zip(files, columns, strict=True)
+            for file, rows_AN in zip(store.files, columns, strict=True)
             for row in range(len(rows_AN))
         ]
     store.names = {name: row for row, name in enumerate(names)}
@@ -118,11 +118,16 @@ class Groups:
     def __init__(self, path: Path, files: list[Path]) -> None:
         self.path = path
         self.names: dict[str, int] = {}
-        self._files = files
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._held = 0
-        self._about = [self._metadata(file) for file in files]
+        read = [(file, self._metadata(file)) for file in files]
+        # A shard without rows need not have columns either.
+        filled = [(file, about) for file, about in read if about.num_rows]
+        if not filled:
+            raise DataError(f"{path} has Parquet files without any row")
+        self.files = [file for file, _ in filled]
+        self._about = [about for _, about in filled]
         # For each row group its first row, and where it is.
         self._groups = [
             (number, group)
@@ -151,14 +156,14 @@ class Groups:
 
         schemas = [about.schema.to_arrow_schema() for about in self._about]
         first = schemas[0]
-        for file, schema in zip(self._files, schemas, strict=True):
+        for file, schema in zip(self.files, schemas, strict=True):
             if not {"bytes", "path"} <= _fields(schema):
                 raise DataError(
                     f"{file} has no column `image` with bytes and path: its columns are "
                     f"{', '.join(schema.names[:6])}"
                 )
             if set(schema.names) != set(first.names):
-                raise DataError(f"{file} and {self._files[0]} do not have the same columns")
+                raise DataError(f"{file} and {self.files[0]} do not have the same columns")
         if set(CELEBA) <= set(first.names):
             return tuple(name for name in first.names if name in CELEBA)
         named = tuple(
@@ -168,14 +173,14 @@ class Groups:
             and field.name not in PEOPLE
         )
         if not named:
-            raise DataError(f"{self._files[0]} has no columns of attributes beside the image")
+            raise DataError(f"{self.files[0]} has no columns of attributes beside the image")
         return named
 
     def labels(self, file: Path) -> Any:
         """A shard's table without the images' bytes."""
         import pyarrow
 
-        number = self._files.index(file)
+        number = self.files.index(file)
         held = self._about[number].schema.to_arrow_schema().names
         columns = [*self.attributes, "image.path", *(name for name in PEOPLE if name in held)]
         try:
@@ -197,7 +202,7 @@ class Groups:
         number, group = self._groups[at]
         data: bytes | None = self._group(number, group)[row - int(self._starts[at])].as_py()
         if not data:
-            raise UnreadableImageError(f"{self._files[number]}, image {name}: no bytes")
+            raise UnreadableImageError(f"{self.files[number]}, image {name}: no bytes")
         return data
 
     def _group(self, number: int, group: int) -> Any:
@@ -218,7 +223,7 @@ class Groups:
     def _load(self, number: int, group: int) -> Any:
         import pyarrow
 
-        file = self._files[number]
+        file = self.files[number]
         try:
             with library().ParquetFile(file, metadata=self._about[number]) as opened:
                 table = opened.read_row_group(group, columns=["image.bytes"], use_threads=False)

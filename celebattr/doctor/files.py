@@ -104,9 +104,13 @@ def look(path: Path, *, hashes: bool) -> Iterator[Finding]:
             f"{folder} cannot be listed",
             f"Give yourself the right to read it: chmod u+rx {folder}",
         )
+    whole = []
     for file in found.files:
-        yield from _file(file, where)
-    yield from _checksums(found.files, where, hashes)
+        about = list(_file(file, where))
+        yield from about
+        if all(finding.severity != "problem" for finding in about):
+            whole.append(file)
+    yield from _checksums(whole, where, hashes)
     yield from _nesting(path, found)
 
 

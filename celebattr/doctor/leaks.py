@@ -32,24 +32,23 @@ def _people(sources: Sequence[Source], where: str) -> Iterator[Finding]:
         return
     people = np.concatenate([s.identities_N for s in known if s.identities_N is not None])
     splits = np.concatenate([s.splits_N for s in known])
-    clean = True
+    parts: list[str] = []
+    examples: list[str] = []
     for one, other in ((0, 1), (0, 2), (1, 2)):
         both = np.intersect1d(people[splits == one], people[splits == other])
-        if not len(both):
-            continue
-        clean = False
-        shown = np.isin(people, both)
-        yield Finding(
-            "warning",
-            "people in two splits",
-            where,
-            f"{many(len(both), 'person', 'people')} both in {_WORDS[one]} "
-            f"({many(int((shown & (splits == one)).sum()), 'image')}) and in {_WORDS[other]} "
-            f"({int((shown & (splits == other)).sum()):,})",
-            _REMEDY,
-            tuple(f"person {person}" for person in both[:EXAMPLES]),
-        )
-    if clean and len(np.unique(splits)) > 1:
+        if len(both):
+            shown = np.isin(people, both)
+            here, there = (int((shown & (splits == split)).sum()) for split in (one, other))
+            parts.append(
+                f"{many(len(both), 'person', 'people')} both in {_WORDS[one]} "
+                f"({many(here, 'image')}) and in {_WORDS[other]} ({there:,})"
+            )
+            examples += [f"person {person}" for person in both[:EXAMPLES]]
+    if parts:
+        what = "; ".join(parts)
+        shown_examples = tuple(examples[:EXAMPLES])
+        yield Finding("warning", "people in two splits", where, what, _REMEDY, shown_examples)
+    elif len(np.unique(splits)) > 1:
         what = f"none of {len(np.unique(people)):,} people is in two splits"
         yield Finding("ok", "people in two splits", where, what)
 
@@ -101,22 +100,19 @@ def pictures(
     )
     names = [sources[s].names[r] for s, r in zip(source_N, row_N, strict=True)]
     one, other = splits_N[pairs_P2[:, 0]], splits_N[pairs_P2[:, 1]]
-    clean = True
+    parts: list[str] = []
+    examples: list[str] = []
     for a, b in ((0, 1), (0, 2), (1, 2)):
         here = pairs_P2[((one == a) & (other == b)) | ((one == b) & (other == a))]
-        if not len(here):
-            continue
-        clean = False
-        rows = np.unique(here[splits_N[here] == b])
-        yield Finding(
-            "warning",
-            "pictures in two splits",
-            where,
-            f"{many(len(rows), 'picture')} of {_WORDS[b]} also in {_WORDS[a]}, of {count}",
-            _REMEDY,
-            tuple(f"{names[i]} = {names[j]}" for i, j in here[:EXAMPLES]),
-        )
-    if clean:
+        if len(here):
+            rows = np.unique(here[splits_N[here] == b])
+            parts.append(f"{many(len(rows), 'picture')} of {_WORDS[b]} also in {_WORDS[a]}")
+            examples += [f"{names[i]} = {names[j]}" for i, j in here[:EXAMPLES]]
+    if parts:
+        what = f"{'; '.join(parts)}, of {count}"
+        shown = tuple(examples[:EXAMPLES])
+        yield Finding("warning", "pictures in two splits", where, what, _REMEDY, shown)
+    else:
         what = f"no picture is in two splits, of {count}"
         yield Finding("ok", "pictures in two splits", where, what)
     yield from _two_numbers(sources, source_N, row_N, pairs_P2, where)
@@ -126,9 +122,8 @@ def pictures(
             "note",
             "repeated pictures",
             where,
-            f"{len(np.unique(within)):,} pictures that are in their split again, under another "
-            f"name, of {count}",
-            "CelebA has some; they do no harm but count twice",
+            f"{len(np.unique(within)):,} pictures more than once in their split, of {count}",
+            "CelebA has some; they do no harm but count more than once",
             tuple(f"{names[i]} = {names[j]}" for i, j in within[:EXAMPLES]),
         )
 

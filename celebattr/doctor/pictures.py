@@ -137,32 +137,39 @@ def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> I
 def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Iterator[Finding]:
     height, width = FRAME_SIZE
     total = sum(sizes.values())
-    shown = ", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sizes.most_common(EXAMPLES))
-    shown += f" and {len(sizes) - EXAMPLES:,} more sizes" if len(sizes) > EXAMPLES else ""
 
     def stretched(size: tuple[int, int]) -> bool:
         ratio = (size[1] / size[0]) / (height / width)
         return not 1 / STRETCH <= ratio <= STRETCH
 
-    odd = sum(count for size, count in sizes.items() if stretched(size))
-    small = sum(n for size, n in sizes.items() if not stretched(size) and size[1] < height)
+    odd = Counter({size: n for size, n in sizes.items() if stretched(size)})
+    small = Counter({size: n for size, n in (sizes - odd).items() if size[1] < height})
     if odd:
-        many = len([size for size in sizes if stretched(size)]) > max(3, total // 20)
         yield Finding(
             "warning",
             "sizes",
             where,
-            f"{odd:,} of {total:,} images are not as high to wide as CelebA's aligned {width}x"
-            f"{height}, and are stretched to it: {shown}",
+            f"{odd.total():,} of {total:,} images are not as high to wide as CelebA's aligned "
+            f"{width}x{height}, and are stretched to it: {_shown(odd)}",
             "They seem to be photos before alignment (img_celeba): take img_align_celeba"
-            if many
+            if len(odd) > max(3, total // 20)
             else "Right if the whole aligned frame was squeezed into that size. If not, faces lie "
             "elsewhere than in CelebA's frame: align them first",
         )
     if small:
-        what = f"{small:,} of {total:,} images are smaller than {width}x{height}: {shown}"
-        yield Finding("note", "sizes", where, what, "They are enlarged, and stay as blurred")
+        what = f"{small.total():,} of {total:,} images are smaller than {width}x{height}"
+        remedy = "They are enlarged, and stay as blurred"
+        yield Finding("note", "sizes", where, f"{what}: {_shown(small)}", remedy)
     if not odd and not small:
         same = sizes.keys() == {(width, height)}
-        what = f"all {total:,} are {width}x{height}" if same else f"{total:,} images: {shown}"
+        what = (
+            f"all {total:,} are {width}x{height}" if same else f"{total:,} images: {_shown(sizes)}"
+        )
         yield Finding("ok" if same else "note", "sizes", where, what)
+
+
+def _shown(sizes: Counter[tuple[int, int]]) -> str:
+    """The most frequent sizes, and how many others there are."""
+    shown = ", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sizes.most_common(EXAMPLES))
+    rest = len(sizes) - EXAMPLES
+    return f"{shown} and {many(rest, 'more size')}" if rest > 0 else shown

@@ -143,7 +143,11 @@ def _partition(source: Source, file: Path, where: str) -> Iterator[Finding]:
 
 
 def _columns(source: Source, where: str) -> Iterator[Finding]:
-    if "order is assumed" in source.note:
+    if "order is assumed" in source.note and places.find(source.path, places.ATTRIBUTES) is None:
+        what = "the lists do not name the attributes: CelebA's order is assumed"
+        remedy = "Right for lists made from CelebA's own: the frequencies tell if it is not"
+        yield Finding("note", "header", where, what, remedy)
+    elif "order is assumed" in source.note:
         yield Finding(
             "warning",
             "header",

@@ -237,6 +237,15 @@ def test_images_without_names_are_named_by_shard_and_row(
     np.testing.assert_array_equal(dataset.read(0), reference.read(8))
 
 
+def test_a_shard_without_rows_is_passed_over(tmp_path: Path, reference: FaceDataset) -> None:
+    part = reference.split("train")
+    dataset = celeba.load([layouts.parquet(part, tmp_path / "there")])
+    assert dataset.names == part.names
+    none = reference.share(1.0, 0).split("train", 0)
+    with pytest.raises(DataError, match="without any row"):
+        celeba.load([layouts.parquet(none, tmp_path / "none")])
+
+
 def test_parquet_without_pyarrow_names_the_extra(
     tmp_path: Path, reference: FaceDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
