@@ -49,6 +49,7 @@ def test_the_lowest_rooms_load_the_standard_library_only(module: str) -> None:
         "data.celeba",
         "data.corrupt",
         "data.loader",
+        "doctor.examine",
         "decisions",
         "evaluation.calibration",
         "evaluation.logic",

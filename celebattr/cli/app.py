@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from celebattr import __version__
+from celebattr.cli.doctor import doctor
 from celebattr.cli.evaluate import evaluate
 from celebattr.cli.export import export
 from celebattr.cli.info import info
@@ -60,7 +61,7 @@ def _settle_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-for _command in (predict, merge, train, evaluate, export, info):
+for _command in (predict, merge, train, evaluate, export, doctor, info):
     # Typer would keep the line breaks of a docstring: one line a paragraph instead.
     _help = "\n\n".join(
         " ".join(part.split()) for part in (inspect.getdoc(_command) or "").split("\n\n")

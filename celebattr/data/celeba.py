@@ -7,41 +7,21 @@ same files lie and how they are spelled, so one reader with lists of places serv
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from celebattr.data import drawn, labels
+from celebattr.data import drawn, labels, mask_hq, parquet, places, webdataset, zero_one
 from celebattr.data.dataset import FaceDataset, Source
-from celebattr.data.images import IMAGE_SUFFIXES
 from celebattr.data.labels import TRAIN
-from celebattr.data.stores import Folder, Store, Zip
+from celebattr.data.stores import Folder
 from celebattr.errors import DataError
 
 TERMS = "CelebA: non-commercial research and education only, no redistribution of images"
-
-_LISTS = ("", "Anno", "anno", "Eval", "eval")
-_ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
-_PARTITION = ("list_eval_partition.txt", "list_eval_partition.csv")
-_IDENTITY = ("identity_CelebA.txt", "identity_CelebA.csv")
-# Where the images lie, and what that layout is called; the first that is there is taken.
-_IMAGES = (
-    ("img_align_celeba/img_align_celeba", "Kaggle"),
-    ("Img/img_align_celeba/img_align_celeba", "official"),
-    ("Img/img_align_celeba", "official"),
-    ("img_align_celeba", "torchvision"),
-    ("Img/img_align_celeba.zip", "official, zipped"),
-    ("img_align_celeba.zip", "zipped"),
-    ("images", "flat"),
-    ("", "flat"),
-)
-
-Number = TypeVar("Number", np.int8, np.int64)
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +40,7 @@ def load(folders: Sequence[Path], *, skip_missing: bool = False) -> FaceDataset:
     """
     if not folders:
         raise DataError("no data: name a folder")
-    sources = [_source(Path(folder), skip_missing) for folder in folders]
+    sources = [_present(read(Path(folder)), skip_missing) for folder in folders]
     first = sources[0]
     targets = []
     for source in sources:
@@ -86,9 +66,20 @@ def load(folders: Sequence[Path], *, skip_missing: bool = False) -> FaceDataset:
     )
 
 
-def _source(path: Path, skip_missing: bool) -> Source:
+def read(path: Path) -> Source:
+    """Reads the labels of one folder, whether or not its images are there.
+
+    Raises:
+        DataError: it is not a data set, or a list is damaged.
+    """
+    with _reporting(path):
+        return _read(path)
+
+
+@contextlib.contextmanager
+def _reporting(path: Path) -> Iterator[None]:
     try:
-        return _present(_read(path), skip_missing)
+        yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{error.filename or path} cannot be read: {reason}") from error
@@ -96,7 +87,8 @@ def _source(path: Path, skip_missing: bool) -> Source:
 
 def _present(source: Source, skip_missing: bool) -> Source:
     """The source without the rows whose image is missing, or an error about them."""
-    missing = source.store.missing(source.names)
+    with _reporting(source.path):
+        missing = source.store.missing(source.names)
     if not missing:
         return source
     shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
@@ -133,86 +125,31 @@ def _read(path: Path) -> Source:
 
 def _celeba(path: Path) -> Source | None:
     """CelebA: a list of attributes, a list of partitions, and images somewhere near."""
-    attributes = _find(path, _ATTRIBUTES)
+    attributes = places.find(path, places.ATTRIBUTES)
     if attributes is None:
         return None
     table = labels.read_table(attributes)
     targets = labels.zero_one(table, list(range(len(table.columns))))
-    partition = _find(path, _PARTITION)
-    if partition is None:
+    splits = places.partition(path, table.images)
+    if splits is None:
         raise DataError(
-            f"{path} has {attributes.name} but no {_PARTITION[0]}: without it nobody knows which "
-            f"images are train, validation and test. It comes with CelebA, in the folder Eval"
+            f"{path} has {attributes.name} but no {places.PARTITION[0]}: without it nobody knows "
+            f"which images are train, validation and test. It comes with CelebA, in the folder Eval"
             f"{_elsewhere(path)}"
         )
-    rows = labels.read_table(partition, header=False)
-    splits = _by_name(table.images, rows, labels.partitions(rows, 0), partition)
-    store, layout = _images(path, table.images[0])
+    store, layout = places.images(path, table.images[0])
+    columns, note = places.columns(table)
     return Source(
         f"CelebA {layout}",
         path,
-        table.columns,
+        columns,
         table.images,
         targets,
         splits,
         store,
-        _identities(path, table.images),
+        places.identities(path, table.images),
+        note,
     )
-
-
-def _identities(path: Path, names: list[str]) -> NDArray[np.int64] | None:
-    """Who is shown, if the list of people is there and whole: nothing depends on it."""
-    identity = _find(path, _IDENTITY)
-    if identity is None:
-        return None
-    try:
-        people = labels.read_table(identity, header=False)
-        return _by_name(names, people, people.cells[:, 0].astype(np.int64), identity)
-    except (DataError, ValueError) as error:
-        log.warning("%s is left out: %s", identity.name, error)
-        return None
-
-
-def _by_name(
-    names: list[str], table: labels.Table, values: NDArray[Number], path: Path
-) -> NDArray[Number]:
-    """The values of another list in the order of `names`."""
-    if names == table.images:
-        return values
-    place = {name: row for row, name in enumerate(table.images)}
-    lacking = [name for name in names if name not in place]
-    if lacking:
-        raise DataError(f"{path} has no row for {len(lacking):,} images, the first {lacking[0]}")
-    return values[[place[name] for name in names]]
-
-
-def _images(path: Path, example: str) -> tuple[Store, str]:
-    """Where the images lie: the first place that holds any."""
-    for place, layout in _IMAGES:
-        at = path / place
-        if at.suffix == ".zip" and at.is_file():
-            return Zip(at), layout
-        if at.is_dir() and ((at / example).is_file() or (place and _has_images(at))):
-            return Folder(at), layout
-    if list(path.glob("**/img_align_celeba_png.7z*")):
-        raise DataError(
-            f"{path} has only img_align_celeba_png.7z, which cannot be read here: take "
-            "img_align_celeba.zip, the JPEGs, from where it came"
-        )
-    places = ", ".join(place or "the folder itself" for place, _ in _IMAGES)
-    raise DataError(f"{path} has the lists of CelebA but no images; looked in {places}")
-
-
-def _has_images(folder: Path) -> bool:
-    return any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir())
-
-
-def _find(path: Path, names: Sequence[str]) -> Path | None:
-    for folder in _LISTS:
-        for name in names:
-            if (path / folder / name).is_file():
-                return path / folder / name
-    return None
 
 
 def _own(path: Path) -> Source | None:
@@ -252,7 +189,14 @@ def _own(path: Path) -> Source | None:
     )
 
 
-READERS: tuple[Callable[[Path], Source | None], ...] = (_celeba, _own)
+READERS: tuple[Callable[[Path], Source | None], ...] = (
+    mask_hq.read,
+    _celeba,
+    zero_one.read,
+    _own,
+    parquet.read,
+    webdataset.read,
+)
 
 
 def _explain(path: Path) -> str:
@@ -265,11 +209,11 @@ def _explain(path: Path) -> str:
     found = sorted(p.name + ("/" if p.is_dir() else "") for p in path.iterdir())
     shown = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "")
     text = (
-        f"{path} is not a data set: looked for {_ATTRIBUTES[0]} there and in Anno/, and for a CSV "
-        f"with an image column; found {shown or 'nothing'}."
+        f"{path} is not a data set: looked for {places.ATTRIBUTES[0]} there and in Anno/, for a "
+        f"CSV with an image column, and for other layouts; found {shown or 'nothing'}."
     )
     for depth, pattern in (("one folder", "*/"), ("two folders", "*/*/")):
-        deeper = sorted(str(p) for p in path.glob(pattern) if _find(p, _ATTRIBUTES))
+        deeper = sorted(str(p) for p in path.glob(pattern) if places.find(p, places.ATTRIBUTES))
         if deeper:
             return f"{text} It is {depth} deeper: give {' or '.join(deeper[:3])}"
     return f"{text} See the README for how to get CelebA{_elsewhere(path)}"
@@ -277,5 +221,5 @@ def _explain(path: Path) -> str:
 
 def _elsewhere(path: Path) -> str:
     """A hint at the data set that a folder or file is a part of, if it is."""
-    above = [p for p in path.resolve().parents[:2] if _find(p, _ATTRIBUTES)]
+    above = [p for p in path.resolve().parents[:2] if places.find(p, places.ATTRIBUTES)]
     return f". It seems to be a part of {above[0]}: give that" if above else ""

@@ -68,20 +68,21 @@ class FaceDataset:
 
     def split(self, name: str, limit: int | None = None) -> FaceDataset:
         """The rows of a split, `train`, `validation` or `test`; the first `limit` of them."""
-        return self._take(np.flatnonzero(self.splits_N == SPLITS[name])[:limit])
+        return self.take(np.flatnonzero(self.splits_N == SPLITS[name])[:limit])
 
     def share(self, part: float, seed: int) -> FaceDataset:
         """A random share of the rows, the same for the same seed, in their order."""
         count = max(1, round(part * len(self)))
         chosen = np.random.default_rng(seed).permutation(len(self))[:count]
-        return self if part == 1.0 else self._take(np.sort(chosen))
+        return self if part == 1.0 else self.take(np.sort(chosen))
 
     def describe(self) -> str:
         """The folders, and the rows of each split: one line."""
         counts = [f"{int((self.splits_N == v).sum()):,} {k}" for k, v in SPLITS.items()]
         return f"{self.summary}: {', '.join(counts)}; {len(self.attributes)} attributes"
 
-    def _take(self, rows: NDArray[np.int64]) -> FaceDataset:
+    def take(self, rows: NDArray[np.int64]) -> FaceDataset:
+        """Some of the rows, in that order."""
         return replace(
             self,
             names=[self.names[i] for i in rows],

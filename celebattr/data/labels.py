@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +41,16 @@ class Table:
         columns: names of the columns, without that of the image.
         images: the image of each row, as written.
         cells: text [N, columns].
+        named: whether a header names the columns; without one they are `column 1` and so on.
+        count: the number of rows that the file's first line claims, or None.
     """
 
     path: Path
     columns: tuple[str, ...]
     images: list[str]
     cells: NDArray[np.str_]
+    named: bool = True
+    count: int | None = None
 
 
 def read_text(path: Path) -> str:
@@ -80,8 +84,9 @@ def read_table(path: Path, *, header: bool = True) -> Table:
     """
     text = read_text(path)
     first, _, rest = text.lstrip().partition("\n")
+    count = None
     if first.strip().isdecimal():  # the number of rows, which CelebA's own lists begin with
-        text = rest
+        count, text = int(first), rest
         first = text.lstrip().partition("\n")[0]
     if not first.strip():
         raise DataError(f"{path} is empty")
@@ -94,16 +99,20 @@ def read_table(path: Path, *, header: bool = True) -> Table:
     twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
     if twice:
         raise DataError(f"{path} has more than one column {', '.join(twice[:5])}")
-    return table
+    return replace(table, count=count)
 
 
 def _commas(path: Path, text: str, delimiter: str) -> Table:
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    except csv.Error as error:
+        raise DataError(f"{path} is not a list separated by {delimiter!r}: {error}") from error
     if not rows:
         raise DataError(f"{path} is empty")
     names = [name.strip() for name in rows[0]]
     lowered = [name.lower() for name in names]
     at = next((lowered.index(name) for name in IMAGE_COLUMNS if name in lowered), None)
+    named = at is not None
     if at is None:
         if _looks_like_image(names[0]):  # a list without a header
             names, at = [f"column {i}" for i in range(len(names))], 0
@@ -121,17 +130,18 @@ def _commas(path: Path, text: str, delimiter: str) -> Table:
     images = [name.strip() for name in cells[:, at].tolist()]
     # A column without a name is the row number that pandas writes, or a comma too many.
     keep = [i for i, name in enumerate(names) if name and i != at]
-    return Table(path, tuple(names[i] for i in keep), images, cells[:, keep])
+    return Table(path, tuple(names[i] for i in keep), images, cells[:, keep], named)
 
 
 def _spaces(path: Path, text: str, header: bool) -> Table:
     body = text.lstrip()
     first, _, rest = body.partition("\n")
     names = first.split()
-    named = names[0].lower() in IMAGE_COLUMNS
-    if named or (header and not _looks_like_image(names[0])):
+    image_named = names[0].lower() in IMAGE_COLUMNS
+    named = image_named or (header and not _looks_like_image(names[0]))
+    if named:
         # The header may or may not name the column of the image.
-        if named:
+        if image_named:
             names = names[1:]
         tokens = rest.split()
     else:
@@ -147,7 +157,7 @@ def _spaces(path: Path, text: str, header: bool) -> Table:
     images = tokens[::width]
     del tokens[::width]
     cells = np.array(tokens, dtype=np.str_).reshape(len(images), len(names))
-    return Table(path, tuple(names), images, cells)
+    return Table(path, tuple(names), images, cells, named)
 
 
 def _looks_like_image(word: str) -> bool:

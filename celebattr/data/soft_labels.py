@@ -19,45 +19,63 @@ log = logging.getLogger(__name__)
 def soften(dataset: FaceDataset, path: Path | None) -> FaceDataset:
     """A data set whose targets are the probabilities of a CSV, for the images that it names.
 
-    Images are matched by file name, without folders. Rows without probabilities, such as the
-    failures that `celebattr predict` reports, are left out, and so are images of other splits.
-
     Args:
         dataset: whose targets to replace.
-        path: a CSV with a column that names the image and one an attribute, or None to change
-            nothing.
+        path: see `read_probabilities`, or None to change nothing.
+
+    Raises:
+        DataError: see `read_probabilities`.
+    """
+    if path is None:
+        return dataset
+    rows_n, soft_nA = read_probabilities(dataset, path)
+    targets_NA = dataset.targets_NA.astype(np.float32)
+    targets_NA[rows_n] = soft_nA
+    log.info("%s softens %d of %d images", path.name, len(rows_n), len(dataset))
+    return replace(dataset, targets_NA=targets_NA)
+
+
+def read_probabilities(
+    dataset: FaceDataset, path: Path
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The probabilities of a CSV for the images of a data set that it names.
+
+    Images are matched by file name, without folders. Rows without probabilities, such as the
+    failures that `celebattr predict` reports, are left out, and so are images not in the data set.
+
+    Args:
+        dataset: whose attributes, in their order, the columns are.
+        path: a CSV with a column that names the image and one an attribute.
+
+    Returns:
+        The rows of the data set that are named, int64 [n], and theirs, float32 [n, A].
 
     Raises:
         DataError: the file cannot be read, lacks attributes, has values outside 0..1, names an
             image twice, or none of the data set's.
     """
-    if path is None:
-        return dataset
     table = labels.read_table(path)
     lacking = [name for name in dataset.attributes if name not in table.columns]
     if lacking:
         raise DataError(f"{path} has no column {', '.join(lacking[:5])}")
     cells = table.cells[:, [table.columns.index(name) for name in dataset.attributes]]
-    given = (cells != "").any(axis=1)
-    soft = _numbers(path, table, cells, given)
+    given_N = (cells != "").any(axis=1)
+    values_NA = _numbers(path, table, cells, given_N)
     place = {PurePath(name).name: row for row, name in enumerate(dataset.names)}
-    targets_NA = dataset.targets_NA.astype(np.float32)
-    seen: set[int] = set()
-    for name, row in zip(np.array(table.images)[given].tolist(), soft, strict=True):
+    taken: dict[int, int] = {}
+    for line, name in enumerate(np.array(table.images)[given_N].tolist()):
         at = place.get(PurePath(name).name)
         if at is None:
             continue
-        if at in seen:
+        if at in taken:
             raise DataError(f"{path} has more than one row for {name}: one face an image is needed")
-        seen.add(at)
-        targets_NA[at] = row
-    if not seen:
+        taken[at] = line
+    if not taken:
         raise DataError(
-            f"{path} names none of the {len(dataset):,} training images; its first is "
+            f"{path} names none of the {len(dataset):,} images; its first is "
             f"{table.images[0]}, theirs {dataset.names[0]}"
         )
-    log.info("%s softens %d of %d training images", path.name, len(seen), len(dataset))
-    return replace(dataset, targets_NA=targets_NA)
+    return np.array(list(taken), np.int64), values_NA[list(taken.values())]
 
 
 def _numbers(

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+from celebattr.data.images import IMAGE_SUFFIXES
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
 
 
@@ -30,6 +31,11 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def names(self) -> set[str]:
+        """The image files in the folder."""
+        with os.scandir(self.path) as entries:
+            return {e.name for e in entries if Path(e.name).suffix.lower() in IMAGE_SUFFIXES}
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """The names that are not there: one listing of the folder, not one look a name."""
@@ -71,6 +77,10 @@ class Zip:
                 f"{path} is not a complete zip file ({error}): the download was cut off, or a page "
                 "that refused it was saved in its place. Download it again"
             ) from error
+
+    def names(self) -> set[str]:
+        """The image files in the zip."""
+        return {n for n in self._members if Path(n).suffix.lower() in IMAGE_SUFFIXES}
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """The names that are not there."""

@@ -53,7 +53,7 @@ def test_without_a_file_nothing_changes(train_set: FaceDataset) -> None:
         ([("{0}", "nan")], "has the value nan"),
         ([("{0}", "high")], "not a number"),
         ([("{0}", 0.1), ("again/{0}", 0.2)], "more than one row"),
-        ([("nobody.jpg", 0.1)], "names none of the 6 training images"),
+        ([("nobody.jpg", 0.1)], "names none of the 6 images"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(

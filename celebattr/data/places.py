@@ -1,0 +1,139 @@
+"""Where the parts of CelebA lie in a folder, and what joins its lists: shared by the readers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.attributes import CELEBA
+from celebattr.data import labels
+from celebattr.data.images import IMAGE_SUFFIXES
+from celebattr.data.labels import TEST, TRAIN, VALIDATION
+from celebattr.data.stores import Folder, Store, Zip
+from celebattr.errors import DataError
+
+LISTS = ("", "Anno", "anno", "Eval", "eval")
+ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
+PARTITION = ("list_eval_partition.txt", "list_eval_partition.csv")
+IDENTITY = ("identity_CelebA.txt", "identity_CelebA.csv")
+IMAGES = (
+    ("img_align_celeba/img_align_celeba", "Kaggle"),
+    ("Img/img_align_celeba/img_align_celeba", "official"),
+    ("Img/img_align_celeba", "official"),
+    ("img_align_celeba", "torchvision"),
+    ("Img/img_align_celeba.zip", "official, zipped"),
+    ("img_align_celeba.zip", "zipped"),
+    ("images", "flat"),
+    ("", "flat"),
+)
+"""Where the images lie, and what that layout is called; the first that is there is taken."""
+
+LAST_OF_SPLIT = {TRAIN: 162_770, VALIDATION: 182_637, TEST: 202_599}
+"""Number of the last image of each split: CelebA's splits are ranges of its file names.
+
+Source: CelebA's list_eval_partition.txt."""
+
+Number = TypeVar("Number", np.int8, np.int64)
+
+log = logging.getLogger(__name__)
+
+
+def find(path: Path, names: Sequence[str]) -> Path | None:
+    """A list by any of its names, in the folder or in one of `LISTS` below it."""
+    for folder in LISTS:
+        for name in names:
+            if (path / folder / name).is_file():
+                return path / folder / name
+    return None
+
+
+def images(path: Path, example: str) -> tuple[Store, str]:
+    """Where the images lie, and what the layout is called: the first place that holds any.
+
+    Args:
+        path: the folder of the data set.
+        example: the name of one of the images.
+
+    Raises:
+        DataError: no place does.
+    """
+    for place, layout in IMAGES:
+        at = path / place
+        if at.suffix == ".zip" and at.is_file():
+            return Zip(at), layout
+        if at.is_dir() and ((at / example).is_file() or (place and has_images(at))):
+            return Folder(at), layout
+    if list(path.glob("**/img_align_celeba_png.7z*")):
+        raise DataError(
+            f"{path} has only img_align_celeba_png.7z, which cannot be read here: take "
+            "img_align_celeba.zip, the JPEGs, from where it came"
+        )
+    places = ", ".join(place or "the folder itself" for place, _ in IMAGES)
+    raise DataError(f"{path} has the lists of CelebA but no images; looked in {places}")
+
+
+def has_images(folder: Path) -> bool:
+    """Whether a folder holds any image file."""
+    return any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir())
+
+
+def by_name(
+    names: list[str], table: labels.Table, values: NDArray[Number], path: Path
+) -> NDArray[Number]:
+    """The values of another list in the order of `names`.
+
+    Raises:
+        DataError: the list lacks some of them.
+    """
+    if names == table.images:
+        return values
+    place = {name: row for row, name in enumerate(table.images)}
+    lacking = [name for name in names if name not in place]
+    if lacking:
+        raise DataError(f"{path} has no row for {len(lacking):,} images, the first {lacking[0]}")
+    return values[[place[name] for name in names]]
+
+
+def partition(path: Path, names: list[str]) -> NDArray[np.int8] | None:
+    """The splits of images by the list of partitions, int8 [N]; None if there is no such list."""
+    file = find(path, PARTITION)
+    if file is None:
+        return None
+    rows = labels.read_table(file, header=False)
+    return by_name(names, rows, labels.partitions(rows, 0), file)
+
+
+def identities(path: Path, names: list[str]) -> NDArray[np.int64] | None:
+    """Who is shown, int64 [N], if the list of people is there and whole: nothing depends on it."""
+    identity = find(path, IDENTITY)
+    if identity is None:
+        return None
+    try:
+        people = labels.read_table(identity, header=False)
+        return by_name(names, people, people.cells[:, 0].astype(np.int64), identity)
+    except (DataError, ValueError) as error:
+        log.warning("%s is left out: %s", identity.name, error)
+        return None
+
+
+def official_split(name: str) -> int | None:
+    """The split in which CelebA has an image of this name, or None if it has none."""
+    stem = Path(name).stem
+    if not (len(stem) == 6 and stem.isascii() and stem.isdecimal() and int(stem) > 0):
+        return None
+    return next((split for split, last in LAST_OF_SPLIT.items() if int(stem) <= last), None)
+
+
+def columns(table: labels.Table) -> tuple[tuple[str, ...], str]:
+    """The attributes of a list, and what to say of them.
+
+    A list without a header has 40 columns by position: CelebA's order is taken for granted.
+    """
+    if table.named or len(table.columns) != len(CELEBA):
+        return table.columns, ""
+    return CELEBA, ", no names of attributes: CelebA's order is assumed"

@@ -1,0 +1,70 @@
+"""A list a split: `train_attr_list.txt`, `val_40_att_list.txt`, rows of an image and 0 or 1.
+
+Several repositories bring CelebA's labels in this form. The lists have no header, so that their 40
+columns are taken for CelebA's, in its order.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from celebattr.data import labels, places
+from celebattr.data.dataset import Source
+from celebattr.errors import DataError
+
+_NAME = re.compile(r"(train|training|val|valid|validation|test)_(?:\d+_)?attr?_list\.(?:txt|csv)")
+
+
+def read(path: Path) -> Source | None:
+    """Lists of attributes named after their splits, and images where CelebA has them.
+
+    Raises:
+        DataError: a list is damaged, they do not have the same columns, or there are no images.
+    """
+    files = lists(path)
+    if not files:
+        return None
+    tables = [labels.read_table(file) for file in files]
+    first = tables[0]
+    columns, note = places.columns(first)
+    targets, splits = [], []
+    for file, table in zip(files, tables, strict=True):
+        if table.columns != first.columns:
+            raise DataError(f"{file} and {first.path} do not have the same columns")
+        targets.append(labels.zero_one(table, list(range(len(table.columns)))))
+        splits.append(np.full(len(table.images), split_of(file.name), np.int8))
+    store, layout = places.images(path, first.images[0])
+    names = [name for table in tables for name in table.images]
+    if "/" in first.images[0] and store.missing(names[:1]):
+        # They name the folder too, `img_align_celeba/000001.jpg`, in which the images were found.
+        names = [name.rpartition("/")[2] for name in names]
+    return Source(
+        f"a list a split, {layout}",
+        path,
+        columns,
+        names,
+        np.concatenate(targets),
+        np.concatenate(splits),
+        store,
+        places.identities(path, names),
+        note,
+    )
+
+
+def lists(path: Path) -> list[Path]:
+    """The lists in a folder or where CelebA has its lists, in the order of the splits."""
+    for place in places.LISTS:
+        if (path / place).is_dir():
+            files = [f for f in (path / place).iterdir() if split_of(f.name) is not None]
+            if files:
+                return sorted(files, key=lambda file: (split_of(file.name), file.name))
+    return []
+
+
+def split_of(name: str) -> int | None:
+    """The split that a list's name tells, or None if it is no such list."""
+    found = _NAME.fullmatch(name.lower())
+    return None if found is None else labels.PARTITIONS[found[1]]

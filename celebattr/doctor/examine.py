@@ -1,0 +1,157 @@
+"""Looks at data sets as a whole: what is there, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from celebattr.config import DoctorConfig
+from celebattr.data import celeba, drawn
+from celebattr.data.dataset import SPLITS, Source
+from celebattr.doctor import files, leaks, pictures, rows
+from celebattr.errors import CelebattrError, MissingExtraError
+from celebattr.results.doctor import DoctorReport, Finding, FolderReport
+
+_HQ_NAME = re.compile(r"has no row for .* first \d{1,5}\.jpg")
+
+Progress = Callable[[int, int], None]
+"""Called with how many images have been opened, and how many will be."""
+
+
+def examine(config: DoctorConfig, progress: Progress = lambda done, total: None) -> DoctorReport:
+    """Everything that can be found out about some data sets; what is broken is a finding.
+
+    Args:
+        config: which folders, and how thoroughly.
+        progress: called after each image.
+    """
+    findings: list[Finding] = []
+    folders: list[FolderReport] = []
+    sources: list[Source] = []
+    for path in config.data:
+        source, found = _folder(path, config)
+        findings += found
+        if source is None:
+            folders.append(FolderReport(str(path), None))
+            continue
+        sources.append(source)
+        layout = source.layout + source.note
+        folders.append(FolderReport(str(path), layout, rows.splits(source)))
+    opened = 0
+    if sources:
+        findings += _together(sources)
+        findings += leaks.check(sources)
+        if not config.quick:
+            found, opened = _pictures(sources, config, progress)
+            findings += found
+    return DoctorReport(tuple(folders), tuple(findings), opened)
+
+
+def _folder(path: Path, config: DoctorConfig) -> tuple[Source | None, list[Finding]]:
+    """One folder as read, and what was found in it."""
+    seen = list(files.look(path, hashes=not config.quick))
+    where = str(path)
+    try:
+        source = celeba.read(path)
+        found = [*pictures.missing(source), *rows.check(source)]
+    except (CelebattrError, OSError) as error:
+        if not any(finding.severity == "problem" for finding in seen):
+            seen.append(Finding("problem", "reading", where, str(error), _remedy(error)))
+        return None, seen
+    layout = Finding("ok", "layout", where, f"{source.layout}{source.note}")
+    if all(finding.severity != "problem" for finding in found):
+        # What looked like the cause of trouble has caused none.
+        seen = [
+            replace(finding, severity="note") if finding.severity == "problem" else finding
+            for finding in seen
+        ]
+    return source, [layout, *seen, *found]
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about a folder that cannot be read; the message says what is wrong."""
+    text = str(error)
+    if isinstance(error, MissingExtraError):
+        return "Install it, or take CelebA in another layout"
+    if "does not exist" in text:
+        return "Check the path; `drawn` stands for faces drawn by program"
+    if _HQ_NAME.search(text):
+        return f"{files.NUMBERING}. {files.NUMBERING_REMEDY}"
+    if "list_eval_partition" in text:
+        return (
+            "Take list_eval_partition.txt from where CelebA came and put it beside the list of "
+            "attributes"
+        )
+    if "not a data set" in text or "no images" in text:
+        return f"Give the folder that holds the lists and the images. {files.SOURCES}"
+    return f"Mend what the message names, or take that file anew. {files.SOURCES}"
+
+
+def _together(sources: list[Source]) -> Iterator[Finding]:
+    """What training wants of all folders together."""
+    where = ", ".join(str(source.path) for source in sources)
+    first = sources[0]
+    for source in sources[1:]:
+        odd = sorted(set(source.attributes) ^ set(first.attributes))
+        if odd:
+            yield Finding(
+                "problem",
+                "attributes",
+                where,
+                f"{source.path} and {first.path} have different attributes, so that they cannot be "
+                f"joined: {len(odd)} are in one only",
+                "Give them the same columns, or train on one of them",
+                tuple(odd[:3]),
+            )
+    for name, severity, why in (
+        ("train", "problem", "there is nothing to train on"),
+        ("validation", "problem", "training keeps its best epoch by them"),
+        ("test", "note", "there is nothing to evaluate on"),
+    ):
+        if not any((source.splits_N == SPLITS[name]).any() for source in sources):
+            yield Finding(
+                severity,
+                "empty split",
+                where,
+                f"no {name} images: {why}",
+                f"Mark some rows as {name} in the list of splits, or join a folder that has some: "
+                "--data can be repeated",
+            )
+
+
+def _pictures(
+    sources: list[Source], config: DoctorConfig, progress: Progress
+) -> tuple[list[Finding], int]:
+    chosen = []
+    for source in sources:
+        gone = set(source.store.missing(source.names))
+        there = [row for row, name in enumerate(source.names) if name not in gone]
+        chosen.append([there[i] for i in pictures.spread(len(there), config.limit)])
+    total, done = sum(map(len, chosen)), 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    findings: list[Finding] = []
+    source_N, row_N, thumbnails = [], [], []
+    for number, (source, picked) in enumerate(zip(sources, chosen, strict=True)):
+        opened = pictures.open_all(source, picked, workers=config.workers, progress=step)
+        findings += pictures.check(source, picked, opened)
+        if source.store.path == Path(drawn.NAME):
+            continue  # drawings of the same attributes are all but one picture
+        for row, picture in zip(picked, opened, strict=True):
+            if picture.thumbnail_HW is not None:
+                source_N.append(number)
+                row_N.append(row)
+                thumbnails.append(picture.thumbnail_HW)
+    if thumbnails:
+        findings += leaks.pictures(
+            sources, np.array(source_N), np.array(row_N), np.stack(thumbnails)
+        )
+    return findings, done

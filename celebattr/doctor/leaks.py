@@ -1,0 +1,161 @@
+"""Whether splits share what they must not: people, names of images, pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.data import places
+from celebattr.data.dataset import SPLITS, Source
+from celebattr.doctor import duplicates
+from celebattr.doctor.rows import EXAMPLES, many
+from celebattr.results.doctor import Finding
+
+_WORDS = dict(zip(SPLITS.values(), SPLITS, strict=True))
+_REMEDY = "Take the rows of one of the two splits out of the lists: scores on it are too good"
+
+
+def check(sources: Sequence[Source]) -> Iterator[Finding]:
+    """People and names in more than one split or folder."""
+    where = ", ".join(str(source.path) for source in sources)
+    yield from _people(sources, where)
+    if len(sources) > 1:
+        yield from _names(sources, where)
+
+
+def _people(sources: Sequence[Source], where: str) -> Iterator[Finding]:
+    known = [s for s in sources if s.identities_N is not None]
+    if not known:
+        return
+    people = np.concatenate([s.identities_N for s in known if s.identities_N is not None])
+    splits = np.concatenate([s.splits_N for s in known])
+    parts: list[str] = []
+    examples: list[str] = []
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        both = np.intersect1d(people[splits == one], people[splits == other])
+        if len(both):
+            shown = np.isin(people, both)
+            here, there = (int((shown & (splits == split)).sum()) for split in (one, other))
+            parts.append(
+                f"{many(len(both), 'person', 'people')} both in {_WORDS[one]} "
+                f"({many(here, 'image')}) and in {_WORDS[other]} ({there:,})"
+            )
+            examples += [f"person {person}" for person in both[:EXAMPLES]]
+    if parts:
+        what = "; ".join(parts)
+        shown_examples = tuple(examples[:EXAMPLES])
+        yield Finding("warning", "people in two splits", where, what, _REMEDY, shown_examples)
+    elif len(np.unique(splits)) > 1:
+        what = f"none of {len(np.unique(people)):,} people is in two splits"
+        yield Finding("ok", "people in two splits", where, what)
+
+
+def _names(sources: Sequence[Source], where: str) -> Iterator[Finding]:
+    """Images of CelebA that are in more than one folder, by their names."""
+    first: dict[str, int] = {}
+    same, differ = [], []
+    for source in sources:
+        for name, split in zip(source.names, source.splits_N.tolist(), strict=True):
+            if places.official_split(name) is None:
+                continue
+            if name not in first:
+                first[name] = split
+            elif first[name] == split:
+                same.append(name)
+            else:
+                differ.append(name)
+    if differ:
+        what = f"{many(len(differ), 'image')} in two folders and in two splits, by the names"
+        examples = tuple(sorted(differ)[:EXAMPLES])
+        yield Finding("warning", "images in two folders", where, what, _REMEDY, examples)
+    if same:
+        what = f"{many(len(same), 'image')} in two folders, in the same split, counted twice"
+        remedy = "Give one of the folders only, or take the rows out of one list"
+        examples = tuple(sorted(same)[:EXAMPLES])
+        yield Finding("note", "images in two folders", where, what, remedy, examples)
+
+
+def pictures(
+    sources: Sequence[Source],
+    source_N: NDArray[np.int64],
+    row_N: NDArray[np.int64],
+    thumbnails_NHW: NDArray[np.uint8],
+) -> Iterator[Finding]:
+    """Pictures that are there more than once.
+
+    Args:
+        sources: the folders.
+        source_N: which of them each picture is in.
+        row_N: its row there.
+        thumbnails_NHW: uint8 [N, 16, 16].
+    """
+    where = ", ".join(str(source.path) for source in sources)
+    count = f"{len(thumbnails_NHW):,} opened"
+    pairs_P2 = duplicates.pairs(thumbnails_NHW)
+    splits_N = np.array(
+        [sources[s].splits_N[r] for s, r in zip(source_N, row_N, strict=True)], np.int8
+    )
+    names = [sources[s].names[r] for s, r in zip(source_N, row_N, strict=True)]
+    one, other = splits_N[pairs_P2[:, 0]], splits_N[pairs_P2[:, 1]]
+    parts: list[str] = []
+    examples: list[str] = []
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        here = pairs_P2[((one == a) & (other == b)) | ((one == b) & (other == a))]
+        if len(here):
+            rows = np.unique(here[splits_N[here] == b])
+            parts.append(f"{many(len(rows), 'picture')} of {_WORDS[b]} also in {_WORDS[a]}")
+            examples += [f"{names[i]} = {names[j]}" for i, j in here[:EXAMPLES]]
+    if parts:
+        what = f"{'; '.join(parts)}, of {count}"
+        shown = tuple(examples[:EXAMPLES])
+        yield Finding("warning", "pictures in two splits", where, what, _REMEDY, shown)
+    else:
+        what = f"no picture is in two splits, of {count}"
+        yield Finding("ok", "pictures in two splits", where, what)
+    yield from _two_numbers(sources, source_N, row_N, pairs_P2, where)
+    within = pairs_P2[one == other]
+    if len(within):
+        yield Finding(
+            "note",
+            "repeated pictures",
+            where,
+            f"{len(np.unique(within)):,} pictures more than once in their split, of {count}",
+            "CelebA has some; they do no harm but count more than once",
+            tuple(f"{names[i]} = {names[j]}" for i, j in within[:EXAMPLES]),
+        )
+
+
+def _two_numbers(
+    sources: Sequence[Source],
+    source_N: NDArray[np.int64],
+    row_N: NDArray[np.int64],
+    pairs_P2: NDArray[np.int64],
+    where: str,
+) -> Iterator[Finding]:
+    """People of the list of people who share a picture: one person under two numbers."""
+    known = [source.identities_N for source in sources]
+    found: Counter[tuple[int, int]] = Counter()
+    apart = set()
+    for i, j in pairs_P2:
+        one, other = known[source_N[i]], known[source_N[j]]
+        if one is None or other is None or one[row_N[i]] == other[row_N[j]]:
+            continue
+        people = (int(one[row_N[i]]), int(other[row_N[j]]))
+        people = (min(people), max(people))
+        found[people] += 1
+        if sources[source_N[i]].splits_N[row_N[i]] != sources[source_N[j]].splits_N[row_N[j]]:
+            apart.add(people)
+    if found:
+        first = sorted(found, key=lambda people: (people not in apart, -found[people], people))
+        yield Finding(
+            "note",
+            "one person, two numbers",
+            where,
+            f"{many(len(found), 'pair')} of people who share a picture, {len(apart):,} of them in "
+            "two splits: one of the numbers is wrong, or both are one person",
+            "People are kept apart by number only: take one of such a pair out of the lists",
+            tuple(f"{a} = {b}: {many(found[a, b], 'picture')}" for a, b in first[:EXAMPLES]),
+        )

@@ -1,0 +1,175 @@
+"""What opening the images of a data set shows: which cannot be read, and their sizes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.config import FRAME_SIZE
+from celebattr.data import images
+from celebattr.data.dataset import Source
+from celebattr.data.loader import ordered_map
+from celebattr.data.mask_hq import Crops
+from celebattr.data.stores import Folder, Zip
+from celebattr.doctor import duplicates, files
+from celebattr.doctor.rows import EXAMPLES, many
+from celebattr.errors import ImageError
+from celebattr.results.doctor import Finding
+
+_NUMBERED = re.compile(r"\d{1,5}\.(jpg|png)")
+"""Names in CelebAMask-HQ, whose numbers have no zeros before them, and its copies."""
+
+_SIDE = 48.0
+"""Pixels of the longer side that suffice: a JPEG is decoded in part, every byte of it is read."""
+
+STRETCH = 1.05
+"""How far height to width may be off CelebA's 218 to 178 before a face is visibly stretched."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image that was opened, or why it could not be.
+
+    Attributes:
+        size: width and height in pixels, as stored.
+        thumbnail_HW: uint8 [16, 16], or None where `error` says why not.
+        error: what is wrong with it.
+    """
+
+    size: tuple[int, int]
+    thumbnail_HW: NDArray[np.uint8] | None
+    error: str = ""
+
+
+def spread(count: int, limit: int | None) -> NDArray[np.int64]:
+    """Rows to open, evenly spread over all."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, limit).round().astype(np.int64))
+
+
+def open_all(
+    source: Source, rows: Sequence[int], *, workers: int, progress: Callable[[], None]
+) -> list[Picture]:
+    """Opens the images at some rows, in threads; in the order of `rows`."""
+
+    def read(row: int) -> Picture:
+        name = source.names[row]
+        try:
+            data, shown = images.read(source.store.read(name), name=name)
+            image, size = images.decode(data, shown, side=_SIDE)
+        except ImageError as error:
+            return Picture((0, 0), None, str(error))
+        return Picture(size, duplicates.thumbnail(image, size))
+
+    pictures = []
+    for picture in ordered_map(read, rows, workers=workers, ahead=4 * workers):
+        pictures.append(picture)
+        progress()
+    return pictures
+
+
+def missing(source: Source) -> Iterator[Finding]:
+    """Rows without an image, and images without a row."""
+    where = str(source.path)
+    gone = source.store.missing(source.names)
+    there = source.store.names() if isinstance(source.store, Folder | Zip) else set()
+    if len(gone) == len(source.names) and there and all(map(_NUMBERED.fullmatch, there)):
+        what = f"no image of the lists is in {source.store.path}: {files.NUMBERING}"
+        examples = tuple(sorted(there)[:EXAMPLES])
+        yield Finding("problem", "numbering", where, what, files.NUMBERING_REMEDY, examples)
+    elif gone:
+        everything = len(gone) == len(source.names)
+        yield Finding(
+            "problem",
+            "missing images",
+            where,
+            f"{'all' if everything else f'{len(gone):,} of the'} {len(source.names):,} images are "
+            f"not in {source.store.path}",
+            "Download or unpack the images again"
+            + ("" if everything else "; or give --skip-missing to train and evaluate without them"),
+            tuple(gone[:EXAMPLES]),
+        )
+    else:
+        what = f"all {len(source.names):,} images of the lists are there"
+        yield Finding("ok", "missing images", where, what)
+    extra = sorted(there - set(source.names))
+    if extra:
+        what = f"{many(len(extra), 'image')} without a row in the lists, left out"
+        yield Finding("note", "images without labels", where, what, "", tuple(extra[:EXAMPLES]))
+    if isinstance(source.store, Crops):
+        what = (
+            "crops of CelebA-HQ, brought into the aligned frame: they show 153 of its 178x218 "
+            "pixels, and their edges are repeated around them"
+        )
+        remedy = "CelebA's own images of these faces show more: use them where you have them"
+        yield Finding("note", "crops", where, what, remedy)
+
+
+def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> Iterator[Finding]:
+    """What the images of a folder have been found to be."""
+    where = str(source.path)
+    broken = [(source.names[r], p) for r, p in zip(rows, pictures, strict=True) if p.error]
+    of = f"of {len(pictures):,} opened"
+    if broken:
+        _, first = broken[0]
+        yield Finding(
+            "problem",
+            "unreadable images",
+            where,
+            f"{many(len(broken), 'image')} {of} cannot be read: {first.error}",
+            "Take them anew from where they came, or take their rows out of the list",
+            tuple(name for name, _ in broken[:EXAMPLES]),
+        )
+    elif pictures:
+        what = f"all {len(pictures):,} images that were opened can be read"
+        yield Finding("ok", "unreadable images", where, what)
+    sizes = Counter(p.size for p in pictures if not p.error)
+    if sizes:
+        yield from _sizes(source, sizes, where)
+
+
+def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Iterator[Finding]:
+    height, width = FRAME_SIZE
+    total = sum(sizes.values())
+
+    def stretched(size: tuple[int, int]) -> bool:
+        ratio = (size[1] / size[0]) / (height / width)
+        return not 1 / STRETCH <= ratio <= STRETCH
+
+    odd = Counter({size: n for size, n in sizes.items() if stretched(size)})
+    small = Counter({size: n for size, n in (sizes - odd).items() if size[1] < height})
+    if odd:
+        yield Finding(
+            "warning",
+            "sizes",
+            where,
+            f"{odd.total():,} of {total:,} images are not as high to wide as CelebA's aligned "
+            f"{width}x{height}, and are stretched to it: {_shown(odd)}",
+            "They seem to be photos before alignment (img_celeba): take img_align_celeba"
+            if len(odd) > max(3, total // 20)
+            else "Right if the whole aligned frame was squeezed into that size. If not, faces lie "
+            "elsewhere than in CelebA's frame: align them first",
+        )
+    if small:
+        what = f"{small.total():,} of {total:,} images are smaller than {width}x{height}"
+        remedy = "They are enlarged, and stay as blurred"
+        yield Finding("note", "sizes", where, f"{what}: {_shown(small)}", remedy)
+    if not odd and not small:
+        same = sizes.keys() == {(width, height)}
+        what = (
+            f"all {total:,} are {width}x{height}" if same else f"{total:,} images: {_shown(sizes)}"
+        )
+        yield Finding("ok" if same else "note", "sizes", where, what)
+
+
+def _shown(sizes: Counter[tuple[int, int]]) -> str:
+    """The most frequent sizes, and how many others there are."""
+    shown = ", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sizes.most_common(EXAMPLES))
+    rest = len(sizes) - EXAMPLES
+    return f"{shown} and {many(rest, 'more size')}" if rest > 0 else shown

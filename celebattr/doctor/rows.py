@@ -1,0 +1,303 @@
+"""Whether the lists of a data set are what they should be: rows, columns, splits, frequencies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.attributes import CELEBA
+from celebattr.data import labels, places
+from celebattr.data.dataset import SPLITS, Source
+from celebattr.doctor import official
+from celebattr.errors import DataError
+from celebattr.results.doctor import Finding, SplitReport
+
+EXAMPLES = 3
+"""Names that a finding shows."""
+
+FEW = 100
+"""Rows below which shares say nothing."""
+
+NEAR, FAR = 2.0, 8.0
+"""Points of the mean difference to CelebA's shares, beyond chance, up to which they are as CelebA's
+and from which they are not CelebA's at all."""
+
+_WORDS = dict(zip(SPLITS.values(), SPLITS, strict=True))
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """A number and what it counts: "1 image", "2,000 images"."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def splits(source: Source) -> tuple[SplitReport, ...]:
+    """The splits of a folder in figures."""
+    reports = []
+    for name, value in SPLITS.items():
+        rows = source.splits_N == value
+        people = None
+        if source.identities_N is not None:
+            people = len(np.unique(source.identities_N[rows]))
+        shares = source.targets_NA[rows].mean(axis=0).tolist() if rows.any() else []
+        prevalence = dict(zip(source.attributes, shares, strict=False))
+        reports.append(SplitReport(name, int(rows.sum()), people, prevalence))
+    return tuple(reports)
+
+
+def check(source: Source) -> Iterator[Finding]:
+    """What the lists of a folder show."""
+    where = str(source.path)
+    yield from _doubled(source, where)
+    yield from _lists(source, where)
+    yield from _columns(source, where)
+    yield from _official_splits(source, where)
+    yield from _prevalence(source, where)
+
+
+def _doubled(source: Source, where: str) -> Iterator[Finding]:
+    """Images with more than one row."""
+    if len(set(source.names)) == len(source.names):
+        return
+    counts = Counter(source.names)
+    first: dict[str, int] = {}
+    differ = set()
+    for row, name in enumerate(source.names):
+        if counts[name] > 1:
+            other = first.setdefault(name, row)
+            same = np.array_equal(source.targets_NA[row], source.targets_NA[other])
+            if not same or source.splits_N[row] != source.splits_N[other]:
+                differ.add(name)
+    twice = sorted(first)
+    what = f"{many(len(twice), 'image')} with more than one row"
+    if differ:
+        what += f", {len(differ):,} of them with rows that contradict each other"
+    yield Finding(
+        "warning",
+        "doubled rows",
+        where,
+        what,
+        "Leave one row of each in the list: `sort -u` on its rows does where they agree",
+        tuple((sorted(differ) or twice)[:EXAMPLES]),
+    )
+
+
+def _lists(source: Source, where: str) -> Iterator[Finding]:
+    """First lines, and rows that a list has too many."""
+    file = places.find(source.path, places.ATTRIBUTES)
+    if file is None:
+        return
+    with file.open(encoding="utf-8-sig", errors="replace") as opened:
+        first = opened.readline().strip()
+    if first.isdecimal() and int(first) != len(source.names):
+        less = int(first) > len(source.names)
+        yield Finding(
+            "warning",
+            "count line",
+            where,
+            f"the first line of {file.name} says {int(first):,} rows, and there are "
+            f"{len(source.names):,}",
+            f"{'The list was cut off: take it anew' if less else 'Rows were added'}; or write the "
+            "true number into the first line, if you changed the rows yourself",
+        )
+    comma = "," in first
+    if not first.isdecimal() and not comma:
+        what = f"{file.name} has lost its first line, the number of rows: it is read all the same"
+        remedy = f"For other programs, torchvision's reader for one, put {len(source.names)} there"
+        yield Finding("note", "count line", where, what, remedy)
+    partition = places.find(source.path, places.PARTITION)
+    if partition is not None:
+        yield from _partition(source, partition, where)
+    people = places.find(source.path, places.IDENTITY)
+    if people is None:
+        what = "no list of people: whether one is in two splits cannot be told by name"
+        remedy = "CelebA's is identity_CelebA.txt, in the folder Anno"
+        yield Finding("note", "people", where, what, remedy)
+    elif source.identities_N is None:
+        what = f"{people.name} is damaged or lacks images, and is left out"
+        yield Finding("warning", "people", where, what, "Take it anew, or delete it")
+
+
+def _partition(source: Source, file: Path, where: str) -> Iterator[Finding]:
+    """Rows of the list of splits that are doubled, or of images without labels."""
+    try:
+        table = labels.read_table(file, header=False)
+        values = labels.partitions(table, 0).tolist()
+    except DataError:
+        return  # it is not the list that was read: the reader would have said so
+    seen: dict[str, int] = {}
+    differ = sorted(
+        {n for n, v in zip(table.images, values, strict=True) if seen.setdefault(n, v) != v}
+    )
+    if differ:
+        what = f"{file.name} puts {many(len(differ), 'image')} into two splits"
+        remedy = "Leave one row of each: the last counts now"
+        yield Finding("warning", "doubled rows", where, what, remedy, tuple(differ[:EXAMPLES]))
+    strange = len(seen.keys() - set(source.names))
+    if strange:
+        what = f"{file.name} has {many(strange, 'image')} without labels, left out"
+        yield Finding("note", "rows without labels", where, what)
+
+
+def _columns(source: Source, where: str) -> Iterator[Finding]:
+    if "order is assumed" in source.note and places.find(source.path, places.ATTRIBUTES) is None:
+        what = "the lists do not name the attributes: CelebA's order is assumed"
+        remedy = "Right for lists made from CelebA's own: the frequencies tell if it is not"
+        yield Finding("note", "header", where, what, remedy)
+    elif "order is assumed" in source.note:
+        yield Finding(
+            "warning",
+            "header",
+            where,
+            "the names of the attributes are missing: CelebA's order is assumed",
+            "Put the line of names back above the rows, after the count: " + " ".join(CELEBA),
+        )
+    lacking = [name for name in CELEBA if name not in source.attributes]
+    own = [name for name in source.attributes if name not in CELEBA]
+    if lacking or own:
+        what = f"{len(source.attributes)} attributes"
+        what += f", {len(own)} of them not CelebA's" if own else f", without {len(lacking)} of 40"
+        yield Finding("note", "attributes", where, what, "", tuple((own or lacking)[:EXAMPLES]))
+    elif source.attributes != CELEBA:
+        yield Finding(
+            "note",
+            "order of attributes",
+            where,
+            "the attributes are in another order than CelebA's: they are read by name, so that "
+            "nothing is lost here",
+            "Programs that go by position would mix them up",
+        )
+    train = source.targets_NA[source.splits_N == labels.TRAIN]
+    if len(train):
+        shares = train.mean(axis=0)
+        flat = [n for n, s in zip(source.attributes, shares, strict=True) if s in (0.0, 1.0)]
+        if flat:
+            yield Finding(
+                "warning",
+                "constant attribute",
+                where,
+                f"{many(len(flat), 'attribute')} with one value in all {len(train):,} train rows: "
+                "nothing can be learned of them",
+                "Leave their columns out, or add images that show the other value",
+                tuple(flat[:EXAMPLES]),
+            )
+
+
+def _official_splits(source: Source, where: str) -> Iterator[Finding]:
+    """Whether the splits are those that CelebA gives these names."""
+    known = [places.official_split(name) for name in source.names]
+    given = source.splits_N.tolist()
+    pairs = [(k, g) for k, g in zip(known, given, strict=True) if k is not None]
+    if not pairs or len(pairs) < len(known):
+        return  # other names than CelebA's
+    moved = Counter((k, g) for k, g in pairs if k != g)
+    if not moved:
+        yield Finding("ok", "splits", where, "every image is in the split that CelebA gives it")
+        return
+    used = {g for _, g in pairs}
+    for (k, g), count in sorted(moved.items()):
+        leak = g in (labels.TRAIN, labels.VALIDATION) and k == labels.TEST
+        examples = [
+            name for name, a, b in zip(source.names, known, given, strict=True) if (a, b) == (k, g)
+        ]
+        yield Finding(
+            "warning" if leak and len(used) > 1 else "note",
+            "splits",
+            where,
+            f"{many(count, 'image')} in {_WORDS[g]} here and in {_WORDS[k]} in CelebA",
+            "Figures are not to be set beside published ones, which keep these for the test: use "
+            "CelebA's list_eval_partition.txt"
+            if leak
+            else "",
+            tuple(examples[:EXAMPLES]),
+        )
+
+
+def _prevalence(source: Source, where: str) -> Iterator[Finding]:
+    """How often attributes are there, against CelebA, split by split."""
+    if not set(CELEBA) <= set(source.attributes):
+        return
+    exchanged = _exchanged(source, where)
+    if exchanged is not None:
+        yield exchanged
+        return
+    for split, percent in official.PERCENT.items():
+        targets_NA = source.targets_NA[source.splits_N == SPLITS[split]]
+        if len(targets_NA) < FEW:
+            continue
+        columns = [source.attributes.index(name) for name in percent]
+        shares_A = 100.0 * targets_NA[:, columns].mean(axis=0)
+        truth_A = np.array(list(percent.values()))
+        off = beyond_chance(shares_A, truth_A, len(targets_NA))
+        widest = sorted(zip(-np.abs(shares_A - truth_A), percent, strict=True))
+        rows = {n: (s, t) for n, s, t in zip(percent, shares_A, truth_A, strict=True)}
+        shown = ", ".join(
+            f"{n} {rows[n][0]:.1f} % (CelebA {rows[n][1]:.1f})" for _, n in widest[:EXAMPLES]
+        )
+        what = (
+            f"{split}: attributes are as frequent as in CelebA, to {max(off, 0):.1f} points on "
+            f"average beyond chance ({len(percent)} attributes)"
+        )
+        if off > NEAR:
+            what = (
+                f"{split}: attributes are not as frequent as in CelebA, by {off:.1f} points on "
+                f"average beyond chance: {shown}"
+            )
+        if off > FAR:
+            yield Finding(
+                "warning",
+                "prevalence",
+                where,
+                what,
+                "If these are CelebA's images, the columns are mixed up or belong to other rows: "
+                "take the list of attributes anew",
+            )
+        else:
+            yield Finding("ok" if off <= NEAR else "note", "prevalence", where, what)
+
+
+def beyond_chance(shares_A: NDArray[np.float64], truth_A: NDArray[np.float64], rows: int) -> float:
+    """Mean difference of shares in percent, less what is to be expected of so many rows."""
+    deviation_A = np.sqrt(truth_A * (100.0 - truth_A) / rows)
+    # The mean absolute value of a normal variable is sqrt(2 / pi) of its standard deviation.
+    return float((np.abs(shares_A - truth_A) - np.sqrt(2.0 / np.pi) * deviation_A).mean())
+
+
+def _exchanged(source: Source, where: str) -> Finding | None:
+    """Whether the labels fit CelebA far better under another reading of the columns."""
+    test = source.splits_N == labels.TEST
+    rows = test if test.sum() >= FEW else np.ones(len(source.names), np.bool_)
+    if rows.sum() < FEW:
+        return None
+    shares_A = 100.0 * source.targets_NA[rows].mean(axis=0)
+
+    def off(names: Sequence[str], values_A: NDArray[np.float64]) -> float:
+        place = {name: i for i, name in enumerate(names)}
+        ordered = np.array([values_A[place[name]] for name in CELEBA])
+        truth = np.array([official.TEST_PERCENT[name] for name in CELEBA])
+        return beyond_chance(ordered, truth, int(rows.sum()))
+
+    as_read = off(source.attributes, shares_A)
+    if as_read <= NEAR:
+        return None
+    if off(source.attributes, 100.0 - shares_A) < as_read / 3:
+        return Finding(
+            "warning",
+            "prevalence",
+            where,
+            "0 and 1 are exchanged: attributes are as frequent as their absence in CelebA",
+            "Take the list of attributes anew, or exchange the values",
+        )
+    if len(source.attributes) == len(CELEBA) and off(CELEBA, shares_A) < as_read / 3:
+        return Finding(
+            "warning",
+            "order of attributes",
+            where,
+            "the names above the columns are not theirs: the frequencies are CelebA's if the "
+            "columns are in CelebA's order, and not if they are what the header says",
+            "Put CelebA's line of names back: " + " ".join(CELEBA),
+        )
+    return None

@@ -1,0 +1,162 @@
+"""Labelled images and what a network thinks of them: where wrong labels are looked for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from celebattr import decisions
+from celebattr.data import loader
+from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.data.soft_labels import read_probabilities
+from celebattr.doctor import duplicates
+from celebattr.doctor.pictures import spread
+from celebattr.errors import DataError
+from celebattr.inference.backends import Backend
+
+Progress = Callable[[int, int], None]
+"""Called with the images done and their total."""
+
+_SIZE = (110, 134)  # width and height of a small picture; a frame has 178 x 218
+
+_HARD = (
+    "What the network cannot see counts as a wrong label: for attributes that are hard to predict "
+    "the error rate is too high."
+)
+_BY_HEART = (
+    "A network learns the wrong labels of its own training images by heart: if the train images "
+    "here are among them, it finds fewer of theirs, and their error rates are too low. For these, "
+    "give --probabilities of networks that did not see them (cross-validation)."
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Labelled images and what a network thinks of them.
+
+    Attributes:
+        images: the labelled images.
+        attributes: the A names that are looked at.
+        probabilities_NA: of these, calibrated, 0 to 1.
+        source: where they come from: name of a bundle or of a file.
+        notes: what to know before believing them, sentences.
+    """
+
+    images: FaceDataset
+    attributes: tuple[str, ...]
+    probabilities_NA: NDArray[np.float32]
+    source: str
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def labels_NA(self) -> NDArray[np.bool_]:
+        """The labels of `attributes`, bool [N, A]."""
+        columns = [self.images.attributes.index(name) for name in self.attributes]
+        return self.images.targets_NA[:, columns] >= 0.5
+
+
+def choose(dataset: FaceDataset, split: str, limit: int | None) -> FaceDataset:
+    """The images of a split, or of `all`; of each `limit` at most, evenly spread.
+
+    Raises:
+        DataError: there are none.
+    """
+    names = list(SPLITS) if split == "all" else [split]
+    each = [np.flatnonzero(dataset.splits_N == SPLITS[name]) for name in names]
+    rows_N = np.concatenate([rows[spread(len(rows), limit)] for rows in each])
+    if len(rows_N) == 0:
+        raise DataError(f"no {split} images: {dataset.describe()}")
+    return dataset.take(rows_N)
+
+
+def from_bundle(
+    backend: Backend,
+    images: FaceDataset,
+    *,
+    batch_size: int,
+    workers: int,
+    on_progress: Progress = lambda done, total: None,
+) -> Evidence:
+    """What a bundle thinks of the images, of the attributes that both know.
+
+    Raises:
+        DataError: an image cannot be read, or they have no attribute in common.
+    """
+    card = backend.card
+    shared = [name for name in card.attributes if name in images.attributes]
+    if not shared:
+        raise DataError(f"the data has labels for none of the attributes of {backend.path.name}")
+    columns = [card.attributes.index(name) for name in shared]
+    scale_A, bias_A = np.array(card.scale), np.array(card.bias)
+    parts: list[NDArray[Any]] = []
+    done = 0
+
+    def run(batch: loader.Batch) -> NDArray[np.float32]:
+        return decisions.probabilities(backend.logits(batch.frames_BHWC), scale_A, bias_A)
+
+    batches = loader.batches(images, np.arange(len(images)), batch_size=batch_size, workers=workers)
+    cores = backend.at_once
+    for p_BA in loader.ordered_map(run, batches, workers=cores, ahead=cores):
+        parts.append(p_BA[:, columns])
+        done += len(p_BA)
+        on_progress(done, len(images))
+    trained = card.trained_on.get("data") or "images that its card does not name"
+    notes = [f"{backend.path.name} was trained on: {trained}.", _HARD]
+    if (images.splits_N == SPLITS["train"]).any():
+        notes.insert(1, _BY_HEART)
+    return Evidence(images, tuple(shared), np.concatenate(parts), backend.path.name, tuple(notes))
+
+
+def from_file(path: Path, images: FaceDataset) -> Evidence:
+    """What a CSV says of the images that it names, as `celebattr predict --format csv` writes.
+
+    Raises:
+        DataError: see `read_probabilities`.
+    """
+    rows_n, p_nA = read_probabilities(images, path)
+    order = np.argsort(rows_n)
+    notes = [
+        f"The probabilities of {path.name} are taken as they are; they should come from networks "
+        "that were not trained on the images they judge.",
+        _HARD,
+    ]
+    if len(rows_n) < len(images):
+        notes.insert(
+            0,
+            f"{path.name} names {len(rows_n):,} of {len(images):,} images: only they "
+            "were looked at.",
+        )
+    return Evidence(
+        images.take(rows_n[order]), images.attributes, p_nA[order], path.name, tuple(notes)
+    )
+
+
+def copies(images: FaceDataset, *, workers: int) -> NDArray[np.int64]:
+    """Pairs of rows that show the same picture, int64 [P, 2].
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+
+    def read(row: int) -> NDArray[np.uint8]:
+        frame = Image.fromarray(images.read(row))
+        return duplicates.thumbnail(frame, frame.size)
+
+    rows = range(len(images))
+    found = list(loader.ordered_map(read, rows, workers=workers, ahead=4 * workers))
+    return duplicates.pairs(np.stack(found))
+
+
+def thumbnail(frame_HWC: NDArray[np.uint8]) -> bytes:
+    """A small JPEG, 110 x 134 pixels, of a frame, uint8 [218, 178, 3]."""
+    picture = io.BytesIO()
+    small = Image.fromarray(frame_HWC).resize(_SIZE, Image.Resampling.LANCZOS)
+    small.save(picture, "JPEG", quality=80)
+    return picture.getvalue()

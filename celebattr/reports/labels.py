@@ -1,0 +1,98 @@
+"""A `LabelReport` as CSV (the suspects) or JSON (all of it), and its figures as text."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from celebattr.reports.evaluation import between, percent
+from celebattr.reports.writers import LIST_SEPARATOR
+from celebattr.results import SCHEMA
+from celebattr.results.labels import LabelReport, Suspect
+
+COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank", "reasons")
+"""Columns of the CSV of suspects; `rank` counts within an attribute."""
+
+
+def row(suspect: Suspect) -> dict[str, Any]:
+    """A suspect as the cells of `COLUMNS`: label 0 or 1, probabilities to six places."""
+    return {
+        "image": suspect.image,
+        "split": suspect.split,
+        "attribute": suspect.attribute,
+        "label": int(suspect.label),
+        "probability": round(suspect.probability, 6),
+        "score": round(suspect.score, 6),
+        "rank": suspect.rank,
+        "reasons": LIST_SEPARATOR.join(suspect.reasons),
+    }
+
+
+def to_csv(report: LabelReport) -> str:
+    """One line a suspect, most likely wrong first."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(row, report.suspects))
+    return text.getvalue()
+
+
+def to_json(report: LabelReport) -> str:
+    """The whole report, without pictures, as one JSON object of schema 1; null is undefined."""
+    values: dict[str, Any] = {"schema": SCHEMA, "data": report.data, "source": report.source}
+    values |= {"images": report.images, "people": report.people}
+    values["estimates"] = [dataclasses.asdict(one) for one in report.estimates]
+    values |= {"contradictions": report.contradictions, "duplicates": report.duplicates}
+    values["notes"] = list(report.notes)
+    values["suspects"] = [row(one) | {"reasons": list(one.reasons)} for one in report.suspects]
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
+
+
+FORMATS: dict[str, Callable[[LabelReport], str]] = {".csv": to_csv, ".json": to_json}
+"""By the suffix of the file."""
+
+
+def headline(report: LabelReport) -> list[tuple[str, str]]:
+    """What was looked at and found, as pairs of name and text."""
+    people = "" if report.people is None else f" of {report.people:,} people"
+    images = ", ".join(f"{count:,} {split}" for split, count in report.images.items())
+    labels = sum(one.images for one in report.estimates)
+    share = percent(len(report.suspects) / labels)
+    pairs = [
+        ("data", report.data),
+        ("probabilities", report.source),
+        ("images", f"{images}{people}"),
+        ("suspects", f"{len(report.suspects):,} of {labels:,} labels ({share} %)"),
+    ]
+    if report.contradictions:
+        count = sum(report.contradictions.values())
+        worst = max(report.contradictions, key=lambda name: report.contradictions[name])
+        pairs.append(
+            ("contradictions", f"{count:,}, most often {worst} ({report.contradictions[worst]:,})")
+        )
+    if report.duplicates is not None:
+        pairs.append(
+            ("copies", f"{report.duplicates:,} times the same picture with different labels")
+        )
+    return pairs
+
+
+def table(report: LabelReport, *, intervals: bool = True) -> tuple[list[str], list[list[str]]]:
+    """Titles, and a row an attribute: its estimated error rate in each split, its suspects."""
+    splits = list(report.images)
+    rates = splits if len(splits) > 1 else ["error rate"]
+    rows: dict[str, list[str]] = {}
+    counts: Counter[str] = Counter()
+    for one in report.estimates:
+        cell = (percent(one.error_rate) or "-") + (between(one.interval) if intervals else "")
+        rows.setdefault(one.attribute, [one.attribute]).append(cell)
+        counts[one.attribute] += one.suspects
+    return (
+        ["attribute", *rates, "suspects"],
+        [[*cells, f"{counts[attribute]:,}"] for attribute, cells in rows.items()],
+    )

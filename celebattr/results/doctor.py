@@ -1,0 +1,80 @@
+"""What `doctor` finds in data sets: a row a finding, each with its severity and its remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SEVERITIES: tuple[str, ...] = ("ok", "note", "warning", "problem")
+"""By rising weight. A problem stops training; after a warning it runs, but its figures may not be
+what they seem; a note is good to know."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        severity: one of `SEVERITIES`.
+        check: what was looked at, in one or two words, the same in every run.
+        where: the folder, or the folders, as they were given.
+        what: what is the case.
+        remedy: what to do; empty where nothing needs to be done.
+        examples: names of images or files, a few of them.
+    """
+
+    severity: str
+    check: str
+    where: str
+    what: str
+    remedy: str = ""
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split of one folder.
+
+    Attributes:
+        split: train, validation or test.
+        images: rows of it.
+        people: how many are shown, or None where that is not known.
+        prevalence: share of the rows that show each attribute; empty without rows.
+    """
+
+    split: str
+    images: int
+    people: int | None
+    prevalence: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """One folder as it was read; `layout` is None where it could not be."""
+
+    path: str
+    layout: str | None
+    splits: tuple[SplitReport, ...] = ()
+
+
+@dataclass(frozen=True)
+class DoctorReport:
+    """Everything that was found.
+
+    Attributes:
+        folders: in the order in which they were given.
+        findings: in the order in which they were made: by folder, then what concerns all of them.
+        images_opened: how many images were decoded.
+    """
+
+    folders: tuple[FolderReport, ...]
+    findings: tuple[Finding, ...]
+    images_opened: int
+
+    @property
+    def trains(self) -> bool:
+        """Whether training would start."""
+        return all(finding.severity != "problem" for finding in self.findings)
+
+    def count(self, severity: str) -> int:
+        """Findings of a severity."""
+        return sum(finding.severity == severity for finding in self.findings)

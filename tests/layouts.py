@@ -1,0 +1,107 @@
+"""A data set written again in the layouts in which others have CelebA: `write(layout, folder)`."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from celebattr.data import celeba, mask_hq
+from celebattr.data.dataset import SPLITS, FaceDataset
+
+HQ_SIDE = 512
+
+
+def official(folder: Path) -> FaceDataset:
+    return celeba.load([folder])
+
+
+def image(dataset: FaceDataset, row: int) -> bytes:
+    return dataset.stores[dataset.store_N[row]].read(dataset.names[row])
+
+
+def by_split(dataset: FaceDataset) -> dict[str, np.ndarray]:
+    return {name: np.flatnonzero(dataset.splits_N == value) for name, value in SPLITS.items()}
+
+
+def parquet(dataset: FaceDataset, folder: Path, *, integers: bool = False, group: int = 3) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (folder / "data").mkdir(parents=True)
+    for split, rows in by_split(dataset).items():
+        pictures = [{"bytes": image(dataset, i), "path": dataset.names[i]} for i in rows]
+        columns = {"image": pa.array(pictures), "celeb_id": pa.array([100 + int(i) for i in rows])}
+        for column, name in enumerate(dataset.attributes):
+            values = dataset.targets_NA[rows, column]
+            columns[name] = pa.array(values.astype(np.int64) if integers else values.astype(bool))
+        name = {"train": "train", "validation": "valid", "test": "test"}[split]
+        path = folder / "data" / f"{name}-00000-of-00001.parquet"
+        pq.write_table(pa.table(columns), path, row_group_size=group)
+    return folder
+
+
+def webdataset(dataset: FaceDataset, folder: Path, *, numbers: bool = False) -> Path:
+    folder.mkdir(parents=True)
+    for split, rows in by_split(dataset).items():
+        with tarfile.open(folder / f"{split}-000000.tar", "w") as archive:
+            for i in rows:
+                key = Path(dataset.names[i]).stem
+                values = dataset.targets_NA[i].tolist()
+                labels = dict(zip(dataset.attributes, values, strict=True)) | {
+                    "celeb_id": 100 + int(i)
+                }
+                text = " ".join(map(str, values)) if numbers else json.dumps(labels)
+                suffix = "cls" if numbers else "json"
+                for name, data in (
+                    (f"{key}.jpg", image(dataset, i)),
+                    (f"{key}.{suffix}", text.encode()),
+                ):
+                    info = tarfile.TarInfo(name)
+                    info.size = len(data)
+                    archive.addfile(info, io.BytesIO(data))
+    return folder
+
+
+def lists(dataset: FaceDataset, folder: Path, *, names: str = "{}_attr_list.txt") -> Path:
+    (folder / "img_align_celeba").mkdir(parents=True)
+    for split, rows in by_split(dataset).items():
+        lines = [
+            f"{dataset.names[i]} {' '.join(map(str, dataset.targets_NA[i].tolist()))}" for i in rows
+        ]
+        short = {"validation": "val"}.get(split, split)
+        (folder / names.format(short)).write_text("\n".join(lines) + "\n")
+    for i in range(len(dataset)):
+        (folder / "img_align_celeba" / dataset.names[i]).write_bytes(image(dataset, i))
+    return folder
+
+
+def hq(dataset: FaceDataset, folder: Path, *, partition: bool = True) -> Path:
+    """Crops cut as CelebA-HQ's, from the aligned frames, numbered in the opposite order."""
+    (folder / mask_hq.IMAGES).mkdir(parents=True)
+    transform = mask_hq.to_aligned(mask_hq.MEAN_LANDMARKS_52, HQ_SIDE)
+    order = list(reversed(range(len(dataset))))
+    rows, mapping = [], ["idx\torig_idx\torig_file"]
+    for number, i in enumerate(order):
+        crop = cv2.warpAffine(
+            dataset.read(i), transform, (HQ_SIDE, HQ_SIDE), flags=cv2.INTER_LINEAR | 16
+        )
+        Image.fromarray(crop).save(folder / mask_hq.IMAGES / f"{number}.jpg", quality=95)
+        values = "  ".join(str(2 * int(v) - 1) for v in dataset.targets_NA[i])
+        rows.append(f"{number}.jpg  {values}")
+        mapping.append(f"{number}\t{int(Path(dataset.names[i]).stem) - 1}\t{dataset.names[i]}")
+    header = [str(len(rows)), " ".join(dataset.attributes)]
+    (folder / mask_hq.ATTRIBUTES).write_text("\n".join([*header, *rows]) + "\n")
+    (folder / mask_hq.MAPPING).write_text("\n".join(mapping) + "\n")
+    if partition:
+        lines = [
+            f"{name} {split}"
+            for name, split in zip(dataset.names, dataset.splits_N.tolist(), strict=True)
+        ]
+        (folder / "list_eval_partition.txt").write_text("\n".join(lines) + "\n")
+    return folder
