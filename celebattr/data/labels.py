@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,6 @@ class Table:
         images: the image of each row, as written.
         cells: text [N, columns].
         named: whether a header names the columns; without one they are `column 1` and so on.
-        count: the number of rows that the file's first line claims, or None.
     """
 
     path: Path
@@ -50,7 +49,6 @@ class Table:
     images: list[str]
     cells: NDArray[np.str_]
     named: bool = True
-    count: int | None = None
 
 
 def read_text(path: Path) -> str:
@@ -84,9 +82,8 @@ def read_table(path: Path, *, header: bool = True) -> Table:
     """
     text = read_text(path)
     first, _, rest = text.lstrip().partition("\n")
-    count = None
-    if first.strip().isdecimal():  # the number of rows, which CelebA's own lists begin with
-        count, text = int(first), rest
+    if count_in(first) is not None:
+        text = rest
         first = text.lstrip().partition("\n")[0]
     if not first.strip():
         raise DataError(f"{path} is empty")
@@ -99,7 +96,13 @@ def read_table(path: Path, *, header: bool = True) -> Table:
     twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
     if twice:
         raise DataError(f"{path} has more than one column {', '.join(twice[:5])}")
-    return replace(table, count=count)
+    return table
+
+
+def count_in(line: str) -> int | None:
+    """The number of rows, which CelebA's own lists begin with; None if the line is no number."""
+    word = line.strip()
+    return int(word) if word.isdecimal() and len(word) < 19 else None
 
 
 def _commas(path: Path, text: str, delimiter: str) -> Table:

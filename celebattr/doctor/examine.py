@@ -16,6 +16,16 @@ from celebattr.doctor import files, leaks, pictures, rows
 from celebattr.errors import CelebattrError, MissingExtraError
 from celebattr.results.doctor import DoctorReport, Finding, FolderReport
 
+_CAUSES = (
+    "nesting",
+    "not aligned",
+    "numbering",
+    "permission",
+    "png archive",
+    "unfinished download",
+)
+"""Checks whose problems leave something out of its place, wherever the reader notices."""
+
 _HQ_NAME = re.compile(r"has no row for .* first \d{1,5}\.jpg")
 
 Progress = Callable[[int, int], None]
@@ -53,13 +63,14 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
 
 def _folder(path: Path, config: DoctorConfig) -> tuple[Source | None, list[Finding]]:
     """One folder as read, and what was found in it."""
-    seen = list(files.look(path, hashes=not config.quick))
+    seen: list[Finding] = []
     where = str(path)
     try:
+        seen += files.look(path, hashes=not config.quick)
         source = celeba.read(path)
         found = [*pictures.missing(source), *rows.check(source)]
     except (CelebattrError, OSError) as error:
-        if not any(finding.severity == "problem" for finding in seen):
+        if not any(_explains(finding, str(error)) for finding in seen):
             seen.append(Finding("problem", "reading", where, str(error), _remedy(error)))
         return None, seen
     layout = Finding("ok", "layout", where, f"{source.layout}{source.note}")
@@ -70,6 +81,12 @@ def _folder(path: Path, config: DoctorConfig) -> tuple[Source | None, list[Findi
             for finding in seen
         ]
     return source, [layout, *seen, *found]
+
+
+def _explains(finding: Finding, error: str) -> bool:
+    """Whether a finding already says why a folder cannot be read."""
+    name = finding.what.partition(" ")[0]
+    return finding.severity == "problem" and (finding.check in _CAUSES or name in error)
 
 
 def _remedy(error: Exception) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import CELEBA
-from celebattr.data import labels, places
+from celebattr.data import labels, mask_hq, places
 from celebattr.data.dataset import SPLITS, Source
 from celebattr.doctor import official
 from celebattr.errors import DataError
@@ -80,31 +80,31 @@ def _doubled(source: Source, where: str) -> Iterator[Finding]:
         "doubled rows",
         where,
         what,
-        "Leave one row of each in the list: `sort -u` on its rows does where they agree",
+        "Leave one row of each in the list, and count its first line anew",
         tuple((sorted(differ) or twice)[:EXAMPLES]),
     )
 
 
 def _lists(source: Source, where: str) -> Iterator[Finding]:
     """First lines, and rows that a list has too many."""
-    file = places.find(source.path, places.ATTRIBUTES)
+    file = places.find(source.path, (*places.ATTRIBUTES, mask_hq.ATTRIBUTES))
     if file is None:
         return
     with file.open(encoding="utf-8-sig", errors="replace") as opened:
         first = opened.readline().strip()
-    if first.isdecimal() and int(first) != len(source.names):
-        less = int(first) > len(source.names)
+    count = labels.count_in(first)
+    if count is not None and count != len(source.names):
+        less = count > len(source.names)
         yield Finding(
             "warning",
             "count line",
             where,
-            f"the first line of {file.name} says {int(first):,} rows, and there are "
+            f"the first line of {file.name} says {count:,} rows, and there are "
             f"{len(source.names):,}",
             f"{'The list was cut off: take it anew' if less else 'Rows were added'}; or write the "
             "true number into the first line, if you changed the rows yourself",
         )
-    comma = "," in first
-    if not first.isdecimal() and not comma:
+    if count is None and "," not in first:
         what = f"{file.name} has lost its first line, the number of rows: it is read all the same"
         remedy = f"For other programs, torchvision's reader for one, put {len(source.names)} there"
         yield Finding("note", "count line", where, what, remedy)

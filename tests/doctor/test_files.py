@@ -147,6 +147,14 @@ def test_what_stops_nothing_is_no_problem(tmp_path: Path) -> None:
     assert found(report, "web page").severity == "note"
 
 
+def test_a_stray_file_does_not_hide_why_a_folder_cannot_be_read(tmp_path: Path) -> None:
+    no_partition(write(tmp_path))
+    (tmp_path / "notes.txt").write_text(QUOTA)
+    report = report_of(tmp_path)
+    assert found(report, "web page").what.startswith("notes.txt")
+    assert "no list_eval_partition.txt" in found(report, "reading").what
+
+
 def test_the_double_folder_of_kaggle_is_found(tmp_path: Path) -> None:
     report = report_of(write(tmp_path, "kaggle"))
     assert report.trains
