@@ -88,7 +88,8 @@ def read(path: Path) -> Run:
     file = about(path)
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        values["options"].setdefault("consistent", False)  # of runs older than the option
+        # Runs older than --consistent do not name it.
+        values["options"] = {"consistent": False} | values["options"]
         return Run(**values | {"shard": tuple(values["shard"])})
     except FileNotFoundError as error:
         raise DataError(
