@@ -72,7 +72,15 @@ def evaluate(
     columns = [images.attributes.index(name) for name in card.attributes]
     targets_NA, people_N = images.targets_NA[:, columns], images.identities_N
     started = time.monotonic()
-    p_VNA, *others_p = probabilities(backends, images, config, corruptions, on_progress)
+    p_VNA, *others_p = probabilities(
+        backends,
+        images,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        flip=config.flip,
+        corruptions=corruptions,
+        on_progress=on_progress,
+    )
     seconds = time.monotonic() - started
     p_NA = p_VNA[0]
     present_NA = decide(p_NA)

@@ -6,19 +6,18 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr import decisions
 from celebattr.data import loader
 from celebattr.data.dataset import SPLITS, FaceDataset
 from celebattr.data.soft_labels import read_probabilities
 from celebattr.doctor import duplicates
 from celebattr.doctor.pictures import spread
 from celebattr.errors import DataError
+from celebattr.evaluation.scores import probabilities
 from celebattr.inference.backends import Backend
 
 Progress = Callable[[int, int], None]
@@ -94,24 +93,14 @@ def from_bundle(
     if not shared:
         raise DataError(f"the data has labels for none of the attributes of {backend.path.name}")
     columns = [card.attributes.index(name) for name in shared]
-    scale_A, bias_A = np.array(card.scale), np.array(card.bias)
-    parts: list[NDArray[Any]] = []
-    done = 0
-
-    def run(batch: loader.Batch) -> NDArray[np.float32]:
-        return decisions.probabilities(backend.logits(batch.frames_BHWC), scale_A, bias_A)
-
-    batches = loader.batches(images, np.arange(len(images)), batch_size=batch_size, workers=workers)
-    cores = backend.at_once
-    for p_BA in loader.ordered_map(run, batches, workers=cores, ahead=cores):
-        parts.append(p_BA[:, columns])
-        done += len(p_BA)
-        on_progress(done, len(images))
+    p_VNA = probabilities(
+        [backend], images, batch_size=batch_size, workers=workers, on_progress=on_progress
+    )[0]
     trained = card.trained_on.get("data") or "images that its card does not name"
     notes = [f"{backend.path.name} was trained on: {trained}.", _HARD]
     if (images.splits_N == SPLITS["train"]).any():
         notes.insert(1, _BY_HEART)
-    return Evidence(images, tuple(shared), np.concatenate(parts), backend.path.name, tuple(notes))
+    return Evidence(images, tuple(shared), p_VNA[0][:, columns], backend.path.name, tuple(notes))
 
 
 def from_file(path: Path, images: FaceDataset) -> Evidence:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr import decisions
-from celebattr.config import EvaluateConfig
 from celebattr.data import corrupt, loader
 from celebattr.data.corrupt import Corruption
 from celebattr.data.dataset import FaceDataset
@@ -18,7 +17,10 @@ from celebattr.inference.backends import Backend
 def probabilities(
     backends: Sequence[Backend],
     images: FaceDataset,
-    config: EvaluateConfig,
+    *,
+    batch_size: int,
+    workers: int,
+    flip: bool = False,
     corruptions: Sequence[Corruption] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[NDArray[np.float32]]:
@@ -27,7 +29,9 @@ def probabilities(
     Args:
         backends: the bundles, of which the first also scores the spoiled images.
         images: what to score.
-        config: batch size, workers, and whether mirror images are averaged in.
+        batch_size: images scored together.
+        workers: threads that decode.
+        flip: average each image with its mirror image.
         corruptions: C ways to spoil the images.
         on_progress: called with the images done and their total, after each batch.
 
@@ -46,12 +50,10 @@ def probabilities(
         for at, backend in enumerate(backends):
             ways = () if at else corruptions
             versions = corrupt.versions(batch.frames_BHWC, batch.indices_B, ways)
-            found.append(np.stack([_judged(backend, frames, config.flip) for frames in versions]))
+            found.append(np.stack([_judged(backend, frames, flip) for frames in versions]))
         return found
 
-    batches = loader.batches(
-        images, np.arange(len(images)), batch_size=config.batch_size, workers=config.workers
-    )
+    batches = loader.batches(images, np.arange(len(images)), batch_size=batch_size, workers=workers)
     cores = min(backend.at_once for backend in backends)
     for found in loader.ordered_map(run, batches, workers=cores, ahead=cores):
         for part, p_VBA in zip(parts, found, strict=True):

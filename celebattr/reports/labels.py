@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from celebattr.reports.evaluation import between, percent
+from celebattr.reports.figures import between, percent
 from celebattr.reports.writers import LIST_SEPARATOR
 from celebattr.results import SCHEMA
 from celebattr.results.labels import LabelReport, Suspect
