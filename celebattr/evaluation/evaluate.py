@@ -17,6 +17,7 @@ from celebattr.data import celeba, loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError
 from celebattr.evaluation import metrics
+from celebattr.evaluation.examples import examples
 from celebattr.evaluation.pointing import pointing
 from celebattr.evaluation.slices import slices
 from celebattr.inference.backends import Backend, open_backend
@@ -77,6 +78,17 @@ def evaluate(
         people_N = images.identities_N
         parts = slices(p_NA, targets_NA, present_NA, card.attributes, by, people_N)
         report = replace(report, slices=parts)
+    if config.examples:
+        found = examples(
+            images,
+            p_NA,
+            targets_NA,
+            present_NA,
+            card.attributes,
+            count=config.examples,
+            thumbnails=config.thumbnails,
+        )
+        report = replace(report, examples=found)
     if explainer is not None:
         report = replace(report, pointing=pointing(explainer, images, on_progress))
     return report
