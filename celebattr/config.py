@@ -283,8 +283,19 @@ class EvaluateConfig(_Checks):
     slices: str | None = option(
         None,
         "Attributes, separated by commas: also show figures for each combination of their labels, "
-        "for example Male,Young.",
+        "for example Male,Young, and how far recall differs between them.",
         metavar="NAMES",
+    )
+    against: str | None = option(
+        None,
+        "Another bundle, scored on the same images: differences with 95 % intervals, and which are "
+        "noise.",
+        metavar="BUNDLE",
+    )
+    curves: bool = option(
+        False,
+        "Also give what charts are drawn from, as JSON: reliability, ROC, precision and recall, "
+        "and what thresholds of 0.05 to 0.95 would give.",
     )
     pointing: bool = option(
         False,

@@ -104,7 +104,7 @@ def _with_page(config: EvaluateConfig, page: Path) -> EvaluateConfig:
         raise UsageError(f"--report {page}: the page is HTML, so name it FILE.html")
     if config.examples is None:
         config = dataclasses.replace(config, examples=_EXAMPLES)
-    return config
+    return dataclasses.replace(config, curves=True)
 
 
 def _page(report: EvalReport, config: EvaluateConfig) -> str:

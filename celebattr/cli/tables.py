@@ -13,14 +13,9 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from celebattr.reports.evaluation import (
-    POINTING,
-    TITLES,
-    headline,
-    percent,
-    pointing_cells,
-    slice_cells,
-)
+from celebattr.reports.evaluation import headline
+from celebattr.reports.figures import percent
+from celebattr.reports.parts import TITLES, Part, parts
 from celebattr.results import MEANS, EvalReport, Failure, Prediction, Result
 
 FOOTNOTE = (
@@ -30,6 +25,9 @@ FOOTNOTE = (
 _BAR_WIDTHS = (10, 40)
 _ABSENT = 6
 """Attributes named as absent, besides every uncertain one."""
+
+_LARGEST = 10
+"""Rows of a table that is sorted by size."""
 
 _NARROW = ("accuracy", "majority_accuracy", "average_precision")
 _MEDIUM = ("accuracy", "majority_accuracy", "balanced_accuracy", "f1", "average_precision")
@@ -222,26 +220,28 @@ class _EvaluationTable:
         means[0] += " "
         table.add_row(Text("mean"), "", *means, style="bold")
         yield table
-        if report.slices:
-            titles = ("slice", "images", "people", "accuracy", "AP")
-            yield from _part(titles, map(slice_cells, report.slices), options)
-        if report.pointing:
-            yield from _part(POINTING, map(pointing_cells, report.pointing), options)
+        for part in parts(report, most=_LARGEST):
+            yield from _part(part, options)
         note = "percent; - is undefined; ! is below the majority's answer"
         if len(columns) < len(MEANS):
             note += "; more columns in a wider terminal or with --format csv"
         yield Text(note, style="dim")
 
 
-def _part(
-    titles: Sequence[str], rows: Iterable[Sequence[str]], options: ConsoleOptions
-) -> Iterable[RenderableType]:
+def _part(part: Part, options: ConsoleOptions) -> Iterable[RenderableType]:
     """A smaller table under the main one: names at the left, figures at the right."""
     yield Text()
+    if part.heading:
+        yield Text(_name(part.heading, options), style="bold")
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    table.add_column(titles[0], overflow="fold")
-    for title in titles[1:]:
-        table.add_column(title, justify="right", no_wrap=True)
-    for name, *cells in rows:
-        table.add_row(Text(_name(name, options)), *cells)
+    for i, title in enumerate(part.titles):
+        if i < part.named:
+            table.add_column(title, overflow="fold")
+        else:
+            table.add_column(title, justify="right", no_wrap=True)
+    for row in part.rows:
+        table.add_row(*(Text(_name(cell, options)) for cell in row))
     yield table
+    for note in part.notes:
+        style = "yellow" if note.startswith("warning") else "dim"
+        yield Text(_name(note, options), style=style)

@@ -22,11 +22,11 @@ def record(path: Path, report: EvalReport) -> None:
         WeightsError: the bundle is damaged.
     """
     values = json.loads(to_json(report))
-    for name in ("schema", "split", "weights", "images_per_second"):
+    for name in ("schema", "split", "weights", "images_per_second", "reliability", "against"):
         del values[name]
     for row in values["attributes"]:
         # What the card shows of an attribute; `celebattr evaluate` gives the rest.
-        for name in ("balanced_accuracy", "f1", "roc_auc", "expected_calibration_error"):
+        for name in ("balanced_accuracy", "f1", "roc_auc", "expected_calibration_error", "curves"):
             del row[name]
         row["intervals"] = {n: row["intervals"][n] for n in ("accuracy", "average_precision")}
     card = bundle.card_of(path)

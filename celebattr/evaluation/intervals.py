@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.evaluation import calibration
+from celebattr.results import MEANS
 
 RESAMPLES = 400
 _CHUNK = 16  # resamples at once: what fits into a processor's cache
@@ -93,6 +94,28 @@ def metric_samples(
     for i, name in enumerate(("average_precision", "roc_auc", "expected_calibration_error")):
         samples[name] = np.stack([row[i] for row in ranked], axis=1)
     return samples
+
+
+def mean_samples(
+    samples: dict[str, Samples], right_NA: NDArray[np.bool_], resamples: Resamples
+) -> dict[str, Samples]:
+    """The means over attributes, by the field of `EvalReport`, in each resample, [R].
+
+    Args:
+        samples: as `metric_samples` gives them; what is undefined is left out of its mean.
+        right_NA: whether each decision is right.
+        resamples: those of the samples.
+    """
+    exact_R = resamples.sums(np.asarray(right_NA.all(axis=1))) / resamples.sums(
+        np.ones(len(right_NA))
+    )
+    found = {"exact_match_ratio": exact_R}
+    for metric, samples_RA in samples.items():
+        known_RA = np.isfinite(samples_RA)
+        total_R = np.where(known_RA, samples_RA, 0.0).sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            found[MEANS[metric]] = total_R / known_RA.sum(axis=1)
+    return found
 
 
 def _ranking(

@@ -23,7 +23,7 @@ from celebattr.evaluation import intervals
 from celebattr.evaluation.calibration import calibration_error
 from celebattr.evaluation.checks import check
 from celebattr.evaluation.intervals import Resamples
-from celebattr.results import MEANS, AttributeReport, EvalReport
+from celebattr.results import AttributeReport, EvalReport
 
 try:
     import torch
@@ -47,7 +47,7 @@ def summary(
     targets_NA: NDArray[Any],
     present_NA: NDArray[np.bool_],
 ) -> Summary:
-    """The two numbers of a validation pass. Arguments and errors as in `report`."""
+    """The two numbers of a validation pass. Arguments and errors as in `measure`."""
     _check(probabilities_NA, targets_NA, present_NA)
     return Summary(
         mean_attribute_accuracy=float((present_NA == targets_NA).mean()),
@@ -55,7 +55,35 @@ def summary(
     )
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A report, and what its intervals come from: with another's of the same images they pair.
+
+    Attributes:
+        report: the figures.
+        right_NA: whether each decision is right, bool [N, A].
+        samples: each metric of `AttributeReport` in each resample, [R, A]; NaN: undefined.
+        resamples: which those are.
+    """
+
+    report: EvalReport
+    right_NA: NDArray[np.bool_]
+    samples: dict[str, intervals.Samples]
+    resamples: Resamples
+
+
 def report(
+    probabilities_NA: NDArray[np.floating[Any]],
+    targets_NA: NDArray[Any],
+    present_NA: NDArray[np.bool_],
+    attributes: Sequence[str],
+    **about: Any,
+) -> EvalReport:
+    """All metrics of one split. Arguments and errors as in `measure`."""
+    return measure(probabilities_NA, targets_NA, present_NA, attributes, **about).report
+
+
+def measure(
     probabilities_NA: NDArray[np.floating[Any]],
     targets_NA: NDArray[Any],
     present_NA: NDArray[np.bool_],
@@ -66,7 +94,7 @@ def report(
     people_N: NDArray[np.int64] | None = None,
     unsure_NA: NDArray[np.bool_] | None = None,
     images_per_second: float | None = None,
-) -> EvalReport:
+) -> Measured:
     """All metrics of one split.
 
     Args:
@@ -89,10 +117,11 @@ def report(
         raise DataError(f"{len(attributes)} attribute names for {targets_NA.shape[1]} columns")
     images = len(targets_NA)
     truth_NA = targets_NA.astype(np.bool_)
+    right_NA = truth_NA == present_NA
     positives_A = truth_NA.sum(axis=0)
     hits_A = (truth_NA & present_NA).sum(axis=0)
     claims_A = present_NA.sum(axis=0)
-    correct_A = (truth_NA == present_NA).sum(axis=0)
+    correct_A = right_NA.sum(axis=0)
     average_precision_A = average_precision(probabilities_NA, targets_NA)
     roc_auc_A = roc_auc(probabilities_NA, targets_NA)
     calibration_A = calibration_error(probabilities_NA, targets_NA)
@@ -126,9 +155,8 @@ def report(
                 },
             )
         )
-    right_NA = truth_NA == present_NA
     unsure_NA = np.zeros_like(present_NA) if unsure_NA is None else unsure_NA
-    return EvalReport(
+    whole = EvalReport(
         images=images,
         people=None if people_N is None else len(np.unique(people_N)),
         split=split,
@@ -145,10 +173,14 @@ def report(
         unsure_share=float(unsure_NA.mean()),
         accuracy_where_sure=_share(right_NA[~unsure_NA]),
         accuracy_where_unsure=_share(right_NA[unsure_NA]),
-        intervals=_mean_intervals(samples, right_NA, resamples),
+        intervals={
+            name: intervals.interval(samples_R)
+            for name, samples_R in intervals.mean_samples(samples, right_NA, resamples).items()
+        },
         attributes=tuple(rows),
         images_per_second=images_per_second,
     )
+    return Measured(whole, right_NA, samples, resamples)
 
 
 def average_precision(
@@ -172,22 +204,6 @@ def roc_auc(scores_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]) -> l
         else None
         for scores_N, targets_N in _columns(scores_NA, targets_NA)
     ]
-
-
-def _mean_intervals(
-    samples: dict[str, intervals.Samples], right_NA: NDArray[np.bool_], resamples: Resamples
-) -> dict[str, intervals.Interval | None]:
-    """Intervals of the means over attributes: each resample's own mean, of what it defines."""
-    exact_R = resamples.sums(np.asarray(right_NA.all(axis=1))) / resamples.sums(
-        np.ones(len(right_NA))
-    )
-    found = {"exact_match_ratio": intervals.interval(exact_R)}
-    for metric, samples_RA in samples.items():
-        known_RA = np.isfinite(samples_RA)
-        total_R = np.where(known_RA, samples_RA, 0.0).sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            found[MEANS[metric]] = intervals.interval(total_R / known_RA.sum(axis=1))
-    return found
 
 
 def _share(right: NDArray[np.bool_]) -> float | None:

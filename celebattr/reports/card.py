@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from celebattr.attributes import SENSITIVE, SUBJECTIVE
-from celebattr.reports.evaluation import between, percent
+from celebattr.reports.figures import between, percent
 
 LIMITS = f"""\
 The labels are what annotators thought of photos of celebrities. Some are taste

@@ -13,15 +13,10 @@ from typing import Any
 from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
 from celebattr.files import StrPath
+from celebattr.reports.figures import between, percent
 from celebattr.reports.formats import format_of_suffix
-from celebattr.results import (
-    MEANS,
-    SCHEMA,
-    AttributeReport,
-    EvalReport,
-    PointingReport,
-    SliceReport,
-)
+from celebattr.reports.parts import TITLES, Part, parts
+from celebattr.results import MEANS, SCHEMA, AttributeReport, Difference, EvalReport, GapReport
 
 COLUMNS: tuple[str, ...] = tuple(
     field.name
@@ -33,20 +28,6 @@ COLUMNS: tuple[str, ...] = tuple(
 BOUNDS: tuple[str, ...] = tuple(f"{name}_{end}" for name in MEANS for end in ("low", "high"))
 """Columns of a CSV after those: both ends of each metric's 95 % interval."""
 
-TITLES: dict[str, str] = {
-    "attribute": "attribute",
-    "positives": "positives",
-    "accuracy": "accuracy",
-    "majority_accuracy": "majority",
-    "balanced_accuracy": "balanced",
-    "f1": "F1",
-    "average_precision": "AP",
-    "roc_auc": "ROC AUC",
-    "expected_calibration_error": "ECE",
-    "brier_score": "Brier",
-}
-"""Short column titles for people."""
-
 
 def _defined(value: Any) -> Any:
     """Numbers to six places; None for what is undefined, NaN included: JSON has no NaN."""
@@ -57,11 +38,6 @@ def _defined(value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return round(value, 6) if math.isfinite(value) else None
-
-
-def percent(value: float | None) -> str:
-    """A share as percent to two places, without the sign; empty when undefined."""
-    return "" if value is None or not math.isfinite(value) else f"{100 * value:.2f}"
 
 
 def headline(report: EvalReport) -> list[tuple[str, str]]:
@@ -87,11 +63,6 @@ def headline(report: EvalReport) -> list[tuple[str, str]]:
     return pairs
 
 
-def between(interval: tuple[float, float] | None) -> str:
-    """A 95 % interval in percent, in brackets after a space; empty when undefined."""
-    return "" if interval is None else f" [{percent(interval[0])}, {percent(interval[1])}]"
-
-
 def _percent_or_none(value: float | None) -> str:
     return f"{percent(value)} %" if percent(value) else "undefined"
 
@@ -113,40 +84,52 @@ def to_json(report: EvalReport) -> str:
     del values["examples"]  # pictures: for the HTML report
     plain: dict[str, Any] = {"schema": SCHEMA}
     plain.update({name: _defined(value) for name, value in values.items()})
+    plain["worst_slice"] = None if report.worst_slice is None else report.worst_slice.name
     plain["attributes"] = [{name: _defined(value) for name, value in row.items()} for row in rows]
     return json.dumps(plain, indent=2, allow_nan=False) + "\n"
 
 
 def to_csv(report: EvalReport) -> str:
-    """One line an attribute, then the line `mean`. Exact match ratio and speed: see `to_json`."""
+    """One line an attribute, then the line `mean`. Exact match ratio and speed: see `to_json`.
+
+    With columns for the differences to another bundle, and for the gaps between slices, where
+    there are any.
+    """
+    gaps = {one.attribute: _gap(one) for one in report.gaps}
+    against: dict[str | None, dict[str, Any]] = {}
+    for one in report.against.differences if report.against is not None else ():
+        against.setdefault(one.attribute, {}).update(_difference(one))
+    # Some attributes have no gap or no counterpart: the columns are those that any has.
+    extra = dict.fromkeys(name for rows in (against, gaps) for row in rows.values() for name in row)
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, *BOUNDS], restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, [*COLUMNS, *BOUNDS, *extra], restval="", lineterminator="\n")
     writer.writeheader()
     for row in report.attributes:
         values = {name: _defined(getattr(row, name)) for name in COLUMNS}
-        writer.writerow(values | _bounds({name: row.intervals.get(name) for name in MEANS}))
+        values |= _bounds({name: row.intervals.get(name) for name in MEANS})
+        writer.writerow(
+            values | against.get(row.attribute, {}) | gaps.get(row.attribute, {}),
+        )
     means = {column: _defined(getattr(report, field)) for column, field in MEANS.items()}
     ends = _bounds({column: report.intervals.get(field) for column, field in MEANS.items()})
-    writer.writerow({"attribute": "mean", **means, **ends})
+    writer.writerow({"attribute": "mean", **means, **ends, **against.get(None, {})})
     return text.getvalue()
 
 
-def slice_cells(one: SliceReport) -> list[str]:
-    """A slice as text: name, images, people, accuracy and mean AP with their intervals."""
-    cells = [one.name, f"{one.images:,}", "-" if one.people is None else f"{one.people:,}"]
-    for name in ("mean_attribute_accuracy", "mean_average_precision"):
-        cells.append(percent(getattr(one, name)) + between(one.intervals.get(name)))
-    return cells
+def _difference(one: Difference) -> dict[str, Any]:
+    """A difference as cells of a CSV; none for the exact match ratio, which has no column."""
+    column = {field: column for column, field in MEANS.items()}.get(one.metric, one.metric)
+    if column not in MEANS:
+        return {}
+    cells = {f"{column}_against": one.theirs, f"{column}_difference": one.difference}
+    return {**_defined(cells), **_bounds({f"{column}_difference": one.interval})}
 
 
-POINTING: tuple[str, ...] = ("map of", "peaks in", "images", "share", "centre", "area")
-"""Titles of the cells of `pointing_cells`."""
-
-
-def pointing_cells(one: PointingReport) -> list[str]:
-    """A line of the pointing test as text."""
-    shares = (percent(one.inside) or "-", percent(one.centre), percent(one.area))
-    return [one.attribute, one.region, f"{one.images:,}", *shares]
+def _gap(one: GapReport) -> dict[str, Any]:
+    """A gap as cells of a CSV."""
+    cells = {"recall_best": one.best, "recall_worst": one.worst, "recall_gap": one.gap}
+    ends = _bounds({"recall_gap": one.interval})
+    return {**_defined(cells), **ends, "recall_gap_few": one.few}
 
 
 def _bounds(intervals: dict[str, tuple[float, float] | None]) -> dict[str, Any]:
@@ -171,20 +154,22 @@ def to_markdown(report: EvalReport) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     means = [f"**{text}**" if (text := percent(getattr(report, f))) else "" for f in MEANS.values()]
     lines.append(f"| **mean** |  | {' | '.join(means)} |")
-    if report.slices:
-        lines += ["", "| slice | images | people | accuracy | AP |", "| --- |" + " ---: |" * 4]
-        for one in report.slices:
-            lines.append(f"| {' | '.join(slice_cells(one))} |")
-    if report.pointing:
-        lines += ["", f"| {' | '.join(POINTING)} |", "| --- | --- |" + " ---: |" * 4]
-        for point in report.pointing:
-            lines.append(f"| {' | '.join(pointing_cells(point))} |")
+    for part in parts(report):
+        lines += _part(part)
     lines += [
         "",
         "All but the counts in percent, 95 % intervals in brackets; empty where a metric is "
         "undefined.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _part(part: Part) -> list[str]:
+    rule = ["---"] * part.named + ["---:"] * (len(part.titles) - part.named)
+    lines = ["", f"{_cell(part.heading)}:"] if part.heading else []
+    lines += ["", f"| {' | '.join(part.titles)} |", f"| {' | '.join(rule)} |"]
+    lines += [f"| {' | '.join(map(_cell, row))} |" for row in part.rows]
+    return [*lines, *([""] if part.notes else []), *(f"- {_cell(note)}" for note in part.notes)]
 
 
 def _cell(text: str) -> str:

@@ -1,6 +1,7 @@
 """What comes out: predictions and failures, and the figures of an evaluation."""
 
 from celebattr.results.evaluation import (
+    FEW,
     MEANS,
     AttributeCurves,
     AttributeReport,
@@ -22,6 +23,7 @@ from celebattr.results.predictions import FAILURES, SCHEMA, FaceBox, Failure, Pr
 
 __all__ = [
     "FAILURES",
+    "FEW",
     "MEANS",
     "SCHEMA",
     "AttributeCurves",

@@ -101,18 +101,6 @@ def test_the_data_may_come_from_the_environment(drawn_celeba: Path, tiny_onnx: P
     assert json.loads(result.stdout)["images"] == 10
 
 
-def test_evaluation_does_not_depend_on_batch_size_or_workers(
-    drawn_celeba: Path, tiny_onnx: Path
-) -> None:
-    def report(*options: str) -> dict[str, object]:
-        result = run("evaluate", "--data", drawn_celeba, "--weights", tiny_onnx, *options)
-        values = dict(json.loads(result.stdout))
-        values.pop("images_per_second")
-        return values
-
-    assert report("--batch-size", "5", "--workers", "3") == report("--batch-size", "24")
-
-
 def test_torch_and_onnx_give_the_same_figures(
     drawn_celeba: Path, tiny_bundle: Path, tiny_onnx: Path
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import pytest
@@ -7,7 +8,17 @@ from rich.console import Console
 
 from celebattr.attributes import CELEBA
 from celebattr.cli import tables
-from celebattr.results import AttributeReport, EvalReport, FaceBox, Failure, Prediction
+from celebattr.results import (
+    AttributeReport,
+    Comparison,
+    Difference,
+    EvalReport,
+    FaceBox,
+    Failure,
+    GapReport,
+    Prediction,
+    SliceReport,
+)
 
 FACE = Prediction(
     path="photos/a.jpg",
@@ -39,6 +50,29 @@ REPORT = EvalReport(
     ),
     images_per_second=91.8,
 )
+FULL = dataclasses.replace(
+    REPORT,
+    people=251,
+    slices=tuple(
+        SliceReport({"Male": male, "Young": young}, 1000 + male, 20 + 80 * young, 0.9, 0.7)
+        for male in (True, False)
+        for young in (True, False)
+    ),
+    gaps=tuple(
+        GapReport(name, "Male, not Young", "not Male, Young", 0.9, 0.8, 0.1, (0.0, 0.2), i, i < 30)
+        for i, name in enumerate(CELEBA)
+    ),
+    against=Comparison(
+        "celebattr-resnet50-int8.onnx",
+        tuple(
+            Difference(metric, name, 0.9, 0.8, (0.05, 0.15), name == "Male")
+            for metric, name in (
+                ("mean_attribute_accuracy", None),
+                *(("average_precision", name) for name in CELEBA),
+            )
+        ),
+    ),
+)
 
 
 def show(what: object, width: int = 80, encoding: str = "utf-8", colour: bool = False) -> str:
@@ -59,7 +93,15 @@ def plain(text: str) -> str:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
-@pytest.mark.parametrize("what", [tables.prediction_table(FACE), tables.evaluation_table(REPORT)])
+@pytest.mark.parametrize(
+    "what",
+    [
+        tables.prediction_table(FACE),
+        tables.evaluation_table(REPORT),
+        tables.evaluation_table(FULL),
+    ],
+    ids=["face", "evaluation", "evaluation with slices, gaps and differences"],
+)
 def test_every_width_holds_its_lines_and_no_name_is_cut(what: object, width: int) -> None:
     lines = plain(show(what, width)).splitlines()
     assert max(len(line) for line in lines) <= width
@@ -138,6 +180,22 @@ def test_the_evaluation_shows_the_mean_beside_its_floor_and_undefined_as_a_dash(
 def test_a_narrow_evaluation_says_that_there_are_more_columns() -> None:
     assert "more columns" in plain(show(tables.evaluation_table(REPORT), width=60))
     assert "more columns" not in plain(show(tables.evaluation_table(REPORT), width=100))
+
+
+def test_sorted_tables_show_the_largest_ten_and_say_so() -> None:
+    text = plain(show(tables.evaluation_table(FULL), width=120))
+    assert "the largest 10 of 40 gaps" in text
+    assert sum("Male, not Young 90.00" in line for line in text.splitlines()) == 10
+    assert "39 of 40 differences are not noise, the largest 10 shown" in text
+    assert sum(" AP " in line and "better" in line for line in text.splitlines()) == 10
+    assert "against celebattr-resnet50-int8.onnx, the same images" in text
+
+
+def test_small_slices_are_warned_of_in_yellow() -> None:
+    text = show(tables.evaluation_table(FULL), width=120, colour=True)
+    warnings = [line for line in text.splitlines() if "warning" in line]
+    assert ["20" in line for line in warnings] == [True, False]
+    assert all(line.startswith("\x1b[33m") for line in warnings)
 
 
 def test_the_footnote_fits_a_line() -> None:

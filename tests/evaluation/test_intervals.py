@@ -36,6 +36,7 @@ def test_each_resample_agrees_with_scikit_learn(decimals: int) -> None:
                 "f1": oracle.f1_score(truth, called, sample_weight=w),
                 "average_precision": oracle.average_precision_score(truth, score, sample_weight=w),
                 "roc_auc": oracle.roc_auc_score(truth, score, sample_weight=w),
+                "brier_score": oracle.brier_score_loss(truth, score, sample_weight=w),
             }
             for name, value in expected.items():
                 assert samples[name][r, a] == pytest.approx(value, abs=1e-5), name
@@ -86,6 +87,21 @@ def test_the_interval_of_the_calibration_error_holds_it() -> None:
     report = metrics.report(p, y, p >= 0.5, ("one",), split="t", weights="w", people_N=people)
     low, high = report.intervals["mean_expected_calibration_error"] or (1.0, 0.0)
     assert 0.0 <= low < report.mean_expected_calibration_error < high
+
+
+def test_the_intervals_of_the_brier_score_hold_it_and_are_as_wide_as_theory_says() -> None:
+    p, y, present = case(2000)
+    report = metrics.report(p, y, present, ATTRIBUTES, split="test", weights="w")
+    squared_NA = (p - y) ** 2
+    pairs = [(row.brier_score, row.intervals["brier_score"]) for row in report.attributes]
+    pairs.append((report.mean_brier_score, report.intervals["mean_brier_score"]))
+    errors = [*squared_NA.T, squared_NA.mean(axis=1)]
+    for (score, found), error_N in zip(pairs, errors, strict=True):
+        assert score == pytest.approx(error_N.mean(), rel=1e-5)
+        low, high = found or (1.0, 0.0)
+        assert low < score < high
+        half_width = 1.96 * error_N.std() / np.sqrt(2000)
+        assert high - low == pytest.approx(2 * half_width, rel=0.2)
 
 
 def test_what_is_undefined_has_no_interval() -> None:

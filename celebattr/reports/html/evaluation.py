@@ -9,18 +9,14 @@ from markupsafe import Markup
 
 from celebattr.attributes import SENSITIVE, SUBJECTIVE
 from celebattr.reports.card import markdown
-from celebattr.reports.evaluation import TITLES
+from celebattr.reports import parts
 from celebattr.reports.html import svg
 from celebattr.reports.html.page import Made, from_markdown, picture_rows, render
 from celebattr.reports.html.svg import Dot, Line
-from celebattr.results import MEANS, AttributeReport, EvalReport
+from celebattr.reports.parts import TITLES
+from celebattr.results import FEW, MEANS, AttributeReport, Difference, EvalReport, GapReport
 
-_THRESHOLDS = 11  # rows of the table of an attribute's thresholds, at most
-
-_METRICS: dict[str, str] = {
-    mean: TITLES[name] if name != "majority_accuracy" else "floor" for name, mean in MEANS.items()
-} | {"exact_match_ratio": "exact match"}
-"""Short names of the figures of the whole split."""
+_MOST = 20  # rows of a chart of differences: the largest
 
 
 def page(report: EvalReport, card: Mapping[str, Any], made: Made) -> str:
@@ -40,18 +36,15 @@ def page(report: EvalReport, card: Mapping[str, Any], made: Made) -> str:
         charts=charts(report),
         chosen=chosen(report),
         examples=picture_rows(report.examples),
-        metric_name=metric_name,
+        gaps=gaps(report),
+        differences=differences(report),
+        difference_cells=parts.difference_cells,
+        few=FEW,
         subjective=SUBJECTIVE,
         sensitive=SENSITIVE,
-        thinned=thinned,
         titles=TITLES,
         means=MEANS,
     )
-
-
-def metric_name(name: str) -> str:
-    """The short name of a figure, of the split or of an attribute."""
-    return _METRICS.get(name) or TITLES.get(name) or name.replace("_", " ")
 
 
 def charts(report: EvalReport) -> dict[str, Markup]:
@@ -95,7 +88,70 @@ def charts(report: EvalReport) -> dict[str, Markup]:
             "Gap in recall between groups",
             "For each attribute the difference in recall between the group in which it is found "
             "best and the one in which it is found worst, with its 95 % interval.",
-            [Dot(_few(g.attribute, g.few), g.gap, g.interval) for g in report.gaps],
+            [Dot(_few(g.attribute, g.few), g.gap, g.interval) for g in gaps(report)[:_MOST]],
+            x="gap, percentage points",
+            zero=True,
+        )
+    if report.against is not None:
+        found["against"] = svg.dots(
+            "against",
+            f"Differences to {report.against.weights}",
+            "The difference of each figure, this bundle minus the other, with its 95 % interval.",
+            [
+                Dot(parts.difference_cells(d)[0], d.difference, d.interval)
+                for d in differences(report)[0][:_MOST]
+            ],
+            x="difference, percentage points",
+            zero=True,
+        )
+    if report.corruptions:
+        found["corruptions"] = svg.dots(
+            "corruptions",
+            "Accuracy lost on spoiled images",
+            "The difference in mean attribute accuracy to the images as they are, with its 95 % "
+            "interval, for each way of spoiling them.",
+            [
+                Dot(f"{c.corruption}, {c.level}", c.difference, c.interval)
+                for c in report.corruptions
+            ],
+            x="difference, percentage points",
+            zero=True,
+        )
+    return found
+
+
+def chosen(report: EvalReport) -> list[tuple[int, AttributeReport]]:
+    """The attributes whose curves can be chosen, with the numbers that they have in the charts."""
+    return [(i, row) for i, row in enumerate(report.attributes) if row.curves is not None]
+
+
+def gaps(report: EvalReport) -> list[GapReport]:
+    """The gaps, the largest first, those that rest on few images last."""
+    return sorted(report.gaps, key=lambda one: (one.few, -one.gap))
+
+
+def differences(report: EvalReport) -> tuple[list[Difference], list[Difference]]:
+    """Differences of the means and those that are not noise, the largest first; and the others."""
+    every = () if report.against is None else report.against.differences
+    means = [one for one in every if one.attribute is None]
+    each = [one for one in every if one.attribute is not None]
+    clear = [one for one in each if not one.noise]
+    clear.sort(key=lambda one: -abs(one.difference or 0.0))
+    return [*means, *clear], [one for one in each if one.noise]
+
+
+_DIAGONAL, Line(_reliability(report.reliability), dots=True)],
+            x="probability",
+            y="share present",
+            shares=True,
+        )
+    if report.gaps:
+        found["gaps"] = svg.dots(
+            "gaps",
+            "Gap in recall between groups",
+            "For each attribute the difference in recall between the group in which it is found "
+            "best and the one in which it is found worst, with its 95 % interval.",
+            [Dot(_few(g.attribute, g.few), g.gap, g.interval) for g in gaps(report)[:_MOST]],
             x="gap, percentage points",
             zero=True,
         )

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from celebattr.reports.evaluation import percent
+from celebattr.reports.figures import percent
 
 _DASH = "–"  # noqa: RUF001  an undefined figure, as typeset
 _SCROLL = '<div class="scroll" tabindex="0" role="region" aria-label="Table of the model card">'

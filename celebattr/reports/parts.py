@@ -1,0 +1,198 @@
+"""The smaller tables of an evaluation, the same for a terminal and for Markdown.
+
+A new one is a function and its place in `PARTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from celebattr.reports.figures import between, percent, points
+from celebattr.results import FEW, Difference, EvalReport, GapReport, PointingReport, SliceReport
+
+TITLES: dict[str, str] = {
+    "attribute": "attribute",
+    "positives": "positives",
+    "accuracy": "accuracy",
+    "majority_accuracy": "majority",
+    "balanced_accuracy": "balanced",
+    "f1": "F1",
+    "average_precision": "AP",
+    "roc_auc": "ROC AUC",
+    "expected_calibration_error": "ECE",
+    "brier_score": "Brier",
+    "mean_attribute_accuracy": "mean attribute accuracy",
+    "mean_balanced_accuracy": "balanced accuracy",
+    "mean_f1": "F1",
+    "mean_average_precision": "mAP",
+    "mean_roc_auc": "ROC AUC",
+    "mean_expected_calibration_error": "calibration error",
+    "mean_brier_score": "Brier score",
+    "exact_match_ratio": "exact match ratio",
+}
+"""Short titles for people, of fields of `AttributeReport` and `EvalReport`."""
+
+_LOW_IS_GOOD = ("mean_expected_calibration_error", "mean_brier_score")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table.
+
+    Attributes:
+        titles: of its columns.
+        rows: cells as text.
+        named: how many columns at the left are names; the others are figures.
+        heading: a line above it, or none.
+        notes: lines below it.
+    """
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    named: int = 1
+    heading: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def parts(report: EvalReport, most: int | None = None) -> list[Part]:
+    """The tables of what was asked for, in their order.
+
+    Args:
+        report: what they are of.
+        most: rows of a table that is sorted by size: the largest. All of them if None.
+    """
+    made = (make(report, most) for make in PARTS)
+    return [part for part in made if part is not None]
+
+
+def _slices(report: EvalReport, most: int | None) -> Part | None:
+    """Every slice; which is worst, and which are too small to say much."""
+    if not report.slices:
+        return None
+    notes = []
+    worst = report.worst_slice
+    if worst is not None:
+        accuracy = percent(worst.mean_attribute_accuracy)
+        notes.append(f"lowest mean attribute accuracy: {worst.name}, {accuracy}")
+    small = [f"{one.name} ({_count(one)})" for one in report.slices if 0 < _count(one) < FEW]
+    if small:
+        unit = "images" if report.people is None else "people"
+        notes.append(f"warning: fewer than {FEW} {unit} say little: {'; '.join(small)}")
+    titles = ("slice", "images", "people", "accuracy", "AP")
+    return Part(titles, tuple(map(slice_cells, report.slices)), notes=tuple(notes))
+
+
+def _count(one: SliceReport) -> int:
+    return one.images if one.people is None else one.people
+
+
+def slice_cells(one: SliceReport) -> tuple[str, ...]:
+    """A slice as text: name, images, people, accuracy and mean AP with their intervals."""
+    shares = (
+        percent(getattr(one, name)) + between(one.intervals.get(name))
+        for name in ("mean_attribute_accuracy", "mean_average_precision")
+    )
+    people = "-" if one.people is None else f"{one.people:,}"
+    return (one.name, f"{one.images:,}", people, *shares)
+
+
+def _gaps(report: EvalReport, most: int | None) -> Part | None:
+    """The largest gaps in recall, those that rest on few images last."""
+    if not report.gaps:
+        return None
+    ranked = sorted(report.gaps, key=lambda one: (one.few, -one.gap))
+    shown = ranked[:most]
+    notes = []
+    if len(shown) < len(ranked):
+        notes.append(f"the largest {len(shown)} of {len(ranked)} gaps")
+    few = sum(one.few for one in ranked)
+    if few:
+        verb = "attribute is" if few == 1 else "attributes are"
+        notes.append(
+            f"warning: {few} {verb} shown by fewer than {FEW} images of one of the two slices, "
+            "marked !: such a gap says little"
+        )
+    return Part(
+        ("attribute", "lowest and highest recall", "gap", "positives"),
+        tuple(map(gap_cells, shown)),
+        named=2,
+        heading="recall by slice",
+        notes=tuple(notes),
+    )
+
+
+def gap_cells(one: GapReport) -> tuple[str, ...]:
+    """A gap as text: attribute, both slices, the gap with its interval, images of the smaller."""
+    pair = f"{one.worst} {percent(one.worst_recall)}; {one.best} {percent(one.best_recall)}"
+    gap = percent(one.gap) + between(one.interval)
+    return (one.attribute, pair, gap, f"{one.positives:,}{'!' if one.few else ''}")
+
+
+def _against(report: EvalReport, most: int | None) -> Part | None:
+    """Differences of the means, then those of the attributes that are not noise, largest first."""
+    if report.against is None:
+        return None
+    means = [one for one in report.against.differences if one.attribute is None]
+    each = [one for one in report.against.differences if one.attribute is not None]
+    clear = sorted((one for one in each if not one.noise), key=lambda one: -abs(_size(one)))
+    shown = clear[:most]
+    shared = len({one.attribute for one in each})
+    over = "" if shared == len(report.attributes) else f"over the {shared} that both predict; "
+    rest = "" if len(shown) == len(clear) else f", the largest {len(shown)} shown"
+    return Part(
+        ("figure", "ours", "theirs", "difference", ""),
+        tuple(map(difference_cells, [*means, *shown])),
+        heading=f"against {report.against.weights}, the same images",
+        notes=(
+            f"{over}noise: 0 lies in the 95 % interval of the difference",
+            f"attribute by attribute {len(clear)} of {len(each)} differences are not noise{rest}; "
+            f"of two equal bundles {_by_chance(len(each))} would not be, by chance",
+        ),
+    )
+
+
+def _by_chance(count: int) -> str:
+    expected = round(0.05 * count)
+    return f"about {expected}" if expected else "hardly any"
+
+
+def _size(one: Difference) -> float:
+    return one.difference or 0.0
+
+
+def difference_cells(one: Difference) -> tuple[str, ...]:
+    """A difference as text: what, ours, theirs, the difference with its interval, the verdict."""
+    title = TITLES[one.metric]
+    if one.attribute is not None:
+        title = f"{one.attribute} {title}"
+    verdict = "noise"
+    if one.difference is None:
+        verdict = ""
+    elif not one.noise:
+        good = (one.difference > 0.0) != (one.metric in _LOW_IS_GOOD)
+        verdict = "better" if good else "worse"
+    change = points(one.difference, one.interval)
+    return (title, percent(one.ours), percent(one.theirs), change, verdict)
+
+
+def _pointing(report: EvalReport, most: int | None) -> Part | None:
+    if not report.pointing:
+        return None
+    titles = ("map of", "peaks in", "images", "share", "centre", "area")
+    return Part(titles, tuple(map(pointing_cells, report.pointing)), named=2)
+
+
+def pointing_cells(one: PointingReport) -> tuple[str, ...]:
+    """A line of the pointing test as text."""
+    shares = (percent(one.inside) or "-", percent(one.centre), percent(one.area))
+    return (one.attribute, one.region, f"{one.images:,}", *shares)
+
+
+PARTS: Sequence[Callable[[EvalReport, int | None], Part | None]] = (
+    _against,
+    _slices,
+    _gaps,
+    _pointing,
+)
+"""In the order in which they are shown."""
