@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from celebattr.attributes import SENSITIVE, SUBJECTIVE
-from celebattr.reports.card import markdown
 from celebattr.reports import parts
+from celebattr.reports.card import markdown
 from celebattr.reports.html import svg
 from celebattr.reports.html.page import Made, from_markdown, picture_rows, render
 from celebattr.reports.html.svg import Dot, Line
@@ -138,66 +138,6 @@ def differences(report: EvalReport) -> tuple[list[Difference], list[Difference]]
     clear = [one for one in each if not one.noise]
     clear.sort(key=lambda one: -abs(one.difference or 0.0))
     return [*means, *clear], [one for one in each if one.noise]
-
-
-_DIAGONAL, Line(_reliability(report.reliability), dots=True)],
-            x="probability",
-            y="share present",
-            shares=True,
-        )
-    if report.gaps:
-        found["gaps"] = svg.dots(
-            "gaps",
-            "Gap in recall between groups",
-            "For each attribute the difference in recall between the group in which it is found "
-            "best and the one in which it is found worst, with its 95 % interval.",
-            [Dot(_few(g.attribute, g.few), g.gap, g.interval) for g in gaps(report)[:_MOST]],
-            x="gap, percentage points",
-            zero=True,
-        )
-    if report.against is not None:
-        found["against"] = svg.dots(
-            "against",
-            f"Differences to {report.against.weights}",
-            "The difference of each figure, this bundle minus the other, with its 95 % interval.",
-            [
-                Dot(
-                    d.attribute or metric_name(d.metric),
-                    None if d.ours is None or d.theirs is None else d.ours - d.theirs,
-                    d.interval,
-                )
-                for d in report.against.differences
-            ],
-            x="difference, percentage points",
-            zero=True,
-        )
-    if report.corruptions:
-        found["corruptions"] = svg.dots(
-            "corruptions",
-            "Accuracy lost on spoiled images",
-            "The difference in mean attribute accuracy to the images as they are, with its 95 % "
-            "interval, for each way of spoiling them.",
-            [
-                Dot(f"{c.corruption}, {c.level}", c.difference, c.interval)
-                for c in report.corruptions
-            ],
-            x="difference, percentage points",
-            zero=True,
-        )
-    return found
-
-
-def chosen(report: EvalReport) -> list[tuple[int, AttributeReport]]:
-    """The attributes whose curves can be chosen, with the numbers that they have in the charts."""
-    return [(i, row) for i, row in enumerate(report.attributes) if row.curves is not None]
-
-
-def thinned(rows: Sequence[Any]) -> list[Any]:
-    """Some of the rows, evenly spaced, the first and the last among them."""
-    if len(rows) <= _THRESHOLDS:
-        return list(rows)
-    last = len(rows) - 1
-    return [rows[round(i * last / (_THRESHOLDS - 1))] for i in range(_THRESHOLDS)]
 
 
 _DIAGONAL = Line([(0.0, 0.0), (1.0, 1.0)], "reference")
