@@ -82,13 +82,13 @@ def charts(report: EvalReport) -> dict[str, Markup]:
             y="share present",
             shares=True,
         )
-    if report.gaps:
+    if gaps(report)[0]:
         found["gaps"] = svg.dots(
             "gaps",
             "Gap in recall between groups",
             "For each attribute the difference in recall between the group in which it is found "
             "best and the one in which it is found worst, with its 95 % interval.",
-            [Dot(_few(g.attribute, g.few), g.gap, g.interval) for g in gaps(report)[:_MOST]],
+            [Dot(g.attribute, g.gap, g.interval) for g in gaps(report)[0][:_MOST]],
             x="gap, percentage points",
             zero=True,
         )
@@ -125,9 +125,10 @@ def chosen(report: EvalReport) -> list[tuple[int, AttributeReport]]:
     return [(i, row) for i, row in enumerate(report.attributes) if row.curves is not None]
 
 
-def gaps(report: EvalReport) -> list[GapReport]:
-    """The gaps, the largest first, those that rest on few images last."""
-    return sorted(report.gaps, key=lambda one: (one.few, -one.gap))
+def gaps(report: EvalReport) -> tuple[list[GapReport], list[GapReport]]:
+    """The gaps, the largest first; and those that rest on few images."""
+    ranked = sorted(report.gaps, key=lambda one: -one.gap)
+    return [one for one in ranked if not one.few], [one for one in ranked if one.few]
 
 
 def differences(report: EvalReport) -> tuple[list[Difference], list[Difference]]:
@@ -200,7 +201,3 @@ def _dot(row: AttributeReport, metric: str, reference: float) -> Dot:
 
 def _reliability(bins: Sequence[Any]) -> list[tuple[float, float | None]]:
     return [(b.mean_probability, b.share_present) for b in bins]
-
-
-def _few(name: str, few: bool) -> str:
-    return f"{name} (few)" if few else name

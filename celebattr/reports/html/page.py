@@ -17,7 +17,6 @@ from markupsafe import Markup
 from celebattr.reports.figures import percent
 
 _DASH = "–"  # noqa: RUF001  an undefined figure, as typeset
-_SCROLL = '<div class="scroll" tabindex="0" role="region" aria-label="Table of the model card">'
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,9 @@ def share(value: float | None, digits: int = 2) -> str:
 
 def between(interval: tuple[float, float] | None) -> str:
     """A 95 % interval in percent, "91.02 to 92.34"; empty when undefined."""
-    return "" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
+    if interval is None:
+        return ""
+    return f"{percent(interval[0])} to {percent(interval[1])}".replace("-", "−")  # noqa: RUF001
 
 
 def points(value: float | None) -> str:
@@ -103,8 +104,12 @@ def from_markdown(text: str) -> Markup:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1:]) + 2)}"
     html = reader.renderer.render(tokens, reader.options, {})
-    html = html.replace("<table>", f"{_SCROLL}<table>").replace("</table>", "</table></div>")
-    return Markup(html)
+    first, *others = html.split("<table>")
+    for place, rest in enumerate(others, 1):
+        label = f'role="region" aria-label="Model card, table {place}"'
+        table = rest.replace("</table>", "</table></div>")
+        first += f'<div class="scroll" tabindex="0" {label}><table>{table}'
+    return Markup(first)
 
 
 def picture_rows(examples: Sequence[Any]) -> Mapping[str, list[Any]]:

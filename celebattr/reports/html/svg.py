@@ -233,12 +233,12 @@ def _svg(name: str, title: str, text: str, draw: Callable[[Axes], None], height:
     svg = re.sub(r'id="series(\d+)"', r'data-series="\1"', svg)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     # What ids are left name clip paths and markers of one picture: several stand on a page.
-    svg = svg.replace(' id="', f' id="{name}-')
-    svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+    svg = svg.replace(' id="', f' id="chart-{name}-')
+    svg = svg.replace("url(#", f"url(#chart-{name}-").replace('href="#', f'href="#chart-{name}-')
     view = re.search(r'viewBox="[^"]*"', svg)
     assert view is not None
     inside = svg[svg.index(">") + 1 :]
-    ids = f"{name}-title", f"{name}-text"
+    ids = f"chart-{name}-title", f"chart-{name}-text"
     return Markup(
         f'<svg class="chart" role="img" aria-labelledby="{ids[0]} {ids[1]}" {view[0]}>'
         f'<title id="{ids[0]}">{escape(title)}</title><desc id="{ids[1]}">{escape(text)}</desc>'
