@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def config(data: Path, out: Path, **changes: Any) -> TrainConfig:
         epochs=2,
         batch_size=12,
         limit=12,
-        image_size="16x16",
+        image_size="32x32",
         precision="float32",
         device="cpu",
         ema=0.0,
@@ -74,8 +75,9 @@ def test_tensorboard_gets_the_scalars_and_a_resumed_run_goes_on(
     assert set(board.Tags()["scalars"]) == set(record.SCALARS)
     losses = board.Scalars("train_loss")
     assert [one.step for one in losses] == [1, 2]
-    text = (tmp_path / "run/history.jsonl").read_text().splitlines()
-    assert f'"train_loss": {losses[1].value:.4f}'[:20] in text[1]
+    lines = (tmp_path / "run/history.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [one.value for one in losses] == pytest.approx([row["train_loss"] for row in rows])
 
 
 def test_without_tensorboard_nothing_begins(

@@ -155,7 +155,7 @@ def test_the_table_sorts_by_keyboard_and_says_so(browser: Any, files: dict[str, 
 
     def column(number: int) -> list[str]:
         cells = page.locator(f"#attributes tbody tr > :nth-child({number})")
-        return [str(cell.get_attribute("data-value")) for cell in cells.all()]
+        return list(cells.evaluate_all("cells => cells.map(cell => cell.dataset.value)"))
 
     heads = page.locator("#attributes thead th")
     accuracy = heads.nth(2)
