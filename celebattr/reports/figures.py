@@ -24,4 +24,5 @@ def points(value: float | None, interval: tuple[float, float] | None = None) -> 
 
 
 def _signed(value: float) -> str:
-    return f"{round(100 * value, 2) + 0.0:+.2f}"  # a negative nothing plus 0 is nothing
+    # Of what is rounded to nothing the sign tells on which side of it; minus zero has no side.
+    return f"{100 * value + 0.0:+.2f}"

@@ -98,20 +98,25 @@ def slice_cells(one: SliceReport) -> tuple[str, ...]:
 
 
 def _gaps(report: EvalReport, most: int | None) -> Part | None:
-    """The largest gaps in recall, those that rest on few images last."""
+    """The largest gaps in recall, those that rest on few images last; in short without those."""
     if not report.gaps:
         return None
     ranked = sorted(report.gaps, key=lambda one: (one.few, -one.gap))
-    shown = ranked[:most]
+    solid = [one for one in ranked if not one.few]
+    shown = ranked if most is None else (solid or ranked)[:most]
     notes = []
     if len(shown) < len(ranked):
         notes.append(f"the largest {len(shown)} of {len(ranked)} gaps")
-    few = sum(one.few for one in ranked)
+    filled = sum(one.images > 0 for one in report.slices)
+    if filled > 2:
+        notes.append(f"the two extremes of {filled} slices lie somewhat apart by chance, too")
+    few = len(ranked) - len(solid)
     if few:
         verb = "attribute is" if few == 1 else "attributes are"
+        mark = "marked !" if any(one.few for one in shown) else "left out here"
         notes.append(
             f"warning: {few} {verb} shown by fewer than {FEW} images of one of the two slices, "
-            "marked !: such a gap says little"
+            f"{mark}: such a gap says little, and an interval of it less"
         )
     return Part(
         ("attribute", "lowest and highest recall", "gap", "positives"),
@@ -125,7 +130,8 @@ def _gaps(report: EvalReport, most: int | None) -> Part | None:
 def gap_cells(one: GapReport) -> tuple[str, ...]:
     """A gap as text: attribute, both slices, the gap with its interval, images of the smaller."""
     pair = f"{one.worst} {percent(one.worst_recall)}; {one.best} {percent(one.best_recall)}"
-    gap = percent(one.gap) + between(one.interval)
+    # Of one image the bootstrap knows one outcome: its interval has no width.
+    gap = percent(one.gap) + ("" if one.few else between(one.interval))
     return (one.attribute, pair, gap, f"{one.positives:,}{'!' if one.few else ''}")
 
 

@@ -118,7 +118,13 @@ def test_both_bundles_see_images_that_are_decoded_once(
     assert sorted(read) == list(range(24))
 
 
-def subset(source: Path, target: Path, names: tuple[str, ...], called: dict[str, str]) -> Path:
+def subset(
+    source: Path,
+    target: Path,
+    names: tuple[str, ...],
+    called: dict[str, str],
+    thresholds: tuple[float, ...] = (),
+) -> Path:
     """A bundle of the same network with some of its outputs only, in another order."""
     import torch
 
@@ -129,7 +135,7 @@ def subset(source: Path, target: Path, names: tuple[str, ...], called: dict[str,
     for name in (f"head.{last}.weight", f"head.{last}.bias"):
         tensors[name] = tensors[name][rows]
     attributes = tuple(called.get(name, name) for name in names)
-    own = dataclasses.replace(card, attributes=attributes, scale=(), bias=(), thresholds=())
+    own = dataclasses.replace(card, attributes=attributes, scale=(), bias=(), thresholds=thresholds)
     bundle.save(target, own, tensors)
     return target
 
@@ -139,6 +145,8 @@ def test_bundles_of_different_attributes_are_compared_in_those_they_share(
 ) -> None:
     names, called = ("Smiling", "Bald", "Male"), {"Bald": "Not_of_CelebA"}
     other = subset(tiny_bundle, tmp_path / "other.safetensors", names, called)
+    edges = (1.0, 1.0, 0.0)  # never smiling, always male
+    extreme = subset(tiny_bundle, tmp_path / "extreme.safetensors", names, called, edges)
     words = ("--data", drawn_celeba, "--precision", "float32", "--weights", tiny_bundle)
     found = report(*words, "--against", other)
     assert len(found["attributes"]) == 40
@@ -148,6 +156,11 @@ def test_bundles_of_different_attributes_are_compared_in_those_they_share(
     mean = next(row for row in rows if row["metric"] == "mean_attribute_accuracy")
     assert mean["ours"] == pytest.approx(np.mean([own["Smiling"], own["Male"]]), abs=1e-6)
     assert mean["theirs"] == pytest.approx(mean["ours"], abs=1e-6)  # the same outputs
+    positives = {row["attribute"]: row["positives"] for row in found["attributes"]}
+    rows = report(*words, "--against", extreme)["against"]["differences"]
+    theirs = {row["attribute"]: row["theirs"] for row in rows if row["metric"] == "accuracy"}
+    assert theirs["Smiling"] == pytest.approx(1.0 - positives["Smiling"] / 24, abs=1e-6)
+    assert theirs["Male"] == pytest.approx(positives["Male"] / 24, abs=1e-6)
     text = run(*words, "--against", other, "--format", "table").stdout
     assert "over the 2 that both predict" in text
 

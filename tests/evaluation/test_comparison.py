@@ -110,10 +110,16 @@ def test_only_shared_attributes_count_whatever_their_order() -> None:
     ours = measured(p, y)
     found = compare(ours, measured(q[:, [2, 0]], y[:, [2, 0]], ("three", "one")))
     assert {row.attribute for row in found.differences} == {None, "one", "three"}
+    theirs = measured(q[:, [2, 0]], y[:, [2, 0]], ("three", "one"))
     both = measured(p[:, [2, 0]], y[:, [2, 0]], ("three", "one"))
-    for row in found.differences:
-        if row.attribute is None:
-            assert row.ours == pytest.approx(getattr(both.report, row.metric), abs=1e-12)
+    for row, expected in zip(found.differences, compare(both, theirs).differences, strict=True):
+        assert (row.metric, row.attribute, row.noise) == (
+            expected.metric,
+            expected.attribute,
+            expected.noise,
+        )
+        assert row.ours == pytest.approx(expected.ours, abs=1e-12)
+        assert row.interval == pytest.approx(expected.interval, abs=1e-12)
     assert find(found, "accuracy", "one").ours == ours.report.attributes[0].accuracy
 
 

@@ -71,8 +71,10 @@ def test_a_difference_is_better_worse_or_noise_and_a_lower_error_is_better() -> 
     assert difference_cells(UNDEFINED) == ("Odd|Name AP", "", "", "", "")
 
 
-def test_no_difference_has_a_minus() -> None:
-    assert points(-0.0, (-0.00001, 0.0)) == "+0.00 [+0.00, +0.00]"
+def test_no_difference_has_a_plus_and_one_that_rounds_to_nothing_keeps_its_sign() -> None:
+    assert points(-0.0, (-0.0, 0.0)) == "+0.00 [+0.00, +0.00]"
+    assert points(-0.01, (-0.02, -0.00001)) == "-1.00 [-2.00, -0.00]"
+    assert points(None) == points(float("nan")) == ""
 
 
 def test_means_come_first_then_what_is_no_noise_by_its_size() -> None:
@@ -108,11 +110,18 @@ def test_gaps_are_by_size_with_those_of_few_images_last_and_marked() -> None:
         "10.00 [5.00, 15.00]",
         "1,200",
     )
-    assert gap_cells(SMALL)[-1] == "2!"
+    assert gap_cells(SMALL)[2:] == ("100.00", "2!")  # an interval of two images says nothing
     assert gaps.notes[0].startswith("warning: 1 attribute is shown by fewer than 30 images")
-    short = parts(REPORT, most=1)[2]
+    assert "marked !" in gaps.notes[0]
+    short = parts(REPORT, most=10)[2]
     assert [row[0] for row in short.rows] == ["Smiling"]
     assert short.notes[0] == "the largest 1 of 2 gaps"
+    assert "left out here" in short.notes[1]
+    unsure = parts(dataclasses.replace(REPORT, gaps=(SMALL,)), most=10)[2]
+    assert [row[0] for row in unsure.rows] == ["Bald"]  # better than nothing
+    third = SliceReport({"Young": True, "Male": True}, 70, 40, 0.8, 0.7)
+    more = dataclasses.replace(REPORT, slices=(*REPORT.slices, third))
+    assert "two extremes of 3 slices" in parts(more)[2].notes[0]
 
 
 def test_the_worst_slice_is_named_and_small_ones_are_warned_of() -> None:
@@ -133,7 +142,7 @@ def test_markdown_holds_all_of_it_in_tables_that_add_up() -> None:
     text = evaluation.render(REPORT, "markdown")
     assert "against theirs\\|x.onnx, the same images:" in text
     assert "| Odd\\|Name accuracy | 70.00 | 90.00 | -20.00 [-30.00, -10.00] | worse |" in text
-    assert "| Bald | not Male 0.00; Male 100.00 | 100.00 [100.00, 100.00] | 2! |" in text
+    assert "| Bald | not Male 0.00; Male 100.00 | 100.00 | 2! |" in text
     assert "- warning: fewer than 30 people say little: not Young (12)" in text
     blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(blocks) == 4

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from celebattr.reports.figures import percent
+from celebattr.reports import figures
 
 _DASH = "–"  # noqa: RUF001  an undefined figure, as typeset
 
@@ -62,26 +62,21 @@ def render(template: str, **values: Any) -> str:
     )
 
 
-def share(value: float | None, digits: int = 2) -> str:
+def share(value: float | None) -> str:
     """A share in percent without the sign, or a dash."""
-    if value is None or not math.isfinite(value):
-        return _DASH
-    return f"{100 * value:.{digits}f}"
+    return figures.percent(value) or _DASH
 
 
 def between(interval: tuple[float, float] | None) -> str:
     """A 95 % interval in percent, "91.02 to 92.34"; empty when undefined."""
     if interval is None:
         return ""
-    return f"{percent(interval[0])} to {percent(interval[1])}".replace("-", "−")  # noqa: RUF001
+    return f"{figures.percent(interval[0])} to {figures.percent(interval[1])}".replace("-", "−")  # noqa: RUF001
 
 
 def points(value: float | None) -> str:
-    """A difference of shares in percentage points, with its sign."""
-    if value is None or not math.isfinite(value):
-        return _DASH
-    rounded = round(100 * value, 2) + 0.0  # no minus before a zero
-    return f"{rounded:+.2f}".replace("-", "−")  # noqa: RUF001
+    """A difference of shares in percentage points, with its sign, or a dash."""
+    return figures.points(value).replace("-", "−") or _DASH  # noqa: RUF001
 
 
 def number(value: float | None, form: str = ".4f") -> str:

@@ -159,7 +159,7 @@ def test_the_model_card_comes_as_html_below_the_page_s_headings() -> None:
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(0.12345, "+12.35"), (-0.5, f"{MINUS}50.00"), (-0.00001, "+0.00"), (None, DASH)],
+    [(0.12345, "+12.35"), (-0.5, f"{MINUS}50.00"), (-0.00001, f"{MINUS}0.00"), (None, DASH)],
 )
 def test_differences_have_a_sign(value: float | None, written: str) -> None:
     assert points(value) == written
