@@ -69,6 +69,9 @@ SUBJECTIVE: frozenset[str] = frozenset(
 )
 """Attributes that are an annotator's taste or impression more than a fact in the picture."""
 
+SENSITIVE: tuple[str, ...] = ("Male", "Young", "Pale_Skin")
+"""Attributes that could be taken for a person's gender, age or origin: they describe pictures."""
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -62,6 +62,14 @@ def _consistent() -> bool:
     )
 
 
+def _thumbnails() -> bool:
+    return option(
+        True,
+        "Small pictures of the images that the HTML page names; --no-thumbnails for data that must "
+        "not leave.",
+    )
+
+
 class _Checks:
     """Shared validation: declared choices, and ranges by name."""
 
@@ -97,7 +105,7 @@ class TrainConfig(_Checks):
     )
     out: Path = option(
         Path("runs/train"),
-        "Run folder: config.json, history.jsonl, last, best, curves.png.",
+        "Run folder: config.json, history.jsonl, last, best, curves.png, report.html.",
         metavar="DIR",
     )
     arch: str = option("resnet50", "Architecture.")
@@ -210,6 +218,8 @@ class TrainConfig(_Checks):
     )
     limit: int | None = option(None, "Use only the first N images of each split.")
     skip_missing: bool = option(False, "Leave out rows whose image file is missing.")
+    thumbnails: bool = _thumbnails()
+    tensorboard: bool = option(False, "Also write the curves for TensorBoard, to tensorboard/.")
     resume: bool = option(False, "Go on from the last checkpoint in --out.")
 
     def __post_init__(self) -> None:
@@ -253,6 +263,8 @@ class TrainConfig(_Checks):
         """The fields that decide the result, as plain values: what --resume may not change."""
         values = json.loads(self.to_json())
         for name in ("data", "out", "resume", "workers", "device", "skip_missing"):
+            values.pop(name)
+        for name in ("thumbnails", "tensorboard"):  # what is shown of a run
             values.pop(name)
         return dict(values)
 
@@ -310,10 +322,20 @@ class EvaluateConfig(_Checks):
     flip: bool = option(False, "Average each image with its mirror image (twice the work).")
     limit: int | None = option(None, "Use only the first N images of the split.")
     skip_missing: bool = option(False, "Leave out rows whose image file is missing.")
+    examples: int | None = option(
+        None,
+        "Images of each kind that --report shows: the hardest, the most surely wrong. Without it, "
+        "12.",
+    )
+    thumbnails: bool = _thumbnails()
 
     def __post_init__(self) -> None:
         self._check(
-            unsure_below=(0.0, 1.0), batch_size=(1, 65_536), workers=(1, 256), limit=(1, 10**9)
+            unsure_below=(0.0, 1.0),
+            batch_size=(1, 65_536),
+            workers=(1, 256),
+            limit=(1, 10**9),
+            examples=(0, 200),
         )
         parse_operating_point(self.operating_point)
 

@@ -58,6 +58,7 @@ def test_the_lowest_rooms_load_the_standard_library_only(module: str) -> None:
         "models.catalog",
         "reports.annotate",
         "reports.charts",
+        "evaluation.examples",
         "reports.writers",
     ],
 )

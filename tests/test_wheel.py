@@ -49,12 +49,18 @@ def test_a_photo_is_predicted_from_any_folder_with_the_weights_inside(
     assert (row["path"], row["status"], len(row["probabilities"])) == ("photo.png", "ok", 40)
 
 
-def test_detector_and_licences_are_inside(installed: Path) -> None:
+def test_detector_licences_and_templates_are_inside(installed: Path) -> None:
     names = {p.name for p in installed.rglob("*") if p.is_file()}
     assert {
         "celebattr-resnet50-int8.onnx",
         "face_detection_yunet_2023mar.onnx",
         "face_detection_yunet_2023mar.LICENSE",
         "LICENSE",
+        "base.html",
+        "evaluation.html",
+        "training.html",
+        "parts.html",
+        "page.css",
+        "page.js",
     } <= names
     assert "celebattr-resnet50.safetensors" not in names  # 47 MB that a CPU has no use for

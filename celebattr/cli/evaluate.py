@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +13,11 @@ import typer
 from celebattr.cli.options import OutputFile, command, format_option, known_format
 from celebattr.config import EvaluateConfig
 from celebattr.errors import MissingExtraError, UsageError
+from celebattr.results import EvalReport
 
 FORMATS = ("table", "json", "csv", "markdown")
+
+_EXAMPLES = 12  # of each kind on the page, where nothing else is asked for
 
 
 @command(EvaluateConfig)
@@ -21,6 +27,15 @@ def evaluate(
         str | None, format_option(FORMATS, "table on a terminal, json in a pipe")
     ] = None,
     output: OutputFile = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.html",
+            help="Also write all figures, charts and the images it gets most wrong as one HTML "
+            "page that needs no network.",
+        ),
+    ] = None,
     write_card: Annotated[
         bool,
         typer.Option("--write-card", help="Also write the figures into the bundle's own card."),
@@ -43,6 +58,9 @@ def evaluate(
         format = reports.format_of(output)
     try:
         from celebattr.evaluation.evaluate import evaluate as run
+
+        if page is not None:
+            config = _with_page(config, page)
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
     from rich.console import Console
@@ -58,6 +76,8 @@ def evaluate(
         from celebattr.evaluation.card import record
 
         record(bundle.resolve(config.weights), report)
+    if page is not None:
+        write_text(page, _page(report, config))
 
     format = format or ("table" if sys.stdout.isatty() else "json")
     if format == "table":
@@ -70,3 +90,37 @@ def evaluate(
         sys.stdout.write(reports.render(report, format))
     else:
         write_text(output, reports.render(report, format))
+
+
+def _with_page(config: EvaluateConfig, page: Path) -> EvaluateConfig:
+    """What the page shows is computed, where nothing else is asked for.
+
+    Raises:
+        ModuleNotFoundError: what makes the page is not installed; better now than after the work.
+    """
+    from celebattr.reports.html import evaluation  # noqa: F401
+
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {page}: the page is HTML, so name it FILE.html")
+    if config.examples is None:
+        config = dataclasses.replace(config, examples=_EXAMPLES)
+    return dataclasses.replace(config, curves=True)
+
+
+def _page(report: EvalReport, config: EvaluateConfig) -> str:
+    """The text of the page."""
+    from datetime import UTC, datetime
+
+    from celebattr import bundle
+    from celebattr.cli.info import versions
+    from celebattr.reports.html import evaluation as html
+    from celebattr.reports.html.page import Made
+
+    made = Made(
+        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        versions=versions(),
+        # Names of folders, not paths: a page may be passed on.
+        data=", ".join(path.resolve().name for path in config.data),
+    )
+    card = bundle.card_of(bundle.resolve(config.weights))
+    return html.page(report, json.loads(card.to_json()), made)

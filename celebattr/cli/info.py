@@ -29,14 +29,15 @@ def info(
     ] = None,
 ) -> None:
     """Show the device that would be used and why, versions, and the bundles found."""
-    from celebattr import __version__, bundle
+    from celebattr import bundle
 
     if weights is not None:
         _card(bundle.card_of(bundle.resolve(weights)), format)
         return
-    typer.echo(f"celebattr  {__version__}, Python {platform.python_version()}")
+    own, python, *others = versions()
+    typer.echo(f"{own.replace(' ', '  ')}, {python}")
     typer.echo(f"device     {_device()}")
-    typer.echo(f"versions   {', '.join(_version(name) for name in PACKAGES)}")
+    typer.echo(f"versions   {', '.join(others)}")
     for path in bundle.shipped():
         card = bundle.card_of(path)
         typer.echo(f"bundle     {path.stem}: {_summary(card)}")
@@ -70,6 +71,17 @@ def _device() -> str:
         return resolve("auto", "auto").reason
     except DeviceError:
         return "CPU through onnxruntime (torch is not installed)"
+
+
+def versions() -> list[str]:
+    """Names and versions: celebattr, Python, and the packages that decide results."""
+    from celebattr import __version__
+
+    return [
+        f"celebattr {__version__}",
+        f"Python {platform.python_version()}",
+        *(_version(name) for name in PACKAGES),
+    ]
 
 
 def _version(name: str) -> str:

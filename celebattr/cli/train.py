@@ -24,7 +24,7 @@ def train(config: TrainConfig) -> None:
 
     With nothing but --data it fine-tunes ResNet50. The run folder --out holds config.json,
     history.jsonl, last.safetensors (for --resume), best.safetensors (the bundle of the epoch with
-    the best validation mAP) and curves.png. Ctrl-C saves and exits with 130.
+    the best validation mAP), curves.png and report.html. Ctrl-C saves and exits with 130.
     """
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")

@@ -20,6 +20,7 @@ from celebattr.errors import DataError, UsageError
 from celebattr.evaluation import metrics
 from celebattr.evaluation.comparison import compare
 from celebattr.evaluation.curves import with_curves
+from celebattr.evaluation.examples import examples
 from celebattr.evaluation.logic import logic
 from celebattr.evaluation.pointing import pointing
 from celebattr.evaluation.published import published
@@ -119,6 +120,17 @@ def evaluate(
         parts = slices(p_NA, targets_NA, present_NA, card.attributes, by, people_N)
         wide = gaps(parts, targets_NA, present_NA, card.attributes, people_N)
         report = replace(report, slices=parts, gaps=wide)
+    if config.examples:
+        found = examples(
+            images,
+            p_NA,
+            targets_NA,
+            present_NA,
+            card.attributes,
+            count=config.examples,
+            thumbnails=config.thumbnails,
+        )
+        report = replace(report, examples=found)
     if explainer is not None:
         report = replace(report, pointing=pointing(explainer, images, on_progress))
     return report

@@ -14,8 +14,9 @@ from celebattr.config import DoctorConfig
 from celebattr.data import celeba
 from celebattr.data.dataset import SPLITS
 from celebattr.evaluation import confident, label_evidence
+from celebattr.evaluation.examples import thumbnail
 from celebattr.evaluation.intervals import Interval, Resamples, Samples, interval
-from celebattr.evaluation.label_evidence import Evidence, Progress, thumbnail
+from celebattr.evaluation.label_evidence import Evidence, Progress
 from celebattr.inference.backends import open_backend
 from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +21,6 @@ from celebattr.inference.backends import Backend
 
 Progress = Callable[[int, int], None]
 """Called with the images done and their total."""
-
-_SIZE = (110, 134)  # width and height of a small picture; a frame has 178 x 218
 
 _HARD = (
     "What the network cannot see counts as a wrong label: for attributes that are hard to predict "
@@ -141,11 +138,3 @@ def copies(images: FaceDataset, *, workers: int) -> NDArray[np.int64]:
     rows = range(len(images))
     found = list(loader.ordered_map(read, rows, workers=workers, ahead=4 * workers))
     return duplicates.pairs(np.stack(found))
-
-
-def thumbnail(frame_HWC: NDArray[np.uint8]) -> bytes:
-    """A small JPEG, 110 x 134 pixels, of a frame, uint8 [218, 178, 3]."""
-    picture = io.BytesIO()
-    small = Image.fromarray(frame_HWC).resize(_SIZE, Image.Resampling.LANCZOS)
-    small.save(picture, "JPEG", quality=80)
-    return picture.getvalue()

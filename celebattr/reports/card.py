@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from celebattr.attributes import SUBJECTIVE
+from celebattr.attributes import SENSITIVE, SUBJECTIVE
 from celebattr.reports.figures import between, percent
 
 LIMITS = f"""\
 The labels are what annotators thought of photos of celebrities. Some are taste
 ({", ".join(sorted(SUBJECTIVE))}),
-some are sensitive (Male, Young, Pale_Skin), many are noisy: annotators often judged a person rather
+some are sensitive ({", ".join(SENSITIVE)}), many are noisy: annotators often judged a person rather
 than a photo. The people shown are young, made up and well lit; expect larger errors for others.
 
 - Do not use it to identify, rank, admit, hire, price, watch or judge anybody.

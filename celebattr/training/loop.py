@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import signal
 import threading
@@ -26,8 +25,7 @@ from celebattr.device import DeviceChoice, resolve
 from celebattr.errors import DataError, DeviceError
 from celebattr.evaluation import calibration, metrics
 from celebattr.files import write_bytes
-from celebattr.reports import charts
-from celebattr.training import checkpoint, schedule
+from celebattr.training import checkpoint, record, schedule
 from celebattr.training.average import averaged
 from celebattr.training.checkpoint import Progress
 from celebattr.training.keep import make_card
@@ -45,7 +43,7 @@ def train(config: TrainConfig, listener: Listener | None = None) -> Path:
     """Trains a network and keeps the best epoch, by validation mAP, as a bundle.
 
     The run folder holds `config.json`, `history.jsonl`, `last.safetensors` (to resume),
-    `best.safetensors` (a bundle, to use) and `curves.png`.
+    `best.safetensors` (a bundle, to use), `curves.png` and `report.html`.
 
     Returns:
         The path of the best bundle.
@@ -53,7 +51,8 @@ def train(config: TrainConfig, listener: Listener | None = None) -> Path:
     Raises:
         DataError: the data cannot be read, or has no train or validation rows.
         WeightsError: the starting weights are missing or do not fit.
-        DeviceError: the device is not there, or has too little memory for one image.
+        DeviceError: the device is not there, or has too little memory for one image; TensorBoard is
+            asked for and not installed.
         KeyboardInterrupt: interrupted; a checkpoint was written first.
     """
     return _Run(config, listener or Logger()).train()
@@ -63,6 +62,8 @@ class _Run:
     """State of one run; `progress` is all that changes besides tensors."""
 
     def __init__(self, config: TrainConfig, listener: Listener) -> None:
+        if config.tensorboard:
+            record.summary_writer()  # before any work: it may not be installed
         dataset = celeba.load(config.data, skip_missing=config.skip_missing)
         self.train_set = soften(
             dataset.split("train", config.limit).share(config.train_share, config.seed),
@@ -85,6 +86,7 @@ class _Run:
         listener.notice(f"device     {self.choice.reason}")
         listener.notice(f"data       {dataset.describe()}")
         listener.begin(config)
+        self.record = record.Record(config, self.choice.reason, dataset.describe())
         torch.manual_seed(config.seed)
         network, self.started_from = start(config, self.train_set, listener)
         self.network = network.place(self.device)
@@ -120,7 +122,7 @@ class _Run:
         """All epochs that are left."""
         config, progress = self.config, self.progress
         config.out.mkdir(parents=True, exist_ok=True)
-        with self._signals():
+        with self._signals(), contextlib.closing(self.record):
             write_bytes(config.out / "config.json", config.to_json().encode())
             while progress.epoch < self.epochs:
                 size = config.size_at(progress.epoch)
@@ -228,7 +230,8 @@ class _Run:
         loss = float(self.loss(torch.from_numpy(logits), torch.from_numpy(targets).float()))
         scale = calibration.fit_scale(logits, targets)
         p = probabilities(logits, scale, np.zeros_like(scale))
-        summary = metrics.summary(p, targets, present(p, np.full_like(scale, 0.5)))
+        decided = present(p, np.full_like(scale, 0.5))
+        summary = metrics.summary(p, targets, decided)
         row: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "step": progress.step,
@@ -264,10 +267,9 @@ class _Run:
         progress.epoch += 1
         progress.batches = progress.images = 0
         progress.loss_sum = progress.seconds = 0.0
-        lines = "".join(json.dumps(r) + "\n" for r in progress.history)
-        write_bytes(config.out / "history.jsonl", lines.encode())
+        self.record.history(progress.history)
         self._checkpoint()
-        charts.curves(progress.history, config.out / "curves.png")
+        self.record.pictures(progress.history, self.validation_set, p, decided)
         self.listener.epoch(row)
 
     @torch.no_grad()

@@ -89,6 +89,7 @@ def test_a_run_leaves_its_settings_its_history_its_curves_and_a_bundle(whole: Pa
         "curves.png",
         "history.jsonl",
         "last.safetensors",
+        "report.html",
     ]
     rows = history(whole)
     assert [row["image_size"] for row in rows] == ["32x32", "48x32"]

@@ -1,0 +1,1 @@
+"""Results as HTML pages that stand alone: styles, script and pictures are inside."""

@@ -1,0 +1,203 @@
+"""`celebattr evaluate --report`: an evaluation as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from celebattr.attributes import SENSITIVE, SUBJECTIVE
+from celebattr.reports import parts
+from celebattr.reports.card import markdown
+from celebattr.reports.html import svg
+from celebattr.reports.html.page import Made, from_markdown, picture_rows, render
+from celebattr.reports.html.svg import Dot, Line
+from celebattr.reports.parts import TITLES
+from celebattr.results import FEW, MEANS, AttributeReport, Difference, EvalReport, GapReport
+
+_MOST = 20  # rows of a chart of differences: the largest
+
+
+def page(report: EvalReport, card: Mapping[str, Any], made: Made) -> str:
+    """The page of an evaluation; a part that was not asked for is left out.
+
+    Args:
+        report: the figures.
+        card: of the bundle, as the plain values of its JSON.
+        made: when, with what and on what.
+    """
+    return render(
+        "evaluation.html",
+        report=report,
+        card=from_markdown(markdown(card)),
+        terms=card["trained_on"].get("terms", ""),
+        made=made,
+        charts=charts(report),
+        chosen=chosen(report),
+        examples=picture_rows(report.examples),
+        gaps=gaps(report),
+        differences=differences(report),
+        difference_cells=parts.difference_cells,
+        few=FEW,
+        subjective=SUBJECTIVE,
+        sensitive=SENSITIVE,
+        titles=TITLES,
+        means=MEANS,
+    )
+
+
+def charts(report: EvalReport) -> dict[str, Markup]:
+    """The pictures of the parts that the report has, by name."""
+    rows = report.attributes
+    found = {
+        "accuracy": svg.dots(
+            "accuracy",
+            "Accuracy of each attribute",
+            "Each attribute's accuracy with its 95 % interval, and the accuracy of always "
+            "answering the more frequent value. The table below holds the same numbers.",
+            [_dot(row, "accuracy", row.majority_accuracy) for row in rows],
+            x="accuracy, %",
+        ),
+        "precision": svg.dots(
+            "precision",
+            "Average precision of each attribute",
+            "Each attribute's average precision with its 95 % interval, and the share of images "
+            "that show it. The table below holds the same numbers.",
+            [_dot(row, "average_precision", row.positives / report.images) for row in rows],
+            x="average precision, %",
+        ),
+    }
+    found |= _curves(rows)
+    if report.reliability:
+        found["reliability"] = svg.lines(
+            "reliability",
+            "Reliability of all decisions together",
+            "For decisions of similar probability, the share in which the attribute is there: "
+            + "; ".join(
+                f"{b.mean_probability:.2f} gives {b.share_present:.2f}" for b in report.reliability
+            ),
+            [_DIAGONAL, Line(_reliability(report.reliability), dots=True)],
+            x="probability",
+            y="share present",
+            shares=True,
+        )
+    if gaps(report)[0]:
+        found["gaps"] = svg.dots(
+            "gaps",
+            "Gap in recall between groups",
+            "For each attribute the difference in recall between the group in which it is found "
+            "best and the one in which it is found worst, with its 95 % interval.",
+            [Dot(g.attribute, g.gap, g.interval) for g in gaps(report)[0][:_MOST]],
+            x="gap, percentage points",
+            zero=True,
+        )
+    if report.against is not None:
+        found["against"] = svg.dots(
+            "against",
+            f"Differences to {report.against.weights}",
+            "The difference of each figure, this bundle minus the other, with its 95 % interval.",
+            [
+                Dot(parts.difference_cells(d)[0], d.difference, d.interval)
+                for d in differences(report)[0][:_MOST]
+            ],
+            x="difference, percentage points",
+            zero=True,
+        )
+    if report.corruptions:
+        found["corruptions"] = svg.dots(
+            "corruptions",
+            "Accuracy lost on spoiled images",
+            "The difference in mean attribute accuracy to the images as they are, with its 95 % "
+            "interval, for each way of spoiling them.",
+            [
+                Dot(f"{c.corruption}, {c.level}", c.difference, c.interval)
+                for c in report.corruptions
+            ],
+            x="difference, percentage points",
+            zero=True,
+        )
+    return found
+
+
+def chosen(report: EvalReport) -> list[tuple[int, AttributeReport]]:
+    """The attributes whose curves can be chosen, with the numbers that they have in the charts."""
+    return [(i, row) for i, row in enumerate(report.attributes) if row.curves is not None]
+
+
+def gaps(report: EvalReport) -> tuple[list[GapReport], list[GapReport]]:
+    """The gaps, the largest first; and those that rest on few images."""
+    ranked = sorted(report.gaps, key=lambda one: -one.gap)
+    return [one for one in ranked if not one.few], [one for one in ranked if one.few]
+
+
+def differences(report: EvalReport) -> tuple[list[Difference], list[Difference]]:
+    """Differences of the means and those that are not noise, the largest first; and the others."""
+    every = () if report.against is None else report.against.differences
+    means = [one for one in every if one.attribute is None]
+    each = [one for one in every if one.attribute is not None]
+    clear = [one for one in each if not one.noise]
+    clear.sort(key=lambda one: -abs(one.difference or 0.0))
+    return [*means, *clear], [one for one in each if one.noise]
+
+
+_DIAGONAL = Line([(0.0, 0.0), (1.0, 1.0)], "reference")
+
+
+def _curves(rows: Sequence[AttributeReport]) -> dict[str, Markup]:
+    """Four charts that hold the curves of every attribute, of which the page shows one's."""
+    known = [(i, row.curves) for i, row in enumerate(rows) if row.curves is not None]
+    if not known:
+        return {}
+    text = "The curve of the attribute that is chosen above; its caption holds the numbers."
+    roc = [Line(c.roc, series=i) for i, c in known]
+    precision = [Line(c.precision_recall, series=i) for i, c in known]
+    reliable = [Line(_reliability(c.reliability), series=i, dots=True) for i, c in known]
+    kinds = (("precision", "main"), ("recall", "second"), ("f1", "fourth"), ("accuracy", "third"))
+    thresholds = [
+        Line(
+            [(t.threshold, getattr(t, name)) for t in c.thresholds], kind, TITLES.get(name, name), i
+        )
+        for name, kind in kinds
+        for i, c in known
+    ]
+    return {
+        "roc": svg.lines(
+            "roc",
+            "ROC curve",
+            text,
+            [_DIAGONAL, *roc],
+            x="false positive rate",
+            y="true positive rate",
+            shares=True,
+        ),
+        "pr": svg.lines(
+            "pr", "Precision and recall", text, precision, x="recall", y="precision", shares=True
+        ),
+        "reliable": svg.lines(
+            "reliable",
+            "Reliability",
+            text,
+            [_DIAGONAL, *reliable],
+            x="probability",
+            y="share present",
+            shares=True,
+        ),
+        "thresholds": svg.lines(
+            "thresholds",
+            "Figures by threshold",
+            text,
+            thresholds,
+            x="threshold",
+            y="share",
+            shares=True,
+        ),
+    }
+
+
+def _dot(row: AttributeReport, metric: str, reference: float) -> Dot:
+    return Dot(row.attribute, getattr(row, metric), row.intervals.get(metric), reference)
+
+
+def _reliability(bins: Sequence[Any]) -> list[tuple[float, float | None]]:
+    return [(b.mean_probability, b.share_present) for b in bins]

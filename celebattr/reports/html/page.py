@@ -1,0 +1,115 @@
+"""Templates to pages: one file each, which asks nothing of a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from celebattr.reports import figures
+
+_DASH = "–"  # noqa: RUF001  an undefined figure, as typeset
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a page came about.
+
+    Attributes:
+        when: date and time, UTC, for a person.
+        versions: names and versions of what made it.
+        data: what it was measured or trained on, for a person.
+    """
+
+    when: str
+    versions: Sequence[str]
+    data: str
+
+
+def render(template: str, **values: Any) -> str:
+    """The text of a page.
+
+    Args:
+        template: its name, in this folder.
+        values: what the template names; plain values and dataclasses of `results`.
+    """
+    pages = Environment(
+        loader=PackageLoader("celebattr.reports", "html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters.update(
+        share=share, between=between, points=points, number=number, count="{:,}".format, jpeg=jpeg
+    )
+    style, script = (
+        resources.files(__package__).joinpath(name).read_text("utf-8")
+        for name in ("page.css", "page.js")
+    )
+    # Pages show names of files and attributes: no script but this one may run, whatever they hold.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return pages.get_template(template).render(
+        style=Markup(style), script=Markup(script), script_hash=digest, **values
+    )
+
+
+def share(value: float | None) -> str:
+    """A share in percent without the sign, or a dash."""
+    return figures.percent(value) or _DASH
+
+
+def between(interval: tuple[float, float] | None) -> str:
+    """A 95 % interval in percent, "91.02 to 92.34"; empty when undefined."""
+    if interval is None:
+        return ""
+    return f"{figures.percent(interval[0])} to {figures.percent(interval[1])}".replace("-", "−")  # noqa: RUF001
+
+
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, with its sign, or a dash."""
+    return figures.points(value).replace("-", "−") or _DASH  # noqa: RUF001
+
+
+def number(value: float | None, form: str = ".4f") -> str:
+    """A number in a format of Python's, or a dash."""
+    if value is None or not math.isfinite(value):
+        return _DASH
+    return format(value, form)
+
+
+def jpeg(data: bytes) -> str:
+    """A picture as the address that holds it."""
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+def from_markdown(text: str) -> Markup:
+    """Markdown as HTML, its headings two levels down, its HTML shown as text."""
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = reader.parse(text)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(6, int(token.tag[1:]) + 2)}"
+    html = reader.renderer.render(tokens, reader.options, {})
+    first, *others = html.split("<table>")
+    for place, rest in enumerate(others, 1):
+        label = f'role="region" aria-label="Model card, table {place}"'
+        table = rest.replace("</table>", "</table></div>")
+        first += f'<div class="scroll" tabindex="0" {label}><table>{table}'
+    return Markup(first)
+
+
+def picture_rows(examples: Sequence[Any]) -> Mapping[str, list[Any]]:
+    """Examples by why they are there, in their order."""
+    rows: dict[str, list[Any]] = {}
+    for one in examples:
+        rows.setdefault(one.why, []).append(one)
+    return rows

@@ -1,0 +1,110 @@
+"""`report.html` of a run folder: how a training goes, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from celebattr.reports.html import svg
+from celebattr.reports.html.page import Made, picture_rows, render
+from celebattr.reports.html.svg import Line
+from celebattr.results import Example
+
+Row = Mapping[str, Any]
+"""A row of history.jsonl: one epoch."""
+
+_ACCURACY, _PRECISION = "validation_mean_attribute_accuracy", "validation_mean_average_precision"
+_DOTS = 40  # epochs up to which each is marked
+
+
+def page(
+    history: Sequence[Row],
+    *,
+    name: str,
+    epochs: int,
+    recipe: Mapping[str, Any],
+    device: str,
+    made: Made,
+    examples: Sequence[Example] = (),
+) -> str:
+    """The page of a run after an epoch.
+
+    Args:
+        history: rows of history.jsonl, at least one.
+        name: of the run.
+        epochs: how many the run will have.
+        recipe: the settings that decide the result.
+        device: which, and why.
+        made: when, with what and on what.
+        examples: validation images, once the run is done.
+    """
+    known = [row for row in history if row[_PRECISION] is not None]
+    return render(
+        "training.html",
+        history=history,
+        best=max(known, key=lambda row: row[_PRECISION]) if known else None,
+        last=history[-1],
+        name=name,
+        epochs=epochs,
+        recipe=recipe,
+        device=device,
+        made=made,
+        charts=charts(history),
+        examples=picture_rows(examples),
+    )
+
+
+def charts(history: Sequence[Row]) -> dict[str, Markup]:
+    """The curves by epoch, by name."""
+    text = "By epoch; the table below holds the same numbers."
+    dots = len(history) <= _DOTS
+
+    def line(column: str, kind: str = "main", label: str = "") -> Line:
+        points = [(float(row["epoch"]), _finite(row.get(column))) for row in history]
+        return Line(points, kind, label, dots=dots)
+
+    losses = [
+        line("train_loss", "second", "training"),
+        line("validation_loss", "main", "validation"),
+    ]
+    accuracy, precision = line(_ACCURACY), line(_PRECISION)
+    return {
+        "loss": svg.lines("loss", "Loss", text, losses, x="epoch", y="loss"),
+        "accuracy": svg.lines(
+            "accuracy",
+            "Mean attribute accuracy on validation",
+            text,
+            [accuracy],
+            x="epoch",
+            y="%",
+            percent=True,
+        ),
+        "precision": svg.lines(
+            "precision",
+            "Mean average precision on validation",
+            text,
+            [precision],
+            x="epoch",
+            y="%",
+            percent=True,
+        ),
+        "rate": svg.lines(
+            "rate", "Learning rate", text, [line("lr")], x="epoch", y="rate", height=150
+        ),
+        "speed": svg.lines(
+            "speed",
+            "Images a second",
+            text,
+            [line("images_per_second")],
+            x="epoch",
+            y="images/s",
+            height=150,
+        ),
+    }
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

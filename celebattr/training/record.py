@@ -1,0 +1,134 @@
+"""What a run leaves to look at: history.jsonl, curves.png, report.html, and TensorBoard's files."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from celebattr import __version__
+from celebattr.config import TrainConfig
+from celebattr.data.dataset import FaceDataset
+from celebattr.errors import MissingExtraError
+from celebattr.evaluation.examples import examples
+from celebattr.files import write_bytes, write_text
+from celebattr.reports import charts
+from celebattr.reports.html import training as html
+from celebattr.reports.html.page import Made
+from celebattr.results import Example
+
+EXAMPLES = 6
+"""Validation images of each kind that the page shows once the run is done."""
+
+SCALARS: tuple[str, ...] = (
+    "train_loss",
+    "validation_loss",
+    "validation_mean_attribute_accuracy",
+    "validation_mean_average_precision",
+    "lr",
+    "images_per_second",
+)
+"""Columns of history.jsonl that TensorBoard draws."""
+
+
+class Record:
+    """Writes down a run; every file is complete or absent.
+
+    Args:
+        config: the run's settings, nothing left open.
+        device: which, and why.
+        data: what it trains on, for a person.
+    """
+
+    def __init__(self, config: TrainConfig, device: str, data: str) -> None:
+        self.config, self.device, self.data = config, device, data
+        self.board: Any = None
+
+    def history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes history.jsonl: before the checkpoint, which is the end of an epoch."""
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        write_bytes(self.config.out / "history.jsonl", lines.encode())
+
+    def pictures(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        validation: FaceDataset,
+        probabilities_NA: NDArray[np.floating[Any]],
+        present_NA: NDArray[np.bool_],
+    ) -> None:
+        """Draws the curves, writes the page, and tells TensorBoard of the last epoch.
+
+        Args:
+            rows: of history.jsonl.
+            validation: the validation images, of which the page shows some when the run is done.
+            probabilities_NA: what the network finds in them after the last epoch, [N, A].
+            present_NA: its decisions, bool [N, A].
+        """
+        config = self.config
+        charts.curves(rows, config.out / "curves.png")
+        made = Made(
+            when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            versions=[
+                f"celebattr {__version__}",
+                f"Python {platform.python_version()}",
+                f"torch {torch.__version__}",
+            ],
+            data=self.data,
+        )
+        shown: tuple[Example, ...] = ()
+        if rows[-1]["epoch"] == config.epochs:
+            shown = examples(
+                validation,
+                probabilities_NA,
+                validation.targets_NA,
+                present_NA,
+                validation.attributes,
+                count=EXAMPLES,
+                thumbnails=config.thumbnails,
+            )
+        text = html.page(
+            rows,
+            name=config.out.resolve().name,
+            epochs=config.epochs or 0,
+            recipe=config.recipe(),
+            device=self.device,
+            made=made,
+            examples=shown,
+        )
+        write_text(config.out / "report.html", text)
+        if config.tensorboard:
+            self._scalars(rows[-1])
+
+    def _scalars(self, row: Mapping[str, Any]) -> None:
+        epoch = row["epoch"]
+        if self.board is None:
+            # What a run that was cut off wrote from this epoch on is replaced.
+            self.board = summary_writer()(str(self.config.out / "tensorboard"), purge_step=epoch)
+        for name in SCALARS:
+            if row[name] is not None:
+                self.board.add_scalar(name, row[name], epoch)
+        self.board.flush()
+
+    def close(self) -> None:
+        """The run ends, whichever way."""
+        if self.board is not None:
+            self.board.close()
+
+
+def summary_writer() -> Any:
+    """TensorBoard's class that writes its files.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("tensorboard", "tensorboard") from error
+    return SummaryWriter
