@@ -1,9 +1,9 @@
 """What comes out: predictions and failures, and the figures of an evaluation."""
 
+from celebattr.results.curves import AttributeCurves, ReliabilityBin, ThresholdRow
 from celebattr.results.evaluation import (
     FEW,
     MEANS,
-    AttributeCurves,
     AttributeReport,
     Comparison,
     CorruptionReport,
@@ -14,10 +14,8 @@ from celebattr.results.evaluation import (
     LogicReport,
     PointingReport,
     PublishedReport,
-    ReliabilityBin,
     RuleReport,
     SliceReport,
-    ThresholdRow,
 )
 from celebattr.results.predictions import FAILURES, SCHEMA, FaceBox, Failure, Prediction, Result
 

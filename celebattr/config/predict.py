@@ -1,0 +1,59 @@
+"""What `celebattr predict` can be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from celebattr.config.fields import (
+    PRECISIONS,
+    Checks,
+    consistent_option,
+    operating_point_option,
+    option,
+    unsure_below_option,
+)
+from celebattr.errors import UsageError
+from celebattr.parse import parse_operating_point
+
+FACES: tuple[str, ...] = ("largest", "all", "none")
+
+
+@dataclass(frozen=True)
+class PredictConfig(Checks):
+    """How photos become predictions."""
+
+    weights: str | None = option(
+        None, "Bundle to predict with: a name or a path. Without it, the default.", metavar="BUNDLE"
+    )
+    faces: str = option(
+        "largest",
+        "largest: the main face of a photo; all: every face; none: each image is one aligned face.",
+        choices=FACES,
+    )
+    attributes: str | None = option(
+        None, "Report these attributes only, separated by commas.", metavar="NAMES"
+    )
+    threshold: float | None = option(
+        None, "Probability from which an attribute is present. Without it, the bundle's own."
+    )
+    operating_point: str = operating_point_option()
+    consistent: bool = consistent_option()
+    unsure_below: float | None = unsure_below_option()
+    batch_size: int = option(16, "Faces scored together.")
+    workers: int | None = option(
+        None, "Processes that open photos and find faces. Without it, one a core."
+    )
+    timeout: float = option(5.0, "Seconds that opening one photo and finding its faces may take.")
+    device: str = option(
+        "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
+    )
+    precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
+
+    def __post_init__(self) -> None:
+        self._check(
+            threshold=(0.0, 1.0), unsure_below=(0.0, 1.0), batch_size=(1, 65_536), workers=(1, 256)
+        )
+        if parse_operating_point(self.operating_point).kind != "default" and (
+            self.threshold is not None
+        ):
+            raise UsageError("--threshold and --operating-point exclude each other: give one")
