@@ -88,9 +88,9 @@ def read(path: Path) -> Run:
     file = about(path)
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        # Runs older than --consistent do not name it.
-        values["options"] = {"consistent": False} | values["options"]
-        return Run(**values | {"shard": tuple(values["shard"])})
+        options = {**values["options"]}
+        options.setdefault("consistent", False)  # of runs older than the option
+        return Run(**values | {"options": options, "shard": tuple(values["shard"])})
     except FileNotFoundError as error:
         raise DataError(
             f"{file} is missing, which says what made {path.name}: was it written with --output?"
