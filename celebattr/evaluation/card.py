@@ -29,8 +29,6 @@ def record(path: Path, report: EvalReport) -> None:
         "images_per_second",
         "reliability",
         "against",
-        "logic",
-        "corruptions",
         "published",
     ):
         del values[name]
