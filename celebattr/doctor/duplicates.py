@@ -1,11 +1,10 @@
 """Pictures that are there twice, though their files differ: re-compressed, resized, aligned anew.
 
 Hashes of the usual kind (dHash, pHash; the library imagehash) say little about aligned faces, which
-are all alike: on 47,069 real frames with 355 pairs that this module finds, 64 bits of dHash find 298
-of them at a distance of up to 3 bits, among 8,946 pairs; pHash finds
-308 up to 4 bits, among 643. So pictures are compared in what sets them apart from the mean face,
-and candidates are found by random hyperplanes: time grows with the number of pictures, not with its
-square.
+are all alike: on 47,069 real frames with 355 pairs that this module finds, 64 bits of dHash find
+298 of them at a distance of up to 3 bits, among 8,946 pairs; pHash finds 308 up to 4 bits, among
+643. So pictures are compared in what sets them apart from the mean face, and candidates are found
+by random hyperplanes: time grows with the number of pictures, not with its square.
 """
 
 from __future__ import annotations
