@@ -106,6 +106,8 @@ class TrainConfig(Checks):
         "Share of the images whose margins are cut off and filled by repeating the edge, as in "
         "frames of photos that end near the face. Without it, 0.5 for a ResNet, 0 for the others.",
     )
+    noise: float = option(0.0, "Share of the images to which noise is added, as in dark photos.")
+    grey: float = option(0.0, "Share of the images whose colour is taken away.")
     mixup: float | None = option(
         None,
         "Blend pairs of images and their targets: alpha of the Beta distribution; 0 is off. "
@@ -157,6 +159,8 @@ class TrainConfig(Checks):
             ema=(0.0, 0.999999),
             erasing=(0.0, 1.0),
             low_resolution=(0.0, 1.0),
+            noise=(0.0, 1.0),
+            grey=(0.0, 1.0),
             cut_margins=(0.0, 1.0),
             mixup=(0.0, 100.0),
             person_balance=(0.0, 1.0),

@@ -37,11 +37,16 @@ LOW_RESOLUTIONS = (52, 64, 80, 109)
 CUT = (0.2, 0.06, 0.08, 0.08)
 """Shares of the frame's height and width that top, bottom, left and right may lose at most."""
 
-_COLUMNS = 19
+NOISE = 0.12
+"""Highest standard deviation of the noise that may be added, of values in 0..1: 30 of 255."""
+
+_FIELD_MARGIN = 128  # pixels: noise is cut from one field, at as many places in each direction
+
+_COLUMNS = 24
 
 
 def parameters(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Uniform draws in 0..1, [B, 19], one row an index: a function of (seed, epoch, index)."""
+    """Uniform draws in 0..1, [B, 24], one row an index: a function of (seed, epoch, index)."""
     rows = [
         np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, int(i)])).random(
             _COLUMNS
@@ -78,15 +83,19 @@ def augment(
     erasing: float = 0.0,
     low_resolution: float = 0.0,
     cut_margins: float = 0.0,
+    noise: float = 0.0,
+    grey: float = 0.0,
 ) -> Tensor:
     """Moves, mirrors and re-lights float frames in 0..1; the same shape comes back.
 
     Args:
         frames_BCHW: [B, 3, 218, 178].
-        draws_BD: of `parameters`, [B, 19].
+        draws_BD: of `parameters`, [B, 24].
         erasing: share of the frames in which a rectangle is painted over with their mean colour.
         low_resolution: share of the frames that are reduced to one of `LOW_RESOLUTIONS` and back.
         cut_margins: share of the frames whose margins are cut off and filled by repeating the edge.
+        noise: share of the frames to which Gaussian noise is added, as a sensor does in the dark.
+        grey: share of the frames whose colour is taken away.
     """
     import torch
     from torch.nn import functional
@@ -103,6 +112,13 @@ def augment(
     coarse = draws_BD[:, 7] < low_resolution
     if coarse.any():
         lit[torch.from_numpy(coarse)] = _reduced(lit[torch.from_numpy(coarse)], draws_BD[coarse, 8])
+    colourless = draws_BD[:, 23] < grey
+    if colourless.any():
+        lit[torch.from_numpy(colourless)] = _grey(lit[torch.from_numpy(colourless)])
+    noisy = draws_BD[:, 19] < noise
+    if noisy.any():
+        some = lit[torch.from_numpy(noisy)]
+        lit[torch.from_numpy(noisy)] = (some + _noise(draws_BD[noisy]).to(some.device)).clamp(0, 1)
     gone = draws_BD[:, 9] < erasing
     if gone.any():
         hidden_BHW = torch.from_numpy(erased(draws_BD) & gone[:, None, None]).to(lit.device)
@@ -183,6 +199,34 @@ def _reduced(frames_BCHW: Tensor, draws_B: NDArray[np.float64]) -> Tensor:
     levels = (draws_B * len(LOW_RESOLUTIONS)).astype(int)
     rows, columns = (torch.from_numpy(m[levels]).to(frames_BCHW.device) for m in _there_and_back())
     return rows[:, None] @ frames_BCHW @ columns[:, None]
+
+
+def _grey(frames_BCHW: Tensor) -> Tensor:
+    """The brightness in all three colours, with the weights of ITU-R BT.601, as Pillow takes."""
+    red, green, blue = frames_BCHW.unbind(1)
+    luma_BHW = 0.299 * red + 0.587 * green + 0.114 * blue
+    return luma_BHW[:, None].expand_as(frames_BCHW)
+
+
+def _noise(draws_BD: NDArray[np.float64]) -> Tensor:
+    """Gaussian noise [B, 3, 218, 178], of each sample's own strength and place in the field."""
+    import torch
+
+    height, width = FRAME_SIZE
+    field_CHW = _field()
+    patches = []
+    for sigma, y, x in draws_BD[:, 20:23]:
+        top, left = int(y * _FIELD_MARGIN), int(x * _FIELD_MARGIN)
+        patch_CHW = field_CHW[:, top : top + height, left : left + width]
+        patches.append(np.float32(sigma * NOISE) * patch_CHW)
+    return torch.from_numpy(np.stack(patches))
+
+
+@functools.cache
+def _field() -> NDArray[np.float32]:
+    """Standard normal noise, larger than a frame: drawing it anew for each would take longer."""
+    height, width = (side + _FIELD_MARGIN for side in FRAME_SIZE)
+    return np.random.default_rng(0).standard_normal((3, height, width), np.float32)
 
 
 @functools.cache

@@ -60,6 +60,8 @@ class Views:
             erasing=config.erasing or 0.0,
             low_resolution=config.low_resolution,
             cut_margins=config.cut_margins or 0.0,
+            noise=config.noise,
+            grey=config.grey,
         )
         targets = torch.from_numpy(batch.targets_BA[part]).to(self.device).float()
         weights = None

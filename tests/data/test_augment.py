@@ -5,7 +5,7 @@ import torch
 
 from celebattr.data import augment
 
-NEUTRAL = np.full((1, 19), 0.5)  # no rotation, scale, shift, mirror or light
+NEUTRAL = np.full((1, 24), 0.5)  # no rotation, scale, shift, mirror or light
 
 
 def frames(count: int = 1) -> torch.Tensor:
@@ -105,6 +105,29 @@ def test_cut_margins_repeat_the_edge_and_leave_the_rest() -> None:
     assert (cut[1, :, :, :left] == cut[1, :, :, :1]).all()
     assert (cut[1, :, :, 178 - right :] == cut[1, :, :, -1:]).all()
     torch.testing.assert_close(cut[2], images[2], rtol=0, atol=1e-4)
+
+
+def test_noise_has_the_drawn_strength_and_another_place_for_each_frame() -> None:
+    images, draws = torch.full((3, 3, 218, 178), 0.5), np.repeat(NEUTRAL, 3, axis=0)
+    draws[:, 19] = [0.1, 0.1, 0.9]  # the gate
+    draws[:, 20] = [1.0, 0.5, 1.0]
+    draws[:, 21:23] = [[0.0, 0.0], [0.9, 0.9], [0.0, 0.0]]
+    noisy = augment.augment(images, draws, noise=0.5)
+    assert abs(float(noisy[0].std()) - augment.NOISE) < 0.002
+    assert abs(float(noisy[1].std()) - augment.NOISE / 2) < 0.002
+    assert abs(float(torch.corrcoef(noisy[:2].flatten(1))[0, 1])) < 0.02
+    torch.testing.assert_close(noisy[2], images[2], rtol=0, atol=1e-4)
+
+
+def test_a_grey_frame_has_no_colour_and_keeps_its_brightness() -> None:
+    images, draws = frames(2), np.repeat(NEUTRAL, 2, axis=0)
+    draws[:, 23] = [0.1, 0.9]
+    seen = augment.augment(images, draws, grey=0.5)
+    assert (seen[0, 0] == seen[0, 1]).all()
+    assert (seen[0, 0] == seen[0, 2]).all()
+    expected = (images[0] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0)
+    torch.testing.assert_close(seen[0, 0], expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(seen[1], images[1], rtol=0, atol=1e-4)
 
 
 def test_mixup_blends_images_and_targets_alike() -> None:
