@@ -1,4 +1,4 @@
-"""The tables of docs/accuracy.md that no command prints: int8 against float, and thresholds.
+"""The tables of docs/accuracy.md: each attribute on test, int8 against float, and thresholds.
 
     python benchmarks/accuracy.py --data CELEBA --weights BUNDLE.safetensors --int8 BUNDLE.onnx
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from celebattr import decisions
 from celebattr.data import celeba, loader
 from celebattr.data.dataset import FaceDataset
-from celebattr.evaluation import intervals
+from celebattr.evaluation import intervals, metrics
+from celebattr.evaluation.published import PUBLISHED
 from celebattr.inference.backends import Backend, open_backend
 
 SHIFTED = (
@@ -62,6 +63,29 @@ def main() -> None:
     p_int8 = probabilities(open_backend(arguments.int8), test)
 
     truth = test.targets_NA
+    report = metrics.report(
+        p_test,
+        truth,
+        p_test >= 0.5,
+        test.attributes,
+        split="test",
+        weights=arguments.weights,
+        people_N=test.identities_N,
+    )
+    tables = [one for one in PUBLISHED if one.by_attribute]
+    names = " | ".join(one.method for one in tables)
+    print(f"| attribute | positives | floor | accuracy | AP | calibration error | {names} |")
+    print("| --- |" + " ---: |" * (5 + len(tables)))
+    for row in report.attributes:
+        low, high = row.intervals["accuracy"] or (np.nan, np.nan)
+        others = " | ".join(f"{100 * one.by_attribute[row.attribute]:.0f}" for one in tables)
+        print(
+            f"| {row.attribute} | {100 * row.positives / report.images:.1f} | "
+            f"{100 * row.majority_accuracy:.1f} | {100 * row.accuracy:.2f} "
+            f"[{100 * low:.2f}, {100 * high:.2f}] | {100 * (row.average_precision or np.nan):.1f} "
+            f"| {100 * row.expected_calibration_error:.1f} | {others} |"
+        )
+    print()
     right, right_int8 = ((p >= 0.5) == truth for p in (p_test, p_int8))
     resamples = intervals.Resamples.draw(len(test), test.identities_N)
     per_image = (right_int8.astype(float) - right).mean(axis=1)
