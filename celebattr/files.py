@@ -51,6 +51,36 @@ def reporting(target: StrPath) -> Iterator[None]:
         raise output_error(target, error) from error
 
 
+def check_target(*targets: StrPath | None) -> None:
+    """Refuses before any work what could not be written after it; None is nothing to write.
+
+    Raises:
+        DataError: a file's folder is missing or takes no files, or the file is a folder.
+    """
+    for target in targets:
+        if target is None:
+            continue
+        path = Path(os.path.realpath(target))
+        with reporting(target):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if _is_stream(Path(target)):
+                continue
+            path.parent.stat()
+            if not path.parent.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if not os.access(path.parent, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is no regular file: a pipe or a device is written straight, a folder refuses.
+
+    Asked of the path itself: what /dev/stdout leads to has no name of its own where it is a pipe.
+    """
+    return path.exists() and not path.is_file()
+
+
 class Replacement:
     """A new version of a file, which nobody sees before `commit`.
 
@@ -65,12 +95,12 @@ class Replacement:
         self.path = Path(path)
         # Not Path.resolve(): that fails with a RuntimeError on a loop of links.
         self._target = Path(os.path.realpath(path))
-        straight = self._target.exists() and not self._target.is_file()
+        straight = _is_stream(self.path)
         temporary = f".{_short(self._target.name)}.{secrets.token_hex(4)}.tmp"
         self._temporary = None if straight else self._target.with_name(temporary)
         with reporting(path):
             mode = "wb" if straight else "xb"
-            self.handle = cast(BinaryIO, (self._temporary or self._target).open(mode))
+            self.handle = cast(BinaryIO, (self._temporary or self.path).open(mode))
 
     def commit(self) -> None:
         """Puts the new version in place, once it is safely on the disk."""

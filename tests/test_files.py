@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,29 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_as_output_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="give the name of a file in it"):
         files.write_text(tmp_path, "[]")
+
+
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("")
+    for target, said in (
+        (tmp_path / "missing" / "a.html", "folder does not exist: create it"),
+        (tmp_path / "notes" / "a.html", "is a file, not a folder"),
+        (tmp_path, "give the name of a file in it"),
+    ):
+        with pytest.raises(DataError, match=said):
+            files.check_target(None, target)
+    files.check_target(tmp_path / "new.html", tmp_path / "notes", os.devnull, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout here")
+def test_a_pipe_behind_dev_stdout_is_written_straight() -> None:
+    program = (
+        "from celebattr import files; files.check_target('/dev/stdout'); "
+        "files.write_text('/dev/stdout', 'rows')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"rows"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")

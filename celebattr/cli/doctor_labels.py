@@ -27,15 +27,17 @@ def labels(config: DoctorConfig, *, json: bool, output: Path | None, sheet: Path
 
     Raises:
         UsageError: `output` has neither of the suffixes .csv and .json.
+        DataError: the data cannot be read, or a file not be written.
         MissingExtraError: a sheet needs Jinja2, a safetensors bundle torch.
     """
     from rich.console import Console
     from rich.progress import Progress
 
-    from celebattr.files import write_text
+    from celebattr.files import check_target, write_text
     from celebattr.reports import labels as reports
     from celebattr.reports.formats import format_of_suffix
 
+    check_target(output, sheet)
     suffixes = {suffix: suffix for suffix in reports.FORMATS}
     format = None if output is None else format_of_suffix(output, suffixes)
     render = None if sheet is None else _renderer()

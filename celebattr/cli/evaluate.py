@@ -51,8 +51,10 @@ def evaluate(
     known_format(format, FORMATS)
     if write_card and config.weights is None:
         raise UsageError("--write-card changes a bundle: name it with --weights")
-    from celebattr.files import write_text
+    from celebattr.files import check_target, write_text
     from celebattr.reports import evaluation as reports
+
+    check_target(output, page)
 
     if output is not None and format is None:
         format = reports.format_of(output)
