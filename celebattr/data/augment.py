@@ -80,22 +80,14 @@ def augment(
     frames_BCHW: Tensor,
     draws_BD: NDArray[np.float64],
     *,
-    erasing: float = 0.0,
-    low_resolution: float = 0.0,
     cut_margins: float = 0.0,
-    noise: float = 0.0,
-    grey: float = 0.0,
 ) -> Tensor:
     """Moves, mirrors and re-lights float frames in 0..1; the same shape comes back.
 
     Args:
         frames_BCHW: [B, 3, 218, 178].
         draws_BD: of `parameters`, [B, 24].
-        erasing: share of the frames in which a rectangle is painted over with their mean colour.
-        low_resolution: share of the frames that are reduced to one of `LOW_RESOLUTIONS` and back.
         cut_margins: share of the frames whose margins are cut off and filled by repeating the edge.
-        noise: share of the frames to which Gaussian noise is added, as a sensor does in the dark.
-        grey: share of the frames whose colour is taken away.
     """
     import torch
     from torch.nn import functional
@@ -108,7 +100,31 @@ def augment(
     brightness = (1.0 + BRIGHTNESS * signed[:, 5])[:, None, None, None]
     contrast = (1.0 + CONTRAST * signed[:, 6])[:, None, None, None]
     mean = moved.mean(dim=(1, 2, 3), keepdim=True)
-    lit = ((moved - mean) * contrast + mean * brightness).clamp_(0.0, 1.0)
+    return ((moved - mean) * contrast + mean * brightness).clamp_(0.0, 1.0)
+
+
+def spoil(
+    frames_BCHW: Tensor,
+    draws_BD: NDArray[np.float64],
+    *,
+    erasing: float = 0.0,
+    low_resolution: float = 0.0,
+    noise: float = 0.0,
+    grey: float = 0.0,
+) -> Tensor:
+    """Takes something from frames in 0..1 that one can see in them; the same shape comes back.
+
+    Args:
+        frames_BCHW: of `augment`, [B, 3, 218, 178]; left as they are.
+        draws_BD: of `parameters`, [B, 24].
+        erasing: share of the frames in which a rectangle is painted over with their mean colour.
+        low_resolution: share of the frames that are reduced to one of `LOW_RESOLUTIONS` and back.
+        noise: share of the frames to which Gaussian noise is added, as a sensor does in the dark.
+        grey: share of the frames whose colour is taken away.
+    """
+    import torch
+
+    lit = frames_BCHW.clone()
     coarse = draws_BD[:, 7] < low_resolution
     if coarse.any():
         lit[torch.from_numpy(coarse)] = _reduced(lit[torch.from_numpy(coarse)], draws_BD[coarse, 8])

@@ -54,12 +54,17 @@ class Views:
         """The view of some samples of a batch in an epoch."""
         config = self.config
         indices = batch.indices_B[part]
-        unit = augment.augment(
+        draws = augment.parameters(config.seed, epoch, indices)
+        clean = augment.augment(
             to_unit(torch.from_numpy(batch.frames_BHWC[part]).to(self.device)),
-            augment.parameters(config.seed, epoch, indices),
+            draws,
+            cut_margins=config.cut_margins or 0.0,
+        )
+        unit = augment.spoil(
+            clean,
+            draws,
             erasing=config.erasing or 0.0,
             low_resolution=config.low_resolution,
-            cut_margins=config.cut_margins or 0.0,
             noise=config.noise,
             grey=config.grey,
         )
@@ -69,13 +74,14 @@ class Views:
             weights = torch.from_numpy(self.weights_N[indices]).to(self.device)
         if config.mixup:
             kept = augment.mixing_weights(config.seed, epoch, indices, config.mixup)
-            unit, targets = augment.mix(unit, kept), augment.mix(targets, kept)
+            unit, clean, targets = (augment.mix(each, kept) for each in (unit, clean, targets))
             weights = None if weights is None else augment.mix(weights, kept)
         if self.teachers:
-            # They see the very view that the student sees, blended faces too.
+            # They see the very view that the student sees, blended faces too, but nothing of it
+            # spoiled: what noise or a painted rectangle hides, the student learns to do without.
             # Source: Beyer et al., "Knowledge distillation: A good teacher is patient and
-            # consistent", CVPR 2022.
-            taught = torch.stack([teacher(unit) for teacher in self.teachers]).mean(dim=0)
+            # consistent", CVPR 2022; Xie et al., "Self-training with Noisy Student", CVPR 2020.
+            taught = torch.stack([teacher(clean) for teacher in self.teachers]).mean(dim=0)
             targets = targets.lerp(taught, config.teacher_weight)
         return View(unit, targets, weights)
 

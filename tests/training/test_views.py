@@ -99,6 +99,16 @@ def test_a_teacher_sees_the_same_view_and_has_its_share(teacher: Path) -> None:
     torch.testing.assert_close(soft, 0.75 * hard + 0.25 * taught, rtol=0, atol=1e-5)
 
 
+def test_what_the_student_sees_is_spoiled_and_what_a_teacher_sees_is_not(teacher: Path) -> None:
+    taught = {"teacher": (teacher,), "teacher_weight": 1.0, "mixup": 0.4}
+    plain = views(**taught).make(batch(), slice(0, 6), 0)
+    spoiled = views(**taught, noise=1.0, grey=1.0, erasing=1.0, low_resolution=1.0).make(
+        batch(), slice(0, 6), 0
+    )
+    assert torch.equal(plain.targets, spoiled.targets)
+    assert ((plain.unit - spoiled.unit).abs().mean(dim=(1, 2, 3)) > 0.01).all()
+
+
 def test_several_teachers_are_averaged(teacher: Path) -> None:
     one = views(teacher=(teacher,), teacher_weight=1.0).make(batch(), slice(0, 6), 0).targets
     two = (
