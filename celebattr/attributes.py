@@ -72,6 +72,62 @@ SUBJECTIVE: frozenset[str] = frozenset(
 SENSITIVE: tuple[str, ...] = ("Male", "Young", "Pale_Skin")
 """Attributes that could be taken for a person's gender, age or origin: they describe pictures."""
 
+REPEATED = 359
+"""Pictures that CelebA has twice, each time with labels of its own, among 47,069 of its images."""
+
+_ALIKE: dict[str, int] = {
+    "5_o_Clock_Shadow": 352,
+    "Arched_Eyebrows": 338,
+    "Attractive": 325,
+    "Bags_Under_Eyes": 333,
+    "Bald": 358,
+    "Bangs": 350,
+    "Big_Lips": 320,
+    "Big_Nose": 339,
+    "Black_Hair": 341,
+    "Blond_Hair": 350,
+    "Blurry": 349,
+    "Brown_Hair": 330,
+    "Bushy_Eyebrows": 338,
+    "Chubby": 346,
+    "Double_Chin": 348,
+    "Eyeglasses": 359,
+    "Goatee": 353,
+    "Gray_Hair": 358,
+    "Heavy_Makeup": 335,
+    "High_Cheekbones": 339,
+    "Male": 359,
+    "Mouth_Slightly_Open": 344,
+    "Mustache": 353,
+    "Narrow_Eyes": 341,
+    "No_Beard": 355,
+    "Oval_Face": 339,
+    "Pale_Skin": 353,
+    "Pointy_Nose": 295,
+    "Receding_Hairline": 342,
+    "Rosy_Cheeks": 343,
+    "Sideburns": 353,
+    "Smiling": 351,
+    "Straight_Hair": 326,
+    "Wavy_Hair": 329,
+    "Wearing_Earrings": 338,
+    "Wearing_Hat": 358,
+    "Wearing_Lipstick": 346,
+    "Wearing_Necklace": 344,
+    "Wearing_Necktie": 352,
+    "Young": 342,
+}
+"""Of those, how many have the same label both times (`python benchmarks/label_agreement.py`)."""
+
+
+def reliability(name: str) -> float | None:
+    """Share of the pictures labelled twice that have the same label both times, 0.8 to 1.
+
+    An upper bound of how reliable a label is: the same people may have labelled both copies. None
+    for an attribute that is not CelebA's.
+    """
+    return _ALIKE[name] / REPEATED if name in _ALIKE else None
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from celebattr.attributes import CELEBA, RULES, Rule, rules_of
+from celebattr.attributes import CELEBA, RULES, Rule, reliability, rules_of
 from celebattr.data import celeba
 from celebattr.decisions import contradictions
 
@@ -24,6 +24,14 @@ def test_only_rules_hold_of_which_both_attributes_are_known() -> None:
     assert rules_of(CELEBA) == RULES
     assert rules_of(["Goatee", "Smiling", "No_Beard"]) == (Rule("No_Beard", "Goatee"),)
     assert rules_of(["Bald", "Male", "Round_Face"]) == ()
+
+
+def test_each_label_of_celeba_has_a_reliability_and_others_have_none() -> None:
+    shares = {name: reliability(name) for name in CELEBA}
+    assert all(share is not None and 0.8 < share <= 1.0 for share in shares.values())
+    assert shares["Eyeglasses"] == 1.0
+    assert min(CELEBA, key=lambda name: shares[name] or 0.0) == "Pointy_Nose"
+    assert reliability("Round_Face") is None
 
 
 @pytest.mark.celeba

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from celebattr.attributes import SENSITIVE, SUBJECTIVE
+from celebattr.attributes import REPEATED, SENSITIVE, SUBJECTIVE, reliability
 from celebattr.reports.figures import between, percent
 
 LIMITS = f"""\
@@ -110,7 +110,10 @@ def _attributes(metrics: Mapping[str, Any]) -> list[str]:
     if not measured:
         return []
     split, rows = measured[-1]
-    lines = [f"| {split} | positives | floor | accuracy | AP |", "| --- |" + " ---: |" * 4]
+    lines = [
+        f"| {split} | positives | floor | accuracy | AP | labels alike |",
+        "| --- |" + " ---: |" * 5,
+    ]
     for row in rows:
         bounds = row["intervals"]
         cells = [percent(row["majority_accuracy"])]
@@ -118,5 +121,13 @@ def _attributes(metrics: Mapping[str, Any]) -> list[str]:
             percent(row[name]) + between(bounds.get(name))
             for name in ("accuracy", "average_precision")
         ]
+        alike = reliability(row["attribute"])
+        cells.append("" if alike is None else f"{100 * alike:.0f}")  # n = 359: no decimals
         lines.append(f"| {row['attribute']} | {row['positives']:,} | {' | '.join(cells)} |")
-    return [*lines, ""]
+    return [
+        *lines,
+        "",
+        f"Labels alike: of {REPEATED} pictures that CelebA holds and labels twice, those with the "
+        "same label both times, in percent.",
+        "",
+    ]

@@ -63,4 +63,5 @@ def test_a_card_shows_figures_with_intervals_groups_and_attributes() -> None:
     text = markdown({**CARD, "metrics": {"validation": {"images": 3}, "test": MEASURED}})
     assert "| test | 100 | 90.00 [88.00, 92.00] | 80.00 |  |" in text
     assert "| test: Male, not Young | 10 | 4 | 85.00 [80.00, 90.00] |" in text
-    assert "| Smiling | 48 | 52.00 | 91.00 [90.00, 93.00] | 97.00 [95.00, 99.00] |" in text
+    assert "| Smiling | 48 | 52.00 | 91.00 [90.00, 93.00] | 97.00 [95.00, 99.00] | 98 |" in text
+    assert "Labels alike: of 359 pictures" in text
