@@ -31,6 +31,7 @@ class Machine:
     mps: bool = False
     macos: int = 15
     instructions: tuple[str, ...] = ()
+    cpu: str = "AMD EPYC"
     driver_warning: str = ""
 
     def install(self, patch: pytest.MonkeyPatch) -> Machine:
@@ -58,7 +59,8 @@ class Machine:
         patch.setattr(torch.backends.mps, "is_available", lambda: self.mps)
         patch.setattr(torch.backends.mps, "is_built", lambda: self.mps)
         patch.setattr(torch.backends.mps, "is_macos_or_newer", lambda major, _: self.macos >= major)
-        patch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(self.instructions, True))
+        has = {**dict.fromkeys(self.instructions, True), "cpu_name": self.cpu}
+        patch.setattr(torch.cpu, "get_capabilities", lambda: has)
         patch.setattr(device, "_prove", prove)
         patch.setattr(device, "usable_cores", lambda: 2)
         return self
@@ -167,6 +169,17 @@ def test_the_cpu_computes_in_bfloat16_where_it_has_instructions_for_it(
     Machine(instructions=instructions).install(monkeypatch)
     assert device.resolve() == device.DeviceChoice("cpu", precision, reason)
     assert device.resolve("cpu", "float32").reason == "CPU, 2 cores, float32"
+
+
+@pytest.mark.parametrize(
+    ("instructions", "precision"),
+    [(("avx512_bf16",), "float32"), (("avx512_bf16", "amx_bf16"), "bfloat16")],
+)
+def test_an_intel_cpu_computes_in_bfloat16_with_amx_only(
+    monkeypatch: pytest.MonkeyPatch, instructions: tuple[str, ...], precision: str
+) -> None:
+    Machine(instructions=instructions, cpu="Intel Xeon").install(monkeypatch)
+    assert device.resolve("cpu").precision == precision
 
 
 @pytest.mark.parametrize(("system", "precision"), [("linux", "bfloat16"), ("darwin", "float32")])
