@@ -14,7 +14,7 @@ from celebattr import decisions
 from celebattr.attributes import select
 from celebattr.card import Card
 from celebattr.config import EvaluateConfig
-from celebattr.data import celeba, corrupt
+from celebattr.data import cache_choice, celeba, corrupt
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError, UsageError
 from celebattr.evaluation import metrics
@@ -58,6 +58,9 @@ def evaluate(
         raise DataError(
             f"no {config.split} images in {', '.join(map(str, config.data))}: {dataset.describe()}"
         )
+    (images,), _ = cache_choice.attach(
+        dataset, (images,), mode=config.cache, folder=config.cache_folder, fast=True
+    )
     backend = open_backend(config.weights, device=config.device, precision=config.precision)
     card = backend.card
     lacking = [name for name in card.attributes if name not in images.attributes]
