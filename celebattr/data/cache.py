@@ -166,7 +166,7 @@ def key(dataset: FaceDataset, number: int) -> str:
     """What a cache of the images of a store is called: 24 hexadecimal digits.
 
     Raises:
-        OSError: an image cannot be asked for its size.
+        DataError: an image is not there any more.
     """
     store, names = dataset.stores[number], names_of(dataset, number)
     libraries = ("jpg", "libjpeg_turbo", "zlib", "libtiff", "webp")
@@ -183,8 +183,7 @@ def on_disk(dataset: FaceDataset, folder: Path) -> tuple[DiskFrames, ...]:
     """A cache for each store of a data set, all of its images, in a folder of caches.
 
     Raises:
-        DataError: the folder cannot be written.
-        OSError: an image cannot be asked for its size.
+        DataError: the folder cannot be written, or an image is not there any more.
     """
     with reporting(folder):
         folder.mkdir(parents=True, exist_ok=True)

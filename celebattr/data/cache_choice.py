@@ -52,7 +52,7 @@ def attach(
     if mode == "ram" and memory is not None and count * FRAME_BYTES > memory:
         mode, why = (
             "off",
-            f"{_size(count)}, do not fit into the {memory / 1e9:.1f} GB of memory free",
+            f"{_size(count)} do not fit into {memory / 1e9:.1f} GB of free memory",
         )
     try:
         if mode == "ram":
@@ -64,7 +64,7 @@ def attach(
             there = sum(map(len, frames))
             parts = [replace(part, frames=frames) for part in parts]
             return list(parts), f"disk, {folder}, {there:,} images are there: {why}"
-    except (MemoryError, OSError, DataError) as error:
+    except (MemoryError, DataError) as error:
         return list(parts), f"off: {' '.join(str(error).split()) or 'not enough memory'}"
     return list(parts), f"off: {why}"
 
@@ -98,7 +98,7 @@ def _is_begun(dataset: FaceDataset, folder: Path) -> bool:
         return False
     try:
         keys = [cache.key(dataset, number) for number in range(len(dataset.stores))]
-    except OSError:
+    except DataError:
         return False
     return any((folder / key / ABOUT).is_file() for key in keys)
 

@@ -50,8 +50,15 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def stamp(path: Path) -> str:
-    """Size and times of a file; its time of change differs even where `cp -p` kept the other."""
-    status = path.stat()
+    """Size and times of a file; its time of change differs even where `cp -p` kept the other.
+
+    Raises:
+        UnreadableImageError: it is not there any more.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UnreadableImageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 

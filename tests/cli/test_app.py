@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from celebattr import __version__, bundle
 from celebattr.cli.app import app
 
-COMMANDS = ("predict", "train", "evaluate", "export", "doctor", "info")
+COMMANDS = ("predict", "train", "evaluate", "export", "pack", "doctor", "info")
 
 
 def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
@@ -59,7 +59,7 @@ def test_help_imports_neither_torch_nor_cv2_nor_numpy() -> None:
 
 
 def test_no_data_is_a_usage_error() -> None:
-    for command in ("train", "evaluate"):
+    for command in ("train", "evaluate", "pack"):
         result = run(command, env={"CELEBATTR_DATA": ""})
         assert result.exit_code == 2
         assert "give --data DIR or set CELEBATTR_DATA" in result.stderr
