@@ -59,7 +59,7 @@ def test_help_imports_neither_torch_nor_cv2_nor_numpy() -> None:
 
 
 def test_no_data_is_a_usage_error() -> None:
-    for command in ("train", "evaluate", "pack"):
+    for command in ("train", "evaluate"):
         result = run(command, env={"CELEBATTR_DATA": ""})
         assert result.exit_code == 2
         assert "give --data DIR or set CELEBATTR_DATA" in result.stderr

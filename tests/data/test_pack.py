@@ -17,7 +17,7 @@ from celebattr.attributes import CELEBA
 from celebattr.config import PackConfig
 from celebattr.data import celeba, drawn, pack, shard_writer
 from celebattr.data.dataset import SPLITS, FaceDataset
-from celebattr.errors import DataError, UnreadableImageError, UsageError
+from celebattr.errors import DataError, UnreadableImageError
 
 COUNTS = {"train": 5, "validation": 3, "test": 2}
 WRITERS: dict[str, Callable[[FaceDataset, Path], Path]] = {
@@ -274,11 +274,6 @@ def test_drawn_faces_are_packed_too(tmp_path: Path) -> None:
     dataset = packed(tmp_path / "out", Path("drawn"), limit=3)
     assert len(dataset) == 9
     assert_same(dataset, celeba.load([Path("drawn")]).take(np.r_[0:3, 2400:2403, 2800:2803]))
-
-
-def test_shards_need_a_place_and_pixels_a_disk() -> None:
-    with pytest.raises(UsageError, match="--out is missing"):
-        PackConfig(data=(Path("drawn"),))
 
 
 def test_an_image_that_cannot_be_read_leaves_no_shard(tmp_path: Path) -> None:

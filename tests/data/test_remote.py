@@ -302,12 +302,6 @@ def test_an_address_of_no_kind_is_a_usage_error() -> None:
         celeba.load([Url("zzz://x")])
 
 
-def test_a_cache_does_not_go_to_an_address() -> None:
-    result = run("pack", "--data", "drawn", "--format", "cache", "--out", "s3://bucket/x")
-    assert result.exit_code == 2
-    assert "it lies on a disk; give a folder" in result.stderr
-
-
 # How places are written
 
 
