@@ -87,7 +87,7 @@ class DiskFrames:
     Args:
         folder: of this cache alone; made if it is not there.
         names: of all images of a store that a data set has.
-        about: of the data set, for a person who finds the folder.
+        about: where the images lie, for a person who finds the folder.
 
     Raises:
         DataError: the folder cannot be made.
@@ -103,6 +103,7 @@ class DiskFrames:
                 # Of two programs that make it at once neither undoes what the other did.
                 with (folder / name).open("ab") as file:
                     file.truncate(count * size)
+        self.about = about
         values = {"version": VERSION, "images": len(names), "data": about, "frame": _SHAPE}
         write_text(folder / ABOUT, json.dumps(values, indent=1) + "\n")
         self._frames_NHWC = np.memmap(folder / FRAMES, np.uint8, "r", shape=(count, *_SHAPE))
@@ -194,6 +195,20 @@ def on_disk(dataset: FaceDataset, folder: Path) -> tuple[DiskFrames, ...]:
         DiskFrames(folder / key(dataset, number), names_of(dataset, number), str(store.path))
         for number, store in enumerate(dataset.stores)
     )
+
+
+def others(folder: Path, frames: Sequence[DiskFrames]) -> list[str]:
+    """Names of caches of the same places as `frames`, of which nothing is read any more."""
+    places, used = {one.about for one in frames}, {one.folder for one in frames}
+    found = []
+    for file in sorted(folder.glob(f"*/{ABOUT}")):
+        try:
+            about = json.loads(file.read_text(encoding="utf-8"))["data"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if about in places and file.parent not in used:
+            found.append(file.parent.name)
+    return found
 
 
 def in_memory(parts: Sequence[FaceDataset]) -> tuple[MemoryFrames, ...]:

@@ -63,7 +63,11 @@ def attach(
             frames = cache.on_disk(dataset, folder)
             there = sum(map(len, frames))
             parts = [replace(part, frames=frames) for part in parts]
-            return list(parts), f"disk, {folder}, {there:,} images are there: {why}"
+            line = f"disk, {folder}, {there:,} images are there: {why}"
+            old = cache.others(folder, frames)
+            if old:
+                line += f"; of earlier versions of the data, may be deleted: {', '.join(old)}"
+            return list(parts), line
     except (MemoryError, DataError) as error:
         return list(parts), f"off: {' '.join(str(error).split()) or 'not enough memory'}"
     return list(parts), f"off: {why}"

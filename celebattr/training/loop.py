@@ -78,12 +78,9 @@ class _Run:
                 f"{config.out} already holds a run: give --resume to go on, or another --out"
             )
         self.choice: DeviceChoice = resolve(config.device, config.precision)
+        parts, fast = [self.train_set, self.validation_set], self.choice.device != "cpu"
         (self.train_set, self.validation_set), cache = cache_choice.attach(
-            dataset,
-            (self.train_set, self.validation_set),
-            mode=config.cache,
-            folder=config.cache_folder,
-            fast=self.choice.device != "cpu",
+            dataset, parts, mode=config.cache, folder=config.cache_folder, fast=fast
         )
         config = complete(config, len(self.train_set), self.choice.device)
         self.config, self.listener = config, listener

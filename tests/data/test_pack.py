@@ -160,6 +160,7 @@ def test_an_index_whose_shard_never_came_is_written_again(tmp_path: Path, data: 
     before = content(out)
     (out / "manifest.json").unlink()
     (out / "train-000001.tar").unlink()
+    (out / ".train-000001.tar.0a1b2c3d.tmp").write_bytes(b"what a killed program had of it")
     packed(out, data, shard_images=2)
     assert content(out) == before
 

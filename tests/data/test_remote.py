@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import uuid
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
-from celebattr.cli.options import data_sets
 from celebattr.data import celeba, drawn, filesystems, loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.webdataset import FarMembers
@@ -302,30 +300,8 @@ def test_an_address_of_no_kind_is_a_usage_error() -> None:
         celeba.load([Url("zzz://x")])
 
 
-# How places are written
-
-
-def test_an_address_keeps_its_slashes_and_a_file_is_a_path() -> None:
-    assert parse_location("s3://bucket/a/b/") == Url("s3://bucket/a/b")
-    assert Url("s3://bucket/a/b").name == "b"
-    assert parse_location("file:///tmp/x") == Path("/tmp/x")
-    assert parse_location("file://localhost/tmp/x") == Path("/tmp/x")
-    for text in ("drawn", "a/b", "C://x", "/s3:/x", "./s3://x"):
-        assert parse_location(text) == Path(text)
-    assert not isinstance(parse_location("C://x"), Url)
-
-
 def test_a_file_address_is_packed_to_and_read(data: Path, tmp_path: Path) -> None:
     result = run("pack", "--data", f"file://{data}", "--out", f"file://{tmp_path}/out")
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{tmp_path}/out\n"
     assert len(celeba.load([parse_location(f"file://{tmp_path}/out")])) == 60
-
-
-def test_the_environment_lists_paths_with_spaces_and_addresses(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    listed = os.pathsep.join(["/my faces", "s3://bucket/x", "b"])
-    monkeypatch.setenv("CELEBATTR_DATA", listed)
-    assert data_sets(None) == (Path("/my faces"), Url("s3://bucket/x"), Path("b"))
-    assert data_sets(["c"]) == (Path("c"),)
