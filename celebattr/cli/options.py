@@ -18,7 +18,7 @@ from celebattr.config import flag
 from celebattr.errors import UsageError
 from celebattr.parse import Location, parse_location
 
-ENVIRONMENT = {"data": "CELEBATTR_DATA", "cache_folder": "CELEBATTR_CACHE"}
+ENVIRONMENT = {"data": "CELEBATTR_DATA"}
 SHORT = {"data": "-d", "out": "-o", "weights": "-w", "batch_size": "-b", "format": "-f"}
 
 OutputFile = Annotated[

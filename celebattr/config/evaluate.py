@@ -85,7 +85,8 @@ class EvaluateConfig(Checks):
     )
     cache_folder: Path | None = option(
         None,
-        "Where --cache disk keeps images. Without it, celebattr/ in the user's folder of caches.",
+        "Where --cache disk keeps images. Without it, what CELEBATTR_CACHE names, else celebattr/ "
+        "in the user's folder of caches.",
         metavar="DIR",
     )
 

@@ -152,7 +152,8 @@ class TrainConfig(Checks):
     )
     cache_folder: Path | None = option(
         None,
-        "Where --cache disk keeps images. Without it, celebattr/ in the user's folder of caches.",
+        "Where --cache disk keeps images. Without it, what CELEBATTR_CACHE names, else celebattr/ "
+        "in the user's folder of caches.",
         metavar="DIR",
     )
     precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)

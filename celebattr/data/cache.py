@@ -46,7 +46,10 @@ log = logging.getLogger(__name__)
 
 
 def default_folder() -> Path:
-    """The user's folder of caches, where the system has it."""
+    """What CELEBATTR_CACHE names, else celebattr/ in the user's folder of caches."""
+    named = os.environ.get("CELEBATTR_CACHE")
+    if named:
+        return Path(named)
     if os.name == "nt":
         root = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData/Local")
     else:

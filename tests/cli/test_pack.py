@@ -53,7 +53,8 @@ def test_packed_pixels_are_what_train_and_evaluate_read(
 ) -> None:
     folder = tmp_path / "cache"
     data = ("--data", drawn_celeba)
-    result = run("pack", *data, "--format", "cache", "--out", folder)
+    monkeypatch.setenv("CELEBATTR_CACHE", str(folder))
+    result = run("pack", *data, "--format", "cache")
     assert (result.exit_code, result.stdout) == (0, f"{folder}\n")
     assert "112 images, 13.0 MB" in result.stderr
     assert (folder / "CACHEDIR.TAG").is_file()
@@ -70,7 +71,6 @@ def test_packed_pixels_are_what_train_and_evaluate_read(
     assert result.exit_code == 0, result.output
     ours, theirs = (json.loads(one.stdout) | {"images_per_second": 0} for one in (result, plain))
     assert ours == theirs
-    monkeypatch.setenv("CELEBATTR_CACHE", str(folder))
     result = CliRunner(env={"NO_COLOR": "1"}).invoke(
         app,
         [
