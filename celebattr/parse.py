@@ -1,10 +1,40 @@
-"""What the text of an option means: sizes, widths, operating points."""
+"""What the text of an option means: places of data, sizes, widths, operating points."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 from celebattr.errors import UsageError
+
+# At least two letters: C:// is a drive.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+class Url(str):
+    """A folder that is on no disk here, `s3://bucket/folder`. A `Path` would lose a slash of it."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """Its last part, as `Path.name`."""
+        return self.rstrip("/").rpartition("/")[2]
+
+
+Location: TypeAlias = Path | Url
+"""Where a data set lies."""
+
+
+def parse_location(text: str | Path) -> Location:
+    """Reads a path, or a URL of a file system that fsspec knows; `file://` is a path."""
+    if isinstance(text, Path) or not _URL.match(text):
+        return Path(text)
+    if text.lower().startswith("file://"):
+        return Path(text[len("file://") :].removeprefix("localhost"))
+    return Url(text.rstrip("/"))
 
 
 def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:

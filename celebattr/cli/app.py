@@ -18,6 +18,7 @@ from celebattr.cli.evaluate import evaluate
 from celebattr.cli.export import export
 from celebattr.cli.info import info
 from celebattr.cli.merge import merge
+from celebattr.cli.pack import pack
 from celebattr.cli.predict import predict
 from celebattr.cli.train import train
 from celebattr.errors import CelebattrError, ExitCode
@@ -61,7 +62,7 @@ def _settle_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-for _command in (predict, merge, train, evaluate, export, doctor, info):
+for _command in (predict, merge, train, evaluate, export, pack, doctor, info):
     # Typer would keep the line breaks of a docstring: one line a paragraph instead.
     _help = "\n\n".join(
         " ".join(part.split()) for part in (inspect.getdoc(_command) or "").split("\n\n")

@@ -13,6 +13,7 @@ import typer
 from celebattr.cli.options import OutputFile, command, format_option, known_format
 from celebattr.config import EvaluateConfig
 from celebattr.errors import MissingExtraError, UsageError
+from celebattr.parse import Location, Url
 from celebattr.results import EvalReport
 
 FORMATS = ("table", "json", "csv", "markdown")
@@ -109,6 +110,10 @@ def _with_page(config: EvaluateConfig, page: Path) -> EvaluateConfig:
     return dataclasses.replace(config, curves=True)
 
 
+def _name(place: Location) -> str:
+    return place.name if isinstance(place, Url) else place.resolve().name
+
+
 def _page(report: EvalReport, config: EvaluateConfig) -> str:
     """The text of the page."""
     from datetime import UTC, datetime
@@ -122,7 +127,7 @@ def _page(report: EvalReport, config: EvaluateConfig) -> str:
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions=versions(),
         # Names of folders, not paths: a page may be passed on.
-        data=", ".join(path.resolve().name for path in config.data),
+        data=", ".join(_name(path) for path in config.data),
     )
     card = bundle.card_of(bundle.resolve(config.weights))
     return html.page(report, json.loads(card.to_json()), made)

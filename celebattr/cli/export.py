@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from celebattr.cli.options import data_sets
 from celebattr.errors import UsageError
 
 
@@ -28,13 +29,13 @@ def export(
         bool, typer.Option("--int8", help="int8 weights and activations; needs --data.")
     ] = False,
     data: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--data",
             "-d",
-            metavar="DIR",
-            envvar="CELEBATTR_DATA",
-            help="Data set whose validation images set the int8 ranges.",
+            metavar="DIR|URL",
+            help="Data set whose validation images set the int8 ranges. Without it, what "
+            "CELEBATTR_DATA names.",
         ),
     ] = None,
     images: Annotated[
@@ -49,9 +50,10 @@ def export(
     source = bundle.resolve(weights)
     calibration = None
     if int8:
-        if not data:
+        folders = data_sets(data)
+        if not folders:
             raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
-        calibration = celeba.load(data).split("validation", images)
+        calibration = celeba.load(folders).split("validation", images)
     target = output or source.with_name(f"{source.stem}{'-int8' if int8 else ''}.onnx")
     card = run(source, target, calibration=calibration)
     typer.echo(f"{target}  {card.precision}, {target.stat().st_size / 1e6:.1f} MB", err=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import os
+import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,7 @@ import typer
 
 from celebattr.config import flag
 from celebattr.errors import UsageError
+from celebattr.parse import Location, parse_location
 
 ENVIRONMENT = {"data": "CELEBATTR_DATA"}
 SHORT = {"data": "-d", "out": "-o", "weights": "-w", "batch_size": "-b", "format": "-f"}
@@ -43,6 +46,17 @@ def known_format(format: str | None, formats: tuple[str, ...]) -> None:
         raise UsageError(f"--format {format!r} is not one of {', '.join(formats)}")
 
 
+def data_sets(given: Sequence[str] | None) -> tuple[Location, ...]:
+    """The places that --data names or, without it, CELEBATTR_DATA, a list of them like PATH.
+
+    Typer would split the variable at spaces, or at the colon of a URL.
+    """
+    if not given:
+        listed = os.environ.get(ENVIRONMENT["data"], "")
+        given = [part for part in re.split(rf"{re.escape(os.pathsep)}(?!//)", listed) if part]
+    return tuple(map(parse_location, given))
+
+
 def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parameter]:
     """One Typer option a field, in the order of the fields.
 
@@ -62,6 +76,13 @@ def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parame
             default = kind(field.default)
         elif kind == tuple[Path, ...]:
             kind, default = list[Path], []
+        elif kind == tuple[Location, ...]:  # as text: a Path would lose a slash of a URL
+            kind, default = list[str], []
+        elif kind == Location | None:
+            kind = str | None
+        variable, text = ENVIRONMENT.get(field.name), field.metadata["help"]
+        if variable is not None and kind == list[str]:
+            variable, text = None, f"{text} Without it, what {variable} names."
         names = [flag(field.name)]
         if kind is bool:
             names = [f"{names[0]}/--no-{names[0][2:]}"] if default else names
@@ -69,9 +90,9 @@ def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parame
             names.append(SHORT[field.name])
         option = typer.Option(
             *names,
-            help=field.metadata["help"],
+            help=text,
             metavar=field.metadata["metavar"] or None,
-            envvar=ENVIRONMENT.get(field.name),
+            envvar=variable,
             show_default=not (default is None or default == []),
         )
         parameters.append(
@@ -100,11 +121,11 @@ def command(
             if p.name != "config"
         ]
         derived = from_config(config, **choices)
-        names = {p.name for p in derived}
+        hints = typing.get_type_hints(config)
 
         def run(**values: Any) -> None:
-            plain = {k: _plain(v) for k, v in values.items() if k in names}
-            rest = {k: v for k, v in values.items() if k not in names}
+            plain = {k: _plain(v, hints[k]) for k, v in values.items() if k in hints}
+            rest = {k: v for k, v in values.items() if k not in hints}
             function(config=config(**plain), **rest)
 
         run.__doc__ = function.__doc__
@@ -116,7 +137,11 @@ def command(
     return wrap
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, kind: Any) -> Any:
+    if kind == tuple[Location, ...]:
+        return data_sets(value)
+    if kind == Location | None and value is not None:
+        return parse_location(value)
     if isinstance(value, enum.Enum):
         return value.value
     return tuple(value) if isinstance(value, list) else value

@@ -6,12 +6,14 @@ from it: names, types, defaults and texts stand here once.
 
 from celebattr.config.doctor import DoctorConfig
 from celebattr.config.evaluate import EvaluateConfig
-from celebattr.config.fields import DEVICES, FRAME_SIZE, PRECISIONS, SPLITS, flag, option
+from celebattr.config.fields import CACHES, DEVICES, FRAME_SIZE, PRECISIONS, SPLITS, flag, option
+from celebattr.config.pack import PackConfig
 from celebattr.config.predict import FACES, PredictConfig
 from celebattr.config.train import ACTIVATIONS, LOSSES, OPTIMIZERS, TrainConfig
 
 __all__ = [
     "ACTIVATIONS",
+    "CACHES",
     "DEVICES",
     "FACES",
     "FRAME_SIZE",
@@ -21,6 +23,7 @@ __all__ = [
     "SPLITS",
     "DoctorConfig",
     "EvaluateConfig",
+    "PackConfig",
     "PredictConfig",
     "TrainConfig",
     "flag",

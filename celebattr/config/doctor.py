@@ -7,14 +7,15 @@ from pathlib import Path
 
 from celebattr.config.fields import SPLITS, Checks, flag, option
 from celebattr.errors import UsageError
+from celebattr.parse import Location
 
 
 @dataclass(frozen=True)
 class DoctorConfig(Checks):
     """Which data sets to look at, and how thoroughly."""
 
-    data: tuple[Path, ...] = option(
-        (), "A data set; repeat for those that are used together.", metavar="DIR"
+    data: tuple[Location, ...] = option(
+        (), "A data set; repeat for those that are used together.", metavar="DIR|URL"
     )
     quick: bool = option(False, "Look at lists and names only: open no image, hash no archive.")
     limit: int | None = option(

@@ -15,17 +15,17 @@ from celebattr.config.fields import (
     thumbnails_option,
     unsure_below_option,
 )
-from celebattr.parse import parse_operating_point
+from celebattr.parse import Location, parse_operating_point
 
 
 @dataclass(frozen=True)
 class EvaluateConfig(Checks):
     """What to evaluate, and on what."""
 
-    data: tuple[Path, ...] = option(
+    data: tuple[Location, ...] = option(
         (),
         "CelebA or your own data set; repeat to join several folders.",
-        metavar="DIR",
+        metavar="DIR|URL",
     )
     split: str = option("test", "Which rows count.", choices=SPLITS)
     weights: str | None = option(
@@ -77,6 +77,18 @@ class EvaluateConfig(Checks):
         "12.",
     )
     thumbnails: bool = thumbnails_option()
+    cache: str = option(
+        "off",
+        "disk: decoded images are kept in --cache-folder, and taken from there where a training "
+        "or `celebattr pack` left them.",
+        choices=("disk", "off"),
+    )
+    cache_folder: Path | None = option(
+        None,
+        "Where --cache disk keeps images. Without it, what CELEBATTR_CACHE names, else celebattr/ "
+        "in the user's folder of caches.",
+        metavar="DIR",
+    )
 
     def __post_init__(self) -> None:
         self._check(

@@ -16,6 +16,7 @@ FRAME_SIZE: tuple[int, int] = (218, 178)
 DEVICES: tuple[str, ...] = ("auto", "cuda", "mps", "cpu")
 PRECISIONS: tuple[str, ...] = ("auto", "float32", "bfloat16", "float16")
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
+CACHES: tuple[str, ...] = ("auto", "ram", "disk", "off")
 
 
 def option(default: T, text: str, *, choices: tuple[str, ...] = (), metavar: str = "") -> T:

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from celebattr.config.fields import PRECISIONS, Checks, option, thumbnails_option
-from celebattr.parse import parse_sizes, parse_widths
+from celebattr.config.fields import (
+    CACHES,
+    PRECISIONS,
+    Checks,
+    option,
+    thumbnails_option,
+)
+from celebattr.parse import Location, parse_sizes, parse_widths
 
 LOSSES: tuple[str, ...] = ("bce", "mse")
 OPTIMIZERS: tuple[str, ...] = ("adamw", "sgd", "gd")
@@ -20,11 +26,11 @@ ACTIVATIONS: tuple[str, ...] = ("relu", "sigmoid", "tanh")
 class TrainConfig(Checks):
     """Everything that decides how a run trains."""
 
-    data: tuple[Path, ...] = option(
+    data: tuple[Location, ...] = option(
         (),
         "CelebA or your own data set, or `drawn`, faces drawn by program; repeat to join several, "
         "each row keeps its split.",
-        metavar="DIR",
+        metavar="DIR|URL",
     )
     out: Path = option(
         Path("runs/train"),
@@ -137,6 +143,19 @@ class TrainConfig(Checks):
     ema: float = option(0.998, "Decay of the averaged weights that are kept; 0 turns it off.")
     seed: int = option(0, "Seed of order, augmentation and initial weights.")
     workers: int = option(2, "Threads that decode images.")
+    cache: str = option(
+        "auto",
+        "Decoded images, 116 kB each, so that epochs after the first decode nothing. ram: in "
+        "memory; disk: in --cache-folder, kept for other runs; auto: whichever fits, off where it "
+        "would not pay.",
+        choices=CACHES,
+    )
+    cache_folder: Path | None = option(
+        None,
+        "Where --cache disk keeps images. Without it, what CELEBATTR_CACHE names, else celebattr/ "
+        "in the user's folder of caches.",
+        metavar="DIR",
+    )
     precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
     device: str = option(
         "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
@@ -190,6 +209,8 @@ class TrainConfig(Checks):
         """The fields that decide the result, as plain values: what --resume may not change."""
         values = json.loads(self.to_json())
         for name in ("data", "out", "resume", "workers", "device", "skip_missing"):
+            values.pop(name)
+        for name in ("cache", "cache_folder"):  # where the same pixels come from
             values.pop(name)
         for name in ("thumbnails", "tensorboard"):  # what is shown of a run
             values.pop(name)

@@ -20,18 +20,19 @@ from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.labels import TRAIN
 from celebattr.data.stores import Folder
 from celebattr.errors import DataError
+from celebattr.parse import Location, Url, parse_location
 
 TERMS = "CelebA: non-commercial research and education only, no redistribution of images"
 
 log = logging.getLogger(__name__)
 
 
-def load(folders: Sequence[Path], *, skip_missing: bool = False) -> FaceDataset:
+def load(folders: Sequence[Location], *, skip_missing: bool = False) -> FaceDataset:
     """Reads the labels of some folders and joins them; images are read later.
 
     Args:
-        folders: each a data set in one of the layouts, a CSV file of one's own, or `drawn`, faces
-            drawn by program.
+        folders: each a data set in one of the layouts, a CSV file of one's own, the URL of shards,
+            or `drawn`, faces drawn by program.
         skip_missing: leave out rows whose image is missing, instead of refusing them.
 
     Raises:
@@ -40,7 +41,7 @@ def load(folders: Sequence[Path], *, skip_missing: bool = False) -> FaceDataset:
     """
     if not folders:
         raise DataError("no data: name a folder")
-    sources = [_present(read(Path(folder)), skip_missing) for folder in folders]
+    sources = [_present(read(parse_location(folder)), skip_missing) for folder in folders]
     first = sources[0]
     targets = []
     for source in sources:
@@ -66,7 +67,7 @@ def load(folders: Sequence[Path], *, skip_missing: bool = False) -> FaceDataset:
     )
 
 
-def read(path: Path) -> Source:
+def read(path: Location) -> Source:
     """Reads the labels of one folder, whether or not its images are there.
 
     Raises:
@@ -77,7 +78,7 @@ def read(path: Path) -> Source:
 
 
 @contextlib.contextmanager
-def _reporting(path: Path) -> Iterator[None]:
+def _reporting(path: Location) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -111,7 +112,9 @@ def _present(source: Source, skip_missing: bool) -> Source:
     )
 
 
-def _read(path: Path) -> Source:
+def _read(path: Location) -> Source:
+    if isinstance(path, Url):
+        return webdataset.read_remote(path)
     if not path.exists():
         if str(path) == drawn.NAME:
             return drawn.source()

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.data.images import open_image, to_frame
 from celebattr.data.labels import TEST, TRAIN, VALIDATION
-from celebattr.data.stores import Store
+from celebattr.data.stores import Distant, Store
+from celebattr.parse import Location
 
 SPLITS: dict[str, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+
+
+class Frames(Protocol):
+    """Decoded images of one store, by name; for any thread."""
+
+    def get(self, name: str) -> NDArray[np.uint8] | None:
+        """A frame uint8 [218, 178, 3], not to be written to, or None if it is not there."""
+
+    def put(self, name: str, frame_HWC: NDArray[np.uint8]) -> None:
+        """Keeps a frame, if it can."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +32,7 @@ class Source:
     """One folder as read: what a layout's reader returns."""
 
     layout: str
-    path: Path
+    path: Location
     attributes: tuple[str, ...]
     names: list[str]
     targets_NA: NDArray[np.uint8]
@@ -43,6 +55,7 @@ class FaceDataset:
         store_N: uint8 [N], which of them an image is in.
         identities_N: int64 [N], who is shown, or None where that is not known.
         summary: the folders and their layouts, for a person.
+        frames: decoded images, a cache a store, or empty.
     """
 
     attributes: tuple[str, ...]
@@ -53,6 +66,7 @@ class FaceDataset:
     store_N: NDArray[np.uint8]
     identities_N: NDArray[np.int64] | None
     summary: str
+    frames: tuple[Frames, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -63,8 +77,43 @@ class FaceDataset:
         Raises:
             ImageError: it cannot be opened; the message names it.
         """
-        store, name = self.stores[self.store_N[index]], self.names[index]
-        return to_frame(open_image(store.read(name), name=f"{store.path}: {name}"))
+        kept = self._kept(index)
+        if kept is not None:
+            return kept
+        return self._decode(index, self.stores[self.store_N[index]].read(self.names[index]))
+
+    def read_batch(self, indices: Sequence[int]) -> NDArray[np.uint8]:
+        """The frames uint8 [B, 218, 178, 3] of some images; from any thread.
+
+        A distant store is asked once for all that are wanted of it.
+
+        Raises:
+            ImageError: one cannot be opened; the message names it.
+        """
+        fetched: dict[int, NDArray[np.uint8]] = {}
+        for number, store in enumerate(self.stores):
+            if isinstance(store, Distant):
+                here = {i: self._kept(i) for i in indices if self.store_N[i] == number}
+                away = [i for i, kept in here.items() if kept is None]
+                files = store.read_all([self.names[i] for i in away]) if away else []
+                fetched |= {i: kept for i, kept in here.items() if kept is not None}
+                fetched |= {i: self._decode(i, f) for i, f in zip(away, files, strict=True)}
+        return np.stack([fetched[i] if i in fetched else self.read(i) for i in indices])
+
+    def _kept(self, index: int) -> NDArray[np.uint8] | None:
+        """The frame as a cache has it."""
+        if not self.frames:
+            return None
+        frames: Frames = self.frames[self.store_N[index]]
+        return frames.get(self.names[index])
+
+    def _decode(self, index: int, data: bytes) -> NDArray[np.uint8]:
+        """The frame of an image from the bytes of its file; a cache gets it."""
+        store, name = self.store_N[index], self.names[index]
+        frame_HWC = to_frame(open_image(data, name=f"{self.stores[store].path}: {name}"))
+        if self.frames:
+            self.frames[store].put(name, frame_HWC)
+        return frame_HWC
 
     def split(self, name: str, limit: int | None = None) -> FaceDataset:
         """The rows of a split, `train`, `validation` or `test`; the first `limit` of them."""

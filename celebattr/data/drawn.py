@@ -9,16 +9,18 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from PIL import __version__ as PILLOW
 
 from celebattr.attributes import CELEBA
 from celebattr.config import FRAME_SIZE
 from celebattr.data.dataset import SPLITS, Source
+from celebattr.data.stores import digest
 
 VISIBLE: dict[str, float] = {
     "Bald": 0.15,
@@ -126,6 +128,10 @@ class Drawn:
     def missing(self, names: Iterable[str]) -> list[str]:
         """None is."""
         return []
+
+    def content(self, names: Sequence[str]) -> str:
+        """By the program that draws them."""
+        return digest([PILLOW, Path(__file__).read_text(encoding="utf-8")])
 
     def read(self, name: str) -> bytes:
         """A drawing as a PNG."""

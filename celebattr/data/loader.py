@@ -85,8 +85,7 @@ def batches(
     """
 
     def read(chunk: NDArray[np.int64]) -> Batch:
-        frames = np.stack([dataset.read(int(i)) for i in chunk])
-        return Batch(frames, dataset.targets_NA[chunk], chunk)
+        return Batch(dataset.read_batch(chunk.tolist()), dataset.targets_NA[chunk], chunk)
 
     chunks = (indices[i : i + batch_size] for i in range(0, len(indices), batch_size))
     yield from ordered_map(read, chunks, workers=workers, ahead=2 * workers)

@@ -11,7 +11,7 @@ less than the official one: see `train --cut-margins`. Reading one takes 3 ms.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from PIL import Image
 from celebattr.config import FRAME_SIZE
 from celebattr.data import images, labels, places
 from celebattr.data.dataset import Source
-from celebattr.data.stores import Folder
+from celebattr.data.stores import Folder, digest
 from celebattr.errors import DataError, ImageNotFoundError
 
 ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
@@ -166,6 +166,14 @@ class Crops:
         """The names whose crop is not there."""
         named = {self._files.get(name, name): name for name in names}
         return [named[file] for file in self._folder.missing(named)]
+
+    def content(self, names: Sequence[str]) -> str:
+        """By the crops' files, by what aligns them, and by who does it."""
+        import cv2
+
+        points = [] if self._landmarks is None else [self._landmarks[n].tobytes() for n in names]
+        crops = self._folder.content([self._files[name] for name in names])
+        return digest([crops, cv2.__version__, MEAN_LANDMARKS_52.tobytes(), *points])
 
     def read(self, name: str) -> bytes:
         """A face in CelebA's frame as a BMP, which takes no time to write and to read."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from celebattr.attributes import CELEBA
 from celebattr.data import shards
 from celebattr.data.dataset import Source
 from celebattr.data.labels import TRAIN
+from celebattr.data.stores import digest, stamp
 from celebattr.errors import DataError, ImageNotFoundError, MissingExtraError, UnreadableImageError
 
 PEOPLE = ("celeb_id", "identity", "person_id")
@@ -192,6 +193,10 @@ class Groups:
     def missing(self, names: Iterable[str]) -> list[str]:
         """The names that are not there."""
         return [name for name in names if name not in self.names]
+
+    def content(self, names: Sequence[str]) -> str:
+        """By the size and times of the files."""
+        return digest(map(stamp, self.files))
 
     def read(self, name: str) -> bytes:
         """The bytes of an image."""

@@ -16,6 +16,7 @@ from celebattr.data.images import IMAGE_SUFFIXES
 from celebattr.data.labels import TEST, TRAIN, VALIDATION
 from celebattr.data.stores import Folder, Store, Zip
 from celebattr.errors import DataError
+from celebattr.parse import Location, Url
 
 LISTS = ("", "Anno", "anno", "Eval", "eval")
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
@@ -43,8 +44,10 @@ Number = TypeVar("Number", np.int8, np.int64)
 log = logging.getLogger(__name__)
 
 
-def find(path: Path, names: Sequence[str]) -> Path | None:
+def find(path: Location, names: Sequence[str]) -> Path | None:
     """A list by any of its names, in the folder or in one of `LISTS` below it."""
+    if isinstance(path, Url):
+        return None  # only shards are read from afar, and they have no lists
     for folder in LISTS:
         for name in names:
             if (path / folder / name).is_file():

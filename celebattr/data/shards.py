@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from celebattr.data.labels import PARTITIONS
 
@@ -23,7 +23,7 @@ def find(path: Path, suffix: str) -> list[Path]:
     return []
 
 
-def split_of(file: Path) -> int | None:
+def split_of(file: PurePath) -> int | None:
     """The split of a shard by the first word of its name, else by its folder's; None if neither."""
     for name in (file.name, file.parent.name):
         word = _WORD.match(name.lower())

@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from celebattr.data.images import IMAGE_SUFFIXES
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
+from celebattr.parse import Location
 
 
 class Store(Protocol):
     """Image files by name. `read` may be called from any thread and after a fork."""
 
-    path: Path
+    @property
+    def path(self) -> Location:
+        """Where they lie, for a person."""
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """The names that are not there."""
 
     def read(self, name: str) -> bytes:
         """The bytes of a file; raises an `ImageError` that names it."""
+
+    def content(self, names: Sequence[str]) -> str:
+        """Hexadecimal digest of what says that the images of these names are still the same."""
+
+
+@runtime_checkable
+class Distant(Store, Protocol):
+    """A store that answers late: it is asked for the images of a batch all at once."""
+
+    def read_all(self, names: Sequence[str]) -> list[bytes]:
+        """The bytes of some files, in the order of `names`; raises like `read`."""
+
+
+def digest(parts: Iterable[object]) -> str:
+    """A hexadecimal digest of what `parts` are as text, one after another."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        hashed.update(f"{part}\0".encode("utf-8", "surrogateescape"))
+    return hashed.hexdigest()
+
+
+def stamp(path: Path) -> str:
+    """Size and times of a file; its time of change differs even where `cp -p` kept the other.
+
+    Raises:
+        UnreadableImageError: it is not there any more.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UnreadableImageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 class Folder:
@@ -52,6 +88,10 @@ class Folder:
             raise ImageNotFoundError(f"{path}: no such file") from error
         except OSError as error:
             raise UnreadableImageError(f"{path}: {(error.strerror or '').lower()}") from error
+
+    def content(self, names: Sequence[str]) -> str:
+        """By each file's size and times."""
+        return digest(stamp(self.path / name) for name in names)
 
 
 class Zip:
@@ -109,3 +149,8 @@ class Zip:
         if zlib.crc32(data) != info.CRC:
             raise UnreadableImageError(f"{where}: damaged, its checksum differs")
         return data
+
+    def content(self, names: Sequence[str]) -> str:
+        """By the checksum and size of each member."""
+        found = (self._members[name] for name in names)
+        return digest(f"{info.CRC} {info.file_size}" for info in found)

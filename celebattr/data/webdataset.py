@@ -1,25 +1,32 @@
 """WebDataset: tar shards of `KEY.jpg` beside `KEY.json` or `KEY.cls`, read where they lie.
 
-A tar's headers are read once; then an image is so many bytes from an offset, for any thread.
+On a disk, or at a URL through fsspec. A tar's headers are read once, or the index beside it; then
+an image is so many bytes from an offset, for any thread. So a sample's place in an epoch stays a
+function of seed, epoch and index, and a process reads the bytes of its own samples alone.
 """
 
 from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from celebattr.attributes import CELEBA
-from celebattr.data import shards
-from celebattr.data.dataset import Source
+from celebattr.data import shard_index, shards
+from celebattr.data.dataset import SPLITS, Source
+from celebattr.data.filesystems import Files, files_at
 from celebattr.data.images import IMAGE_SUFFIXES
 from celebattr.data.labels import TRAIN
+from celebattr.data.shard_index import ShardIndex
+from celebattr.data.stores import digest
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
+from celebattr.parse import Url
 
 LABELS = ("json", "cls", "attributes", "attributes.txt", "txt")
 """What follows a key in the name of its labels; the first that is there counts."""
@@ -27,6 +34,15 @@ PEOPLE = ("celeb_id", "identity", "person_id")
 
 _MAX_LABELS = 1 << 20
 """Bytes that the labels of one image may have."""
+
+
+class Place(NamedTuple):
+    """Where the bytes of an image lie: a shard, an offset, a size, and their CRC-32 if known."""
+
+    shard: str
+    offset: int
+    size: int
+    crc: int | None = None
 
 
 @dataclass
@@ -44,16 +60,69 @@ def read(path: Path) -> Source | None:
     Raises:
         DataError: a shard is damaged, or an image has no labels or other ones than the first.
     """
-    files = shards.find(path, ".tar") if path.is_dir() else []
-    if not files:
+    return _read(files_at(path)) if path.is_dir() else None
+
+
+def read_remote(url: Url) -> Source:
+    """Tar shards at a URL. Those that `celebattr pack` wrote are known by their indexes.
+
+    Raises:
+        DataError: there are none, they cannot be read, or see `read`.
+        MissingExtraError, DeviceError, UsageError: see `files_at`.
+    """
+    source = _read(files_at(url))
+    if source is None:
+        raise DataError(
+            f"{url} has no tar files: what is read from afar is WebDataset shards, as "
+            "`celebattr pack` writes them"
+        )
+    return source
+
+
+def _read(files: Files) -> Source | None:
+    indexes = shard_index.read(files)
+    return _scanned(files) if indexes is None else _indexed(files, indexes)
+
+
+def _indexed(files: Files, indexes: Sequence[ShardIndex]) -> Source:
+    """Shards that were packed here: nothing of them is read."""
+    attributes = indexes[0].attributes if indexes else ()
+    places: dict[str, Place] = {}
+    for index in indexes:
+        if index.attributes != attributes:
+            raise DataError(f"{files.path}/{index.shard} has other attributes than the first shard")
+        places |= {s.name: Place(index.shard, s.offset, s.size, s.crc) for s in index.samples}
+    samples = [sample for index in indexes for sample in index.samples]
+    if not samples or len(places) < len(samples):
+        raise DataError(f"{files.path}: its indexes name no image, or one twice. Pack it again")
+    people = [s.person for s in samples if s.person is not None]
+    return Source(
+        "WebDataset, packed",
+        files.path,
+        attributes,
+        [sample.name for sample in samples],
+        np.concatenate([index.targets_NA for index in indexes]),
+        np.repeat([SPLITS[i.split] for i in indexes], [len(i.samples) for i in indexes]).astype(
+            np.int8
+        ),
+        _store(files, places, digest([index.sha256 for index in indexes])),
+        np.array(people, np.int64) if len(people) == len(samples) else None,
+    )
+
+
+def _scanned(files: Files) -> Source | None:
+    """Shards of others, which are read through once."""
+    sizes = files.sizes(".tar")
+    if not sizes:
         return None
     names, rows, splits, people = [], [], [], []
-    places: dict[str, tuple[int, int, int]] = {}
+    places: dict[str, Place] = {}
     attributes: tuple[str, ...] = ()
     unknown = False
-    for number, file in enumerate(files):
-        split = shards.split_of(file)
-        for key, sample in _samples(file):
+    for shard, size in sizes.items():
+        file = f"{files.path}/{shard}"
+        split = shards.split_of(PurePosixPath(files.path.name, shard))
+        for key, sample in _samples(files, shard, size):
             values, person = _labels(file, key, sample)
             attributes = attributes or tuple(values)
             if values.keys() != set(attributes):
@@ -61,33 +130,33 @@ def read(path: Path) -> Source | None:
             if sample.image in places:
                 raise DataError(f"{file}: {sample.image} is in more than one place")
             names.append(sample.image)
-            places[sample.image] = (number, *sample.place)
+            places[sample.image] = Place(shard, *sample.place)
             rows.append([values[name] for name in attributes])
             splits.append(TRAIN if split is None else split)
             people.append(person)
             unknown |= split is None
     if not names:
-        raise DataError(f"{path} has tar files, but no images with labels in them")
+        raise DataError(f"{files.path} has tar files, but no images with labels in them")
     known = [person for person in people if person is not None]
     return Source(
         "WebDataset",
-        path,
+        files.path,
         attributes,
         names,
         np.array(rows, np.uint8),
         np.array(splits, np.int8),
-        Members(path, files, places),
+        _store(files, places, digest(files.stamp(shard) for shard in sizes)),
         np.array(known, np.int64) if len(known) == len(names) else None,
         ", shards named after no split count as train" if unknown else "",
     )
 
 
-def _samples(file: Path) -> Iterator[tuple[str, _Sample]]:
+def _samples(files: Files, shard: str, size: int) -> Iterator[tuple[str, _Sample]]:
     """The keys of a shard that have an image, in their order."""
     found: dict[str, _Sample] = {}
-    size = file.stat().st_size
+    file = f"{files.path}/{shard}"
     try:
-        with tarfile.open(file, "r:") as archive:
+        with files.open(shard) as opened, tarfile.open(fileobj=opened, mode="r:") as archive:
             for member in archive:
                 if not member.isreg():
                     continue
@@ -111,11 +180,12 @@ def _samples(file: Path) -> Iterator[tuple[str, _Sample]]:
     yield from ((key, sample) for key, sample in found.items() if sample.image)
 
 
-def _labels(file: Path, key: str, sample: _Sample) -> tuple[dict[str, int], int | None]:
+def _labels(file: str, key: str, sample: _Sample) -> tuple[dict[str, int], int | None]:
     """The attributes of an image, 0 or 1 by name, and who is shown where that is told."""
     text = next((sample.texts[suffix] for suffix in LABELS if suffix in sample.texts), None)
     if text is None:
         raise DataError(f"{file}: {key} has an image and no labels ({', '.join(LABELS)})")
+    values: Any
     try:
         values = json.loads(text) if text.lstrip()[:1] in (b"{", b"[") else text.split()
     except ValueError as error:
@@ -123,9 +193,11 @@ def _labels(file: Path, key: str, sample: _Sample) -> tuple[dict[str, int], int 
     person = None
     if isinstance(values, dict):
         person = next((values[n] for n in PEOPLE if isinstance(values.get(n), int)), None)
-        values = values.get("attributes", values)
+    flat = not (isinstance(values, dict) and isinstance(values.get("attributes"), dict | list))
+    if not flat:
+        values = values["attributes"]
     if isinstance(values, dict):
-        if set(CELEBA) <= values.keys():
+        if flat and set(CELEBA) <= values.keys():
             values = {name: values[name] for name in values if name in CELEBA}
         values = {n: _one(file, key, n, v) for n, v in values.items() if n not in PEOPLE}
     elif isinstance(values, list) and len(values) == len(CELEBA):
@@ -138,7 +210,7 @@ def _labels(file: Path, key: str, sample: _Sample) -> tuple[dict[str, int], int 
     return values, person
 
 
-def _one(file: Path, key: str, name: str, value: Any) -> int:
+def _one(file: str, key: str, name: str, value: Any) -> int:
     word = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value).lower()
     known = {"1": 1, "true": 1, "0": 0, "-1": 0, "false": 0}
     if word not in known:
@@ -146,33 +218,59 @@ def _one(file: Path, key: str, name: str, value: Any) -> int:
     return known[word]
 
 
-class Members:
-    """Images in tar files, by where their bytes lie; the file is opened anew for each."""
+def _store(files: Files, places: dict[str, Place], content: str) -> Members:
+    return (FarMembers if isinstance(files.path, Url) else Members)(files, places, content)
 
-    def __init__(
-        self, path: Path, files: list[Path], places: dict[str, tuple[int, int, int]]
-    ) -> None:
-        self.path = path
-        self._files, self._places = files, places
+
+class Members:
+    """Images in tar files, by where their bytes lie.
+
+    Args:
+        files: the shards.
+        places: where each image lies.
+        content: digest of what tells that the shards are still the same.
+    """
+
+    def __init__(self, files: Files, places: dict[str, Place], content: str) -> None:
+        self.path = files.path
+        self._files, self._places, self._content = files, places, content
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """The names that are not there."""
         return [name for name in names if name not in self._places]
 
+    def content(self, names: Sequence[str]) -> str:
+        """By the hashes of the shards, or their sizes and times where nobody hashed them."""
+        return self._content
+
     def read(self, name: str) -> bytes:
         """The bytes of a member."""
-        place = self._places.get(name)
-        if place is None:
-            raise ImageNotFoundError(f"{self.path}: no image {name}")
-        number, offset, size = place
-        file = self._files[number]
+        return self._read([name])[0]
+
+    def _read(self, names: Sequence[str]) -> list[bytes]:
+        places = []
+        for name in names:
+            if name not in self._places:
+                raise ImageNotFoundError(f"{self.path}: no image {name}")
+            places.append(self._places[name])
         try:
-            with file.open("rb") as opened:
-                opened.seek(offset)
-                data = opened.read(size)
+            found = self._files.ranges([(p.shard, p.offset, p.size) for p in places])
         except OSError as error:
             why = (error.strerror or str(error)).lower()
-            raise UnreadableImageError(f"{file}, member {name}: {why}") from error
-        if len(data) < size:
-            raise UnreadableImageError(f"{file}, member {name}: the shard is cut off")
-        return data
+            where = f"{self.path}/{places[0].shard}, member {names[0]}"
+            raise UnreadableImageError(f"{where}: {why}") from error
+        for name, place, data in zip(names, places, found, strict=True):
+            where = f"{self.path}/{place.shard}, member {name}"
+            if len(data) < place.size:
+                raise UnreadableImageError(f"{where}: the shard is cut off")
+            if place.crc is not None and zlib.crc32(data) != place.crc:
+                raise UnreadableImageError(f"{where}: damaged, its checksum differs")
+        return found
+
+
+class FarMembers(Members):
+    """The same, far away: all images of a batch are asked for at once."""
+
+    def read_all(self, names: Sequence[str]) -> list[bytes]:
+        """The bytes of some members, in the order of `names`."""
+        return self._read(names)

@@ -14,6 +14,7 @@ from celebattr.data import celeba, drawn
 from celebattr.data.dataset import SPLITS, Source
 from celebattr.doctor import files, leaks, pictures, rows
 from celebattr.errors import CelebattrError, MissingExtraError
+from celebattr.parse import Location, Url
 from celebattr.results.doctor import DoctorReport, Finding, FolderReport
 
 _CAUSES = (
@@ -61,12 +62,13 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
     return DoctorReport(tuple(folders), tuple(findings), opened)
 
 
-def _folder(path: Path, config: DoctorConfig) -> tuple[Source | None, list[Finding]]:
+def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[Finding]]:
     """One folder as read, and what was found in it."""
     seen: list[Finding] = []
     where = str(path)
     try:
-        seen += files.look(path, hashes=not config.quick)
+        if not isinstance(path, Url):
+            seen += files.look(path, hashes=not config.quick)
         source = celeba.read(path)
         found = [*pictures.missing(source), *rows.check(source)]
     except (CelebattrError, OSError) as error:

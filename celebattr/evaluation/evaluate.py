@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from celebattr import decisions
 from celebattr.attributes import select
 from celebattr.card import Card
 from celebattr.config import EvaluateConfig
-from celebattr.data import celeba, corrupt
+from celebattr.data import cache_choice, celeba, corrupt
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError, UsageError
 from celebattr.evaluation import metrics
@@ -31,6 +32,8 @@ from celebattr.inference.backends import Backend, open_backend
 from celebattr.inference.explain import Explainer
 from celebattr.parse import parse_operating_point
 from celebattr.results import Comparison, EvalReport
+
+log = logging.getLogger(__name__)
 
 Decide = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
 """Probabilities [N, A] of a bundle to its decisions, bool [N, A]."""
@@ -58,6 +61,11 @@ def evaluate(
         raise DataError(
             f"no {config.split} images in {', '.join(map(str, config.data))}: {dataset.describe()}"
         )
+    (images,), cache = cache_choice.attach(
+        dataset, (images,), mode=config.cache, folder=config.cache_folder, fast=True
+    )
+    if config.cache != "off" and cache.startswith("off"):
+        log.warning("cache %s", cache)
     backend = open_backend(config.weights, device=config.device, precision=config.precision)
     card = backend.card
     lacking = [name for name in card.attributes if name not in images.attributes]

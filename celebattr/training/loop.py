@@ -16,7 +16,7 @@ import torch
 
 from celebattr import bundle
 from celebattr.config import TrainConfig
-from celebattr.data import celeba, loader
+from celebattr.data import cache_choice, celeba, loader
 from celebattr.data.preprocess import Preprocess
 from celebattr.data.soft_labels import soften
 from celebattr.data.transforms import PreprocessSpec
@@ -78,6 +78,10 @@ class _Run:
                 f"{config.out} already holds a run: give --resume to go on, or another --out"
             )
         self.choice: DeviceChoice = resolve(config.device, config.precision)
+        parts, fast = [self.train_set, self.validation_set], self.choice.device != "cpu"
+        (self.train_set, self.validation_set), cache = cache_choice.attach(
+            dataset, parts, mode=config.cache, folder=config.cache_folder, fast=fast
+        )
         config = complete(config, len(self.train_set), self.choice.device)
         self.config, self.listener = config, listener
         self.epochs, self.batch_size = config.epochs or 0, config.batch_size or 0
@@ -85,6 +89,7 @@ class _Run:
         self.dtype: torch.dtype = getattr(torch, self.choice.precision)
         listener.notice(f"device     {self.choice.reason}")
         listener.notice(f"data       {dataset.describe()}")
+        listener.notice(f"cache      {cache}")
         listener.begin(config)
         self.record = record.Record(config, self.choice.reason, dataset.describe())
         torch.manual_seed(config.seed)

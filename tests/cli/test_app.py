@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from celebattr import __version__, bundle
 from celebattr.cli.app import app
 
-COMMANDS = ("predict", "train", "evaluate", "export", "doctor", "info")
+COMMANDS = ("predict", "train", "evaluate", "export", "pack", "doctor", "info")
 
 
 def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from celebattr import bundle
 from celebattr.config import TrainConfig
 from celebattr.data import celeba, drawn
+from celebattr.data.stores import Zip
 from celebattr.errors import DataError, DeviceError, UsageError
 from celebattr.models import catalog
 from celebattr.models.network import Network
@@ -107,6 +108,19 @@ def test_a_run_leaves_its_settings_its_history_its_curves_and_a_bundle(whole: Pa
 def test_the_same_seed_gives_the_same_run(whole: Path, drawn_celeba: Path, tmp_path: Path) -> None:
     loop.train(config(drawn_celeba, tmp_path / "run", workers=1))
     assert_same_run(whole, tmp_path / "run")
+
+
+def test_a_cache_reads_each_image_once_and_changes_nothing(
+    whole: Path, drawn_celeba: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    plain = Zip.read
+    monkeypatch.setattr(Zip, "read", lambda self, name: read.append(name) or plain(self, name))
+    watch = Watch()
+    loop.train(config(drawn_celeba, tmp_path / "run", cache="ram"), watch)
+    assert_same_run(whole, tmp_path / "run")
+    assert len(read) == len(set(read)) == 36 + 24
+    assert any(text.startswith("cache      ram, 60 images") for text in watch.notices)
 
 
 def test_another_seed_gives_another_run(whole: Path, drawn_celeba: Path, tmp_path: Path) -> None:

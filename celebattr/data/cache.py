@@ -1,0 +1,226 @@
+"""Decoded images that are read instead of files: uint8 frames in memory, or in a file mapped there.
+
+The file is filled as images are read, for the first time by whoever it is. Beside the frames lies
+a word an image: 0, or the CRC-32 of its frame, written after it. A frame counts when its word fits,
+so whatever a killed program, a full disk or a power failure leaves is decoded again and never taken
+for an image. Programs that fill one file at the same time write the same bytes.
+
+Its folder is named after a digest of what decides the pixels: names and order of the images, what
+their store tells of their bytes (`Store.content`: checksums, or sizes and times), and the versions
+of the decoders. Change an image, and it is another cache.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import threading
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import __version__ as PILLOW
+from PIL import features
+
+from celebattr.config import FRAME_SIZE
+from celebattr.data.dataset import FaceDataset
+from celebattr.data.stores import digest
+from celebattr.files import output_error, reporting, write_text
+
+VERSION = 1
+"""Of the way in which an image becomes a frame, and of the files here."""
+
+FRAME_BYTES = math.prod(FRAME_SIZE) * 3
+FRAMES, WORDS, ABOUT = "frames.u8", "filled.u4", "about.json"
+
+_SHAPE = (*FRAME_SIZE, 3)
+_TAG = (  # tells programs for backups that this can be made again: bford.info/cachedir
+    "Signature: 8a477f597d28d172789f06886806bc55\n# Decoded images, by celebattr: may be deleted.\n"
+)
+
+log = logging.getLogger(__name__)
+
+
+def default_folder() -> Path:
+    """What CELEBATTR_CACHE names, else celebattr/ in the user's folder of caches."""
+    named = os.environ.get("CELEBATTR_CACHE")
+    if named:
+        return Path(named)
+    if os.name == "nt":
+        root = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData/Local")
+    else:
+        root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "celebattr"
+
+
+class MemoryFrames:
+    """Frames in memory, of the images that are named.
+
+    Raises:
+        MemoryError: there is not enough.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._row = {name: row for row, name in enumerate(names)}
+        self._frames_NHWC = np.empty((len(names), *_SHAPE), np.uint8)
+        self._shown_NHWC = self._frames_NHWC.view()
+        self._shown_NHWC.flags.writeable = False
+        self._filled_N = np.zeros(len(names), np.bool_)
+
+    def get(self, name: str) -> NDArray[np.uint8] | None:
+        """A frame, or None if it is not there."""
+        row = self._row.get(name)
+        return None if row is None or not self._filled_N[row] else self._shown_NHWC[row]
+
+    def put(self, name: str, frame_HWC: NDArray[np.uint8]) -> None:
+        """Keeps a frame."""
+        row = self._row.get(name)
+        if row is not None:
+            self._frames_NHWC[row] = frame_HWC
+            self._filled_N[row] = True
+
+
+class DiskFrames:
+    """Frames in a file, a place for each of the images that are named.
+
+    Args:
+        folder: of this cache alone; made if it is not there.
+        names: of all images of a store that a data set has.
+        about: where the images lie, for a person who finds the folder.
+
+    Raises:
+        DataError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], about: str) -> None:
+        self.folder = folder
+        self._row = {name: row for row, name in enumerate(names)}
+        count = max(len(names), 1)  # nothing cannot be mapped
+        with reporting(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, size in ((FRAMES, FRAME_BYTES), (WORDS, 4)):
+                # Of two programs that make it at once neither undoes what the other did.
+                with (folder / name).open("ab") as file:
+                    file.truncate(count * size)
+        self.about = about
+        values = {"version": VERSION, "images": len(names), "data": about, "frame": _SHAPE}
+        write_text(folder / ABOUT, json.dumps(values, indent=1) + "\n")
+        self._frames_NHWC = np.memmap(folder / FRAMES, np.uint8, "r", shape=(count, *_SHAPE))
+        self._words_N = np.memmap(folder / WORDS, "<u4", "r", shape=(count,))
+        self._verified_N = np.zeros(count, np.bool_)
+        self._lock = threading.Lock()
+        self._full = False
+
+    def __len__(self) -> int:
+        """Frames that are there."""
+        return int(np.count_nonzero(self._words_N))
+
+    def get(self, name: str) -> NDArray[np.uint8] | None:
+        """A frame, or None if it is not there or is not what was written."""
+        row = self._row.get(name)
+        if row is None or not self._words_N[row]:
+            return None
+        frame_HWC: NDArray[np.uint8] = self._frames_NHWC[row]
+        if not self._verified_N[row]:
+            if _word(frame_HWC) != self._words_N[row]:
+                return None
+            self._verified_N[row] = True
+        return frame_HWC
+
+    def put(self, name: str, frame_HWC: NDArray[np.uint8]) -> None:
+        """Writes a frame, then its word. Where that fails, says so once and keeps no more."""
+        row = self._row.get(name)
+        if row is None or self._full:
+            return
+        frame_HWC = np.ascontiguousarray(frame_HWC)
+        word = np.array(_word(frame_HWC), "<u4").tobytes()
+        try:
+            with self._lock:
+                # Not through the mapping: there a full disk would end the program.
+                _write(self.folder / FRAMES, row * FRAME_BYTES, frame_HWC.data.cast("B"))
+                _write(self.folder / WORDS, row * 4, memoryview(word))
+        except OSError as error:
+            self._full = True
+            log.warning("%s The run goes on and decodes what is not there.", _advice(self, error))
+
+
+def _write(path: Path, offset: int, data: memoryview) -> None:
+    # Opened anew for each: no handle is shared by threads or processes, and it takes microseconds.
+    with path.open("r+b", buffering=0) as file:
+        file.seek(offset)
+        while data:
+            data = data[file.write(data) :]
+
+
+def _word(frame_HWC: NDArray[np.uint8]) -> int:
+    return zlib.crc32(frame_HWC.data) or 1
+
+
+def _advice(frames: DiskFrames, error: OSError) -> str:
+    return f"The cache of decoded images holds {len(frames):,} and grows no more: " + str(
+        output_error(frames.folder, error)
+    )
+
+
+def key(dataset: FaceDataset, number: int) -> str:
+    """What a cache of the images of a store is called: 24 hexadecimal digits.
+
+    Raises:
+        DataError: an image is not there any more.
+    """
+    store, names = dataset.stores[number], names_of(dataset, number)
+    libraries = ("jpg", "libjpeg_turbo", "zlib", "libtiff", "webp")
+    decoders = [f"{name} {features.version(name)}" for name in libraries]
+    return digest([VERSION, PILLOW, *decoders, store.content(names), *names])[:24]
+
+
+def names_of(dataset: FaceDataset, number: int) -> list[str]:
+    """The images of a store that a data set has, in their order."""
+    return [dataset.names[row] for row in np.flatnonzero(dataset.store_N == number)]
+
+
+def on_disk(dataset: FaceDataset, folder: Path) -> tuple[DiskFrames, ...]:
+    """A cache for each store of a data set, all of its images, in a folder of caches.
+
+    Raises:
+        DataError: the folder cannot be written, or an image is not there any more.
+    """
+    with reporting(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    tag = folder / "CACHEDIR.TAG"
+    if not tag.exists():
+        write_text(tag, _TAG)
+    return tuple(
+        DiskFrames(folder / key(dataset, number), names_of(dataset, number), str(store.path))
+        for number, store in enumerate(dataset.stores)
+    )
+
+
+def others(folder: Path, frames: Sequence[DiskFrames]) -> list[str]:
+    """Names of caches of the same places as `frames`, of which nothing is read any more."""
+    places, used = {one.about for one in frames}, {one.folder for one in frames}
+    found = []
+    for file in sorted(folder.glob(f"*/{ABOUT}")):
+        try:
+            about = json.loads(file.read_text(encoding="utf-8"))["data"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if about in places and file.parent not in used:
+            found.append(file.parent.name)
+    return found
+
+
+def in_memory(parts: Sequence[FaceDataset]) -> tuple[MemoryFrames, ...]:
+    """A cache for each store, of the images of some parts of a data set.
+
+    Raises:
+        MemoryError: there is not enough.
+    """
+    return tuple(
+        MemoryFrames([name for part in parts for name in names_of(part, number)])
+        for number in range(len(parts[0].stores))
+    )

@@ -1,0 +1,226 @@
+"""A folder of files on a disk or, through fsspec, anywhere: where shards are read and written.
+
+Distant files are read by ranges of bytes, all ranges of a batch at once: an object store takes tens
+of milliseconds to answer, whether it is asked for one or for a hundred. Credentials and endpoints
+are given as the file system's package takes them, for s3fs in the environment or in ~/.aws.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+from celebattr.data import shards, stores
+from celebattr.errors import DataError, DeviceError, MissingExtraError, UsageError
+from celebattr.files import Replacement, remove_torn, reporting, write_bytes
+from celebattr.parse import Location, Url
+
+Range = tuple[str, int, int]
+"""A file by its name in the folder, an offset, and how many bytes from there."""
+
+
+class Files(Protocol):
+    """Files in a folder, by names like `train-000000.tar`, or `train/0.tar` in folders of it."""
+
+    @property
+    def path(self) -> Location:
+        """The folder."""
+
+    def sizes(self, suffix: str) -> dict[str, int]:
+        """The files whose names end so, sorted, and their bytes."""
+
+    def stamp(self, name: str) -> str:
+        """What changes when a file does."""
+
+    def open(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        """A file from its beginning to its end."""
+
+    def read(self, names: Sequence[str]) -> list[bytes]:
+        """Whole files."""
+
+    def ranges(self, wanted: Sequence[Range]) -> list[bytes]:
+        """Parts of files; shorter than asked for where a file ends."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """A whole file at once: complete or absent."""
+
+    def create(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        """A new file to write; it is there once the block ends well."""
+
+
+def files_at(place: Location) -> Files:
+    """The files at a path or URL.
+
+    Raises:
+        MissingExtraError: it is a URL, and fsspec is not installed.
+        DeviceError: the package of that file system is not installed.
+        UsageError: there is no such file system.
+    """
+    return _remote(place) if isinstance(place, Url) else Local(place)
+
+
+@dataclass(frozen=True)
+class Local:
+    """Files on a disk."""
+
+    path: Path
+
+    def sizes(self, suffix: str) -> dict[str, int]:
+        """The files in the folder or, where there is none, up to two folders deeper."""
+        found = shards.find(self.path, suffix) if self.path.is_dir() else []
+        return {file.relative_to(self.path).as_posix(): file.stat().st_size for file in found}
+
+    def stamp(self, name: str) -> str:
+        """Its size and times."""
+        return stores.stamp(self.path / name)
+
+    def open(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        """A file from its beginning to its end."""
+        return (self.path / name).open("rb")
+
+    def read(self, names: Sequence[str]) -> list[bytes]:
+        """Whole files."""
+        return [(self.path / name).read_bytes() for name in names]
+
+    def ranges(self, wanted: Sequence[Range]) -> list[bytes]:
+        """Parts of files. Each is opened anew: no handle is shared by threads or after a fork."""
+        found = []
+        for name, offset, size in wanted:
+            with (self.path / name).open("rb") as opened:
+                opened.seek(offset)
+                found.append(opened.read(size))
+        return found
+
+    def write(self, name: str, data: bytes) -> None:
+        """A whole file at once: complete or absent."""
+        with reporting(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        write_bytes(self.path / name, data)
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """A new file to write; it is there once the block ends well."""
+        with reporting(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        remove_torn(self.path / name)
+        new = Replacement(self.path / name)
+        try:
+            with reporting(self.path / name):
+                yield new.handle
+        except BaseException:
+            new.discard()
+            raise
+        new.commit()
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Files at a URL.
+
+    Attributes:
+        path: the folder.
+        system: the file system, an `fsspec.AbstractFileSystem`.
+        root: the folder as that file system calls it.
+    """
+
+    path: Url
+    system: Any
+    root: str
+
+    def sizes(self, suffix: str) -> dict[str, int]:
+        """The files in the folder and below it: one listing."""
+        with self._reporting("listed"):
+            try:
+                found = self.system.find(self.root, detail=True)
+            except FileNotFoundError:
+                found = {}
+        start = len(self.root.rstrip("/")) + 1
+        return {at[start:]: int(found[at]["size"]) for at in sorted(found) if at.endswith(suffix)}
+
+    def stamp(self, name: str) -> str:
+        """Whatever the file system tells of the file, its ETag and time among it."""
+        with self._reporting("read"):
+            return str(self.system.ukey(self._at(name)))
+
+    def open(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        """A file from its beginning to its end."""
+        with self._reporting("read"):
+            opened = self.system.open(self._at(name), "rb")
+        return cast("contextlib.AbstractContextManager[BinaryIO]", opened)
+
+    def read(self, names: Sequence[str]) -> list[bytes]:
+        """Whole files, all at once."""
+        paths = [self._at(name) for name in names]
+        with self._reporting("read"):
+            found = self.system.cat(paths)
+        return [found[path] for path in paths]
+
+    def ranges(self, wanted: Sequence[Range]) -> list[bytes]:
+        """Parts of files, all at once."""
+        with self._reporting("read"):
+            found = self.system.cat_ranges(
+                [self._at(name) for name, _, _ in wanted],
+                [offset for _, offset, _ in wanted],
+                [offset + size for _, offset, size in wanted],
+                on_error="return",
+            )
+            for one in found:
+                if isinstance(one, Exception):
+                    raise one
+        return list(found)
+
+    def write(self, name: str, data: bytes) -> None:
+        """A whole file at once."""
+        with self._reporting("written"):
+            self.system.pipe_file(self._at(name), data)
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """A new file, written here first: what is cut off never gets there."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "file"
+            with reporting(file), file.open("xb") as opened:
+                yield opened
+            with self._reporting("written"):
+                self.system.put_file(str(file), self._at(name))
+
+    def _at(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}"
+
+    @contextlib.contextmanager
+    def _reporting(self, done: str) -> Iterator[None]:
+        """Whatever goes wrong far away becomes a `DataError`.
+
+        Each file system's package has exceptions of its own, so all are caught.
+        """
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise DataError(f"{self.path} does not exist, or a file in it ({error})") from error
+        except Exception as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise DataError(
+                f"{self.path} cannot be {done} ({why}): check the address, the network and the "
+                "credentials"
+            ) from error
+
+
+def _remote(url: Url) -> Remote:
+    try:
+        import fsspec
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("fsspec", "cloud") from error
+    try:
+        system, root = fsspec.core.url_to_fs(str(url))
+    except ImportError as error:  # of s3fs, gcsfs, ...: the user's choice, so in no extra
+        raise DeviceError(
+            f"{url} needs a package beside fsspec: {error}. 'pip install s3fs' reads s3://, gcsfs "
+            "gs://, adlfs abfs://"
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"{url}: {error}") from error
+    return Remote(url, system, root)

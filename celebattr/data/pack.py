@@ -1,0 +1,75 @@
+"""`celebattr pack`: a data set as tar shards, or its pixels as the cache of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from celebattr.config import PackConfig
+from celebattr.data import cache, cache_choice, celeba, loader
+from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.data.filesystems import files_at
+from celebattr.data.shard_writer import Progress, write
+from celebattr.errors import DataError
+from celebattr.parse import Location
+
+_BATCH = 32
+
+
+def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tuple[Location, str]:
+    """Packs what is asked for.
+
+    Returns:
+        Where it lies, and what was done, for a person.
+
+    Raises:
+        DataError: the data cannot be read, or what is packed cannot be written.
+        MissingExtraError, DeviceError, UsageError: see `celebattr.data.filesystems.files_at`.
+    """
+    dataset = celeba.load(config.data, skip_missing=config.skip_missing)
+    rows = [np.flatnonzero(dataset.splits_N == split)[: config.limit] for split in SPLITS.values()]
+    part = dataset.take(np.concatenate(rows))
+    if config.format == "cache":
+        folder = Path(config.out) if config.out is not None else cache.default_folder()
+        return folder, _fill(dataset, part, folder, config.workers, progress)
+    assert config.out is not None
+    done = write(
+        part,
+        files_at(config.out),
+        shard_bytes=config.shard_size << 20,
+        shard_images=config.shard_images,
+        workers=config.workers,
+        progress=progress,
+    )
+    return config.out, (
+        f"{done.images:,} images, {done.bytes / 1e6:,.1f} MB in {done.written + done.kept:,} "
+        f"shards, of which {done.kept:,} were there"
+    )
+
+
+def _fill(
+    dataset: FaceDataset, part: FaceDataset, folder: Path, workers: int, progress: Progress
+) -> str:
+    """Reads every image once through the cache on disk.
+
+    Raises:
+        DataError: an image cannot be read, or there is no room for all of them.
+    """
+    frames = cache.on_disk(dataset, folder)
+    need = max(len(part) - sum(map(len, frames)), 0) * cache.FRAME_BYTES
+    room = cache_choice.free_room(folder)
+    if need > room:
+        raise DataError(
+            f"{folder} has room for {room / 1e9:.1f} GB and the images take {need / 1e9:.1f}: free "
+            "some space, or give --out on another disk"
+        )
+    (cached,), _ = cache_choice.attach(dataset, (part,), mode="disk", folder=folder, fast=True)
+    done = 0
+    for batch in loader.batches(cached, np.arange(len(part)), batch_size=_BATCH, workers=workers):
+        done += len(batch.indices_B)
+        progress(done, len(part))
+    there = sum(map(len, frames))
+    if there < len(part):
+        raise DataError(f"{folder} holds {there:,} of {len(part):,} images: see above for why")
+    return f"{there:,} images, {there * cache.FRAME_BYTES / 1e6:,.1f} MB, in {folder}"

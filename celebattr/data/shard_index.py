@@ -1,0 +1,191 @@
+"""What `celebattr pack` writes beside its tar shards, so that nobody has to read them to know them.
+
+`train-000000.index.json` tells of `train-000000.tar` where each image lies, its checksum and its
+labels; `manifest.json`, the last file written, lists the shards with their sizes and hashes.
+Without it the packing was cut off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.data.filesystems import Files
+from celebattr.errors import DataError
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+SUFFIX = ".index.json"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a shard.
+
+    Attributes:
+        name: of its member.
+        offset: of its first byte in the shard.
+        size: bytes.
+        crc: CRC-32 of them.
+        labels: `0` or `1` an attribute, in the order of the index.
+        person: who is shown, or None.
+    """
+
+    name: str
+    offset: int
+    size: int
+    crc: int
+    labels: str
+    person: int | None
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """What is in a shard.
+
+    Attributes:
+        shard: the name of the tar.
+        split: train, validation or test.
+        source: digest of the data set that was packed, and how.
+        size: bytes of the tar.
+        sha256: of the tar.
+        attributes: names of the labels.
+        samples: its images, in their order.
+    """
+
+    shard: str
+    split: str
+    source: str
+    size: int
+    sha256: str
+    attributes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    def to_json(self) -> bytes:
+        """The index as a file: a line an image."""
+        head = {
+            "schema": SCHEMA,
+            "shard": self.shard,
+            "split": self.split,
+            "source": self.source,
+            "bytes": self.size,
+            "sha256": self.sha256,
+            "attributes": list(self.attributes),
+            "columns": ["name", "offset", "size", "crc32", "labels", "celeb_id"],
+        }
+        rows = (
+            json.dumps([s.name, s.offset, s.size, s.crc, s.labels, s.person]) for s in self.samples
+        )
+        text = json.dumps(head, indent=1)[:-2] + ',\n "samples": [\n  ' + ",\n  ".join(rows)
+        return (text + "\n ]\n}\n").encode()
+
+    @property
+    def targets_NA(self) -> NDArray[np.uint8]:
+        """The labels of its images, uint8 [N, A]."""
+        text = "".join(sample.labels for sample in self.samples)
+        flat = np.frombuffer(text.encode("ascii"), np.uint8) - ord("0")
+        return flat.reshape(len(self.samples), len(self.attributes))
+
+
+def index_name(shard: str) -> str:
+    """The name of the index of a shard."""
+    return shard.removesuffix(".tar") + SUFFIX
+
+
+def parse(data: bytes, where: str) -> ShardIndex:
+    """Reads an index.
+
+    Raises:
+        DataError: it is damaged, or of a later version.
+    """
+    values = _json(data, where)
+    try:
+        index = ShardIndex(
+            **{n: values[n] for n in ("shard", "split", "source", "sha256")},
+            size=values["bytes"],
+            attributes=tuple(values["attributes"]),
+            samples=tuple(Sample(*row) for row in values["samples"]),
+        )
+        width = len(index.attributes)
+        whole = all(len(s.labels) == width and not s.labels.strip("01") for s in index.samples)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{where} is damaged: pack the data set again ({error!r})") from error
+    if not whole:
+        raise DataError(f"{where} is damaged: labels are other than {width} of 0 and 1")
+    return index
+
+
+def read(files: Files) -> list[ShardIndex] | None:
+    """The indexes of all shards in a folder, in their order; None where there are none.
+
+    Raises:
+        DataError: the packing was cut off, or a shard is missing or is not the one that was packed.
+    """
+    there = files.sizes(".json")
+    if MANIFEST not in there:
+        if any(name.endswith(SUFFIX) for name in there):
+            raise DataError(
+                f"{files.path} is not complete: packing was cut off. The same `celebattr pack` "
+                "again goes on with it"
+            )
+        return None
+    where = f"{files.path}/{MANIFEST}"
+    manifest = _json(files.read([MANIFEST])[0], where)
+    try:
+        names = [str(shard["name"]) for shard in manifest["shards"]]
+        hashes = [str(shard["sha256"]) for shard in manifest["shards"]]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{where} is damaged: pack the data set again ({error!r})") from error
+    found = [
+        parse(data, f"{files.path}/{index_name(name)}")
+        for name, data in zip(names, files.read([index_name(n) for n in names]), strict=True)
+    ]
+    sizes = files.sizes(".tar")
+    for index, sha256 in zip(found, hashes, strict=True):
+        size = sizes.get(index.shard)
+        if size != index.size or index.sha256 != sha256:
+            raise DataError(
+                f"{files.path}/{index.shard} is not the shard that was packed: it has "
+                f"{'no' if size is None else f'{size:,}'} bytes, its index says {index.size:,}. "
+                "Copy it again"
+            )
+    return found
+
+
+def manifest(indexes: Sequence[ShardIndex], data: str) -> bytes:
+    """The list of all shards as a file; `data` tells a person what was packed."""
+    splits: dict[str, int] = {}
+    for index in indexes:
+        splits[index.split] = splits.get(index.split, 0) + len(index.samples)
+    values = {
+        "schema": SCHEMA,
+        "data": data,
+        "images": splits,
+        "attributes": list(indexes[0].attributes) if indexes else [],
+        "shards": [
+            {
+                "name": index.shard,
+                "split": index.split,
+                "images": len(index.samples),
+                "bytes": index.size,
+                "sha256": index.sha256,
+            }
+            for index in indexes
+        ],
+    }
+    return (json.dumps(values, indent=1) + "\n").encode()
+
+
+def _json(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        values = json.loads(data)
+    except ValueError as error:
+        raise DataError(f"{where} is not JSON: pack the data set again ({error})") from error
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        raise DataError(f"{where} is of another version of celebattr: pack the data set again")
+    return values

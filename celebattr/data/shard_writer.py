@@ -1,0 +1,255 @@
+"""Any data set as WebDataset tar shards: the images' own bytes, and indexes to read them by.
+
+What is packed twice is the same to the last byte. An index comes before its shard, so that a shard
+without one is somebody else's; those of a packing that was cut off are kept by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from celebattr.data import shard_index
+from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.data.filesystems import Files
+from celebattr.data.images import IMAGE_SUFFIXES
+from celebattr.data.loader import ordered_map
+from celebattr.data.shard_index import MANIFEST, Sample, ShardIndex, index_name
+from celebattr.data.stores import Store, digest
+from celebattr.errors import DataError
+
+Progress = Callable[[int, int], None]
+"""Called with how many images have been packed, and how many will be."""
+
+_MAGIC = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG": ".png",
+    b"BM": ".bmp",
+    b"GIF8": ".gif",
+    b"RIFF": ".webp",
+    b"II*\x00": ".tif",
+    b"MM\x00*": ".tif",
+}
+"""How files of the accepted formats begin."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was done: shards written, and shards that were there already."""
+
+    written: int
+    kept: int
+    images: int
+    bytes: int
+
+
+def write(
+    dataset: FaceDataset,
+    files: Files,
+    *,
+    shard_bytes: int,
+    shard_images: int | None = None,
+    workers: int = 2,
+    progress: Progress = lambda done, total: None,
+) -> Written:
+    """Writes the shards of a data set, their indexes, and last the manifest.
+
+    Args:
+        dataset: what to pack; splits are kept.
+        files: where to.
+        shard_bytes: of a shard at most, unless one image alone has more.
+        shard_images: likewise.
+        workers: threads that read.
+        progress: called after each image.
+
+    Raises:
+        DataError: an image cannot be read, a file cannot be written, or there is another data set.
+    """
+    writer = _Writer(dataset, files, shard_bytes, shard_images, workers, progress)
+    done: list[ShardIndex] = []
+    for split in SPLITS:
+        done += writer.split(split)
+    if not done:
+        raise DataError(f"there is nothing to pack: {dataset.describe()}")
+    files.write(MANIFEST, shard_index.manifest(done, dataset.summary))
+    images, size = sum(len(i.samples) for i in done), sum(i.size for i in done)
+    return Written(len(done) - writer.kept, writer.kept, images, size)
+
+
+class _Writer:
+    """A packing under way."""
+
+    def __init__(
+        self,
+        dataset: FaceDataset,
+        files: Files,
+        shard_bytes: int,
+        shard_images: int | None,
+        workers: int,
+        progress: Progress,
+    ) -> None:
+        self.dataset, self.files, self.workers, self.progress = dataset, files, workers, progress
+        self.limits = (shard_bytes, shard_images or len(dataset))
+        self.keys = keys(dataset)
+        self.source = _digest(dataset, self.limits)
+        self.there = self._earlier()
+        self.kept = self.done = 0
+
+    def _earlier(self) -> dict[str, ShardIndex]:
+        """The shards of an earlier packing of the same, complete or cut off."""
+        names = [n for n in self.files.sizes(".json") if n.endswith(shard_index.SUFFIX)]
+        tars = self.files.sizes(".tar")
+        where = self.files.path
+        indexes = [
+            shard_index.parse(data, f"{where}/{name}")
+            for name, data in zip(names, self.files.read(names) if names else [], strict=True)
+        ]
+        ours = {index.shard for index in indexes if index.source == self.source}
+        strange = [*(tars.keys() - ours), *({index.shard for index in indexes} - ours)]
+        if strange:
+            raise DataError(
+                f"{where} already holds other shards ({min(strange)}), of another data set or "
+                "packed with other options: give another --out, or delete them"
+            )
+        return {index.shard: index for index in indexes if tars.get(index.shard) == index.size}
+
+    def split(self, split: str) -> Iterator[ShardIndex]:
+        """Writes the shards of a split that are not there yet; all of them, in order."""
+        rows = np.flatnonzero(self.dataset.splits_N == SPLITS[split]).tolist()
+        at = number = 0
+        while at < len(rows):
+            shard = f"{split}-{number:06}.tar"
+            index = self.there.get(shard)
+            if index is None:
+                index = self._write(shard, split, rows[at:])
+            else:
+                self.kept += 1
+                self.done += len(index.samples)
+                self.progress(self.done, len(self.dataset))
+            at += len(index.samples)
+            number += 1
+            yield index
+
+    def _write(self, shard: str, split: str, rows: Sequence[int]) -> ShardIndex:
+        """One shard, of as many of the rows as it takes, and its index."""
+        most_bytes, most_images = self.limits
+        samples: list[Sample] = []
+        read = ordered_map(
+            self._read, rows[:most_images], workers=self.workers, ahead=4 * self.workers
+        )
+        with self.files.create(shard) as opened:
+            out = _Hashed(opened)
+            # As a stream, all that is called is `write`.
+            with tarfile.open(
+                fileobj=cast(BinaryIO, out), mode="w|", format=tarfile.PAX_FORMAT
+            ) as archive:
+                for row, data in zip(rows, read, strict=False):
+                    name, labels = self._name(row, data), self._labels(row)
+                    # Two headers, contents in blocks of 512 bytes, and the end of the tar.
+                    size = 2048 + len(data) + len(labels) + 2 * tarfile.RECORDSIZE
+                    if samples and archive.offset + size > most_bytes:
+                        break
+                    offset = _add(archive, name, data)
+                    _add(archive, f"{self.keys[row]}.json", labels)
+                    samples.append(self._sample(row, name, offset, data))
+                    self.done += 1
+                    self.progress(self.done, len(self.dataset))
+            read.close()  # type: ignore[attr-defined]  # an iterator that is a generator
+            index = ShardIndex(
+                shard,
+                split,
+                self.source,
+                out.size,
+                out.sha256.hexdigest(),
+                self.dataset.attributes,
+                tuple(samples),
+            )
+            self.files.write(index_name(shard), index.to_json())
+        return index
+
+    def _read(self, row: int) -> bytes:
+        store: Store = self.dataset.stores[self.dataset.store_N[row]]
+        return store.read(self.dataset.names[row])
+
+    def _name(self, row: int, data: bytes) -> str:
+        """The key of an image and a suffix: its own, or what its first bytes say."""
+        suffix = PurePosixPath(self.dataset.names[row]).suffix.lower()
+        if suffix not in IMAGE_SUFFIXES:
+            suffix = next((s for magic, s in _MAGIC.items() if data.startswith(magic)), ".jpg")
+        return self.keys[row] + suffix
+
+    def _labels(self, row: int) -> bytes:
+        """What a shard's .json says of an image: 0 or 1 by name, and who is shown."""
+        values: dict[str, Any] = {}
+        if self.dataset.identities_N is not None:
+            values["celeb_id"] = int(self.dataset.identities_N[row])
+        targets = self.dataset.targets_NA[row].tolist()
+        values["attributes"] = dict(zip(self.dataset.attributes, targets, strict=True))
+        return json.dumps(values).encode()
+
+    def _sample(self, row: int, name: str, offset: int, data: bytes) -> Sample:
+        people = self.dataset.identities_N
+        labels = "".join(map(str, self.dataset.targets_NA[row].tolist()))
+        person = None if people is None else int(people[row])
+        return Sample(name, offset, len(data), zlib.crc32(data), labels, person)
+
+
+def keys(dataset: FaceDataset) -> list[str]:
+    """What each image is called in its shard, without a suffix: it begins at the first dot."""
+    taken: set[str] = set()
+    found = []
+    for name in dataset.names:
+        path = PurePosixPath(name.replace("\\", "/").lstrip("/"))
+        known = path.suffix.lower() in IMAGE_SUFFIXES
+        base = (path.stem if known else path.name).replace(".", "_")
+        plain = str(path.with_name(base)) if str(path.parent) != "." else base
+        key, number = plain, 1
+        while key in taken:
+            number += 1
+            key = f"{plain}_{number}"
+        taken.add(key)
+        found.append(key)
+    return found
+
+
+def _digest(dataset: FaceDataset, limits: tuple[int, int]) -> str:
+    """What tells that a shard of an earlier packing is a shard of this one."""
+    parts: list[object] = [shard_index.SCHEMA, *limits, *dataset.attributes, *dataset.names]
+    parts += [dataset.targets_NA.tobytes().hex(), dataset.splits_N.tobytes().hex()]
+    if dataset.identities_N is not None:
+        parts.append(dataset.identities_N.tobytes().hex())
+    for number, store in enumerate(dataset.stores):
+        rows = np.flatnonzero(dataset.store_N == number)
+        parts.append(store.content([dataset.names[row] for row in rows]))
+    return digest(parts)
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> int:
+    """Adds a member with nothing in its header that another day would change; its offset."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o644
+    archive.addfile(info, io.BytesIO(data))
+    return archive.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+class _Hashed:
+    """A file that is hashed and counted as it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256, self.size = hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        """Writes on."""
+        self.sha256.update(data)
+        self.size += len(data)
+        return self._file.write(data)

@@ -1,0 +1,83 @@
+"""What `--cache auto` stands for, and why."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from celebattr.data import cache, cache_choice, celeba, drawn
+from celebattr.data.cache import FRAME_BYTES
+from celebattr.data.dataset import FaceDataset
+
+
+def small(folder: Path, seed: int = 0) -> FaceDataset:
+    return celeba.load([drawn.write_celeba(folder, train=5, validation=3, test=2, seed=seed)])
+
+
+GB = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("memory", "room", "fast", "mode", "why"),
+    [
+        (4 * 10 * FRAME_BYTES, 0, True, "ram", "less than a quarter"),
+        (4 * 10 * FRAME_BYTES - 1, 2 * 10 * FRAME_BYTES, True, "disk", "less than half"),
+        (None, 99 * GB, True, "disk", "less than half"),
+        (FRAME_BYTES, 2 * 10 * FRAME_BYTES - 1, True, "off", "too much for memory and disk"),
+        (99 * GB, 99 * GB, False, "off", "on a CPU"),
+    ],
+)
+def test_auto_takes_what_fits(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    memory: int | None,
+    room: int,
+    fast: bool,
+    mode: str,
+    why: str,
+) -> None:
+    monkeypatch.setattr(cache_choice, "free_memory", lambda: memory)
+    monkeypatch.setattr(cache_choice, "free_room", lambda folder: room)
+    dataset = small(tmp_path / "data")
+    found = cache_choice.choose(dataset, [dataset], folder=tmp_path / "none", fast=fast)
+    assert found[0] == mode
+    assert why in found[1]
+
+
+def test_auto_divides_memory_among_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_choice, "free_memory", lambda: 4 * 10 * FRAME_BYTES)
+    dataset = small(tmp_path / "data")
+    for processes, mode in ((1, "ram"), (2, "disk")):
+        found = cache_choice.choose(
+            dataset, [dataset], folder=tmp_path / "none", fast=True, processes=processes
+        )
+        assert found[0] == mode
+
+
+def test_auto_takes_a_cache_that_is_there_even_on_a_cpu(tmp_path: Path) -> None:
+    dataset = small(tmp_path / "data")
+    folder = tmp_path / "cache"
+    assert cache_choice.choose(dataset, [dataset], folder=folder, fast=False)[0] == "off"
+    cache.on_disk(dataset, folder)
+    assert cache_choice.choose(dataset, [dataset], folder=folder, fast=False)[0] == "disk"
+    other = small(tmp_path / "other", seed=1)
+    assert cache_choice.choose(other, [other], folder=folder, fast=False)[0] == "off"
+
+
+def test_more_than_all_memory_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_choice, "free_memory", lambda: 9 * FRAME_BYTES)
+    dataset = small(tmp_path / "data")
+    _, line = cache_choice.attach(dataset, [dataset], mode="ram", folder=tmp_path, fast=True)
+    assert "do not fit into 0.0 GB of free memory" in line
+
+
+def test_free_memory_is_known_and_no_more_than_there_is() -> None:
+    memory = cache_choice.free_memory()
+    if sys.platform == "linux":
+        assert memory is not None
+        assert 0 < memory < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
