@@ -82,6 +82,43 @@ def resolve(device: str = "auto", precision: str = "auto") -> DeviceChoice:
     return _cpu(torch, precision, note)
 
 
+def resolve_one_of(device: str, precision: str, local_rank: int, local_size: int) -> DeviceChoice:
+    """The device of one of several processes that train together: a GPU each, or the CPU.
+
+    Args:
+        device: as `resolve` takes it; where there are several processes on this machine, "cuda" and
+            "auto" give each the GPU of its local rank.
+        precision: as `resolve` takes it.
+        local_rank: which of the processes on this machine.
+        local_size: how many there are on it.
+
+    Raises:
+        UsageError: one GPU is asked for by its number.
+        DeviceError: there are fewer GPUs than processes; and as `resolve` does.
+    """
+    import torch
+
+    if device == "mps":
+        raise DeviceError("Apple's GPU takes one process: start one, or give --device cpu")
+    if device == "auto" and not torch.cuda.is_available():
+        choice = resolve("auto", precision)  # says what is wrong with CUDA
+        return resolve("cpu", precision) if choice.device == "mps" else choice
+    if local_size == 1 or device == "cpu":
+        return resolve(device, precision)
+    if ":" in device:
+        raise UsageError(
+            f"--device {device} is one GPU, for {local_size} processes: give --device cuda, and "
+            "CUDA_VISIBLE_DEVICES to choose among GPUs"
+        )
+    there = torch.cuda.device_count()
+    if 0 < there < local_size:
+        raise DeviceError(
+            f"{local_size} processes and {there} GPU(s) on this machine: give torchrun "
+            f"--nproc-per-node {there}, or --device cpu"
+        )
+    return resolve(f"cuda:{local_rank}", precision)
+
+
 def gpu_likely() -> bool:
     """Whether `resolve` would find a GPU, as far as one can tell without importing torch.
 

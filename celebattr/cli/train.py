@@ -25,15 +25,21 @@ def train(config: TrainConfig) -> None:
     With nothing but --data it fine-tunes ResNet50. The run folder --out holds config.json,
     history.jsonl, last.safetensors (for --resume), best.safetensors (the bundle of the epoch with
     the best validation mAP), curves.png and report.html. Ctrl-C saves and exits with 130.
+
+    On several GPUs or hosts: torchrun --nproc-per-node N -m celebattr train, and the same options.
     """
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
     from celebattr.errors import MissingExtraError
 
     try:
+        from celebattr.training.distributed import World
         from celebattr.training.loop import train as run
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
+    if not World.here().first:  # torchrun started several, of which the first draws and tells
+        run(config)
+        return
     with Terminal() as terminal:
         best = run(config, terminal)
     typer.echo(best)

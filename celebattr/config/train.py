@@ -68,7 +68,9 @@ class TrainConfig(Checks):
     epochs: int | None = option(
         None, "Passes over the training images. Without it, 5 to 12: fewer, the more images."
     )
-    batch_size: int | None = option(None, "Images a gradient step. Without it, 64.")
+    batch_size: int | None = option(
+        None, "Images a gradient step, over all processes. Without it, 64."
+    )
     optimizer: str = option(
         "adamw",
         "adamw; sgd: stochastic gradient descent with momentum 0.9; gd: plain gradient descent, "
@@ -142,7 +144,7 @@ class TrainConfig(Checks):
     teacher_weight: float = option(0.5, "Share of the teachers in the targets, 0 to 1.")
     ema: float = option(0.998, "Decay of the averaged weights that are kept; 0 turns it off.")
     seed: int = option(0, "Seed of order, augmentation and initial weights.")
-    workers: int = option(2, "Threads that decode images.")
+    workers: int = option(2, "Threads that decode images, in each process.")
     cache: str = option(
         "auto",
         "Decoded images, 116 kB each, so that epochs after the first decode nothing. ram: in "
@@ -164,6 +166,12 @@ class TrainConfig(Checks):
     skip_missing: bool = option(False, "Leave out rows whose image file is missing.")
     thumbnails: bool = thumbnails_option()
     tensorboard: bool = option(False, "Also write the curves for TensorBoard, to tensorboard/.")
+    checkpoint_every: int | None = option(
+        None,
+        "Write a checkpoint every so many gradient steps too, not only after each epoch and every "
+        "five minutes.",
+        metavar="STEPS",
+    )
     resume: bool = option(False, "Go on from the last checkpoint in --out.")
 
     def __post_init__(self) -> None:
@@ -188,6 +196,7 @@ class TrainConfig(Checks):
             seed=(0, 2**31 - 1),
             workers=(1, 256),
             limit=(1, 10**9),
+            checkpoint_every=(1, 10**9),
         )
         if self.image_size is not None:
             parse_sizes(self.image_size)
@@ -212,6 +221,6 @@ class TrainConfig(Checks):
             values.pop(name)
         for name in ("cache", "cache_folder"):  # where the same pixels come from
             values.pop(name)
-        for name in ("thumbnails", "tensorboard"):  # what is shown of a run
+        for name in ("thumbnails", "tensorboard", "checkpoint_every"):  # what is kept of a run
             values.pop(name)
         return dict(values)

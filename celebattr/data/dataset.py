@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from celebattr.config import FRAME_SIZE
 from celebattr.data.images import open_image, to_frame
 from celebattr.data.labels import TEST, TRAIN, VALIDATION
 from celebattr.data.stores import Distant, Store
@@ -98,7 +99,10 @@ class FaceDataset:
                 files = store.read_all([self.names[i] for i in away]) if away else []
                 fetched |= {i: kept for i, kept in here.items() if kept is not None}
                 fetched |= {i: self._decode(i, f) for i, f in zip(away, files, strict=True)}
-        return np.stack([fetched[i] if i in fetched else self.read(i) for i in indices])
+        frames_BHWC = np.empty((len(indices), *FRAME_SIZE, 3), np.uint8)
+        for at, i in enumerate(indices):
+            frames_BHWC[at] = fetched[i] if i in fetched else self.read(i)
+        return frames_BHWC
 
     def _kept(self, index: int) -> NDArray[np.uint8] | None:
         """The frame as a cache has it."""

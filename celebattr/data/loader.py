@@ -83,9 +83,24 @@ def batches(
     Raises:
         DataError: an image cannot be read; the message names it.
     """
+    yield from read(dataset, chunks(indices, batch_size), workers=workers)
 
-    def read(chunk: NDArray[np.int64]) -> Batch:
+
+def chunks(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Indices, `size` at a time; the last may be fewer."""
+    return [indices[i : i + size] for i in range(0, len(indices), size)]
+
+
+def read(
+    dataset: FaceDataset, chunks: Iterable[NDArray[np.int64]], *, workers: int
+) -> Iterator[Batch]:
+    """The samples at each of `chunks` as a batch; an empty one too.
+
+    Raises:
+        DataError: an image cannot be read; the message names it.
+    """
+
+    def one(chunk: NDArray[np.int64]) -> Batch:
         return Batch(dataset.read_batch(chunk.tolist()), dataset.targets_NA[chunk], chunk)
 
-    chunks = (indices[i : i + batch_size] for i in range(0, len(indices), batch_size))
-    yield from ordered_map(read, chunks, workers=workers, ahead=2 * workers)
+    yield from ordered_map(one, chunks, workers=workers, ahead=2 * workers)

@@ -49,7 +49,8 @@ def load_into(network: Network, tensors: dict[str, Tensor], where: str) -> str:
     Raises:
         WeightsError: the tensors do not fit the backbone.
     """
-    if not any(name.startswith("backbone.") for name in tensors):
+    # A bundle of an mlp or of the linear model is all head.
+    if not any(name.startswith(("backbone.", "head.")) for name in tensors):
         tensors = {f"backbone.{n}": t for n, t in tensors.items() if not n.startswith("fc.")}
     own = network.state_dict()
     backbone = {n: t for n, t in tensors.items() if n.startswith("backbone.")}

@@ -5,6 +5,7 @@ Which field resumes from where:
     metadata   `Progress` (epoch, batches done in it, sums of the epoch, history, best so far) and
                the recipe, which --resume must meet again
 Order, augmentation and dropout need no state: they are functions of (seed, epoch, index or step).
+Batches are those of all processes together, so any number of processes can go on.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from celebattr import bundle
 from celebattr.config import TrainConfig
-from celebattr.errors import DataError, UsageError
+from celebattr.errors import DataError, UsageError, WeightsError
 from celebattr.files import write_bytes
 
 NAME = "last.safetensors"
@@ -75,27 +78,49 @@ def write(
     write_bytes(folder / NAME, save(flat, metadata={"state": json.dumps(state)}))
 
 
-def read(
-    folder: Path,
+def load(folder: Path) -> bytes:
+    """The last checkpoint of a run folder.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    path = folder / NAME
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(
+            f"nothing to resume: {path} does not exist. Start without --resume"
+        ) from error
+    except OSError as error:
+        raise DataError(f"cannot read the checkpoint {path}: {error}") from error
+
+
+def restore(
+    data: bytes,
+    path: Path,
     recipe: dict[str, Any],
     network: nn.Module,
     average: nn.Module | None,
     optimizer: torch.optim.Optimizer,
 ) -> Progress:
-    """Puts a run back to its last checkpoint.
+    """Puts a run back to a checkpoint.
+
+    Args:
+        data: of `load`.
+        path: where it was read from.
+        recipe: of the run, which must be the checkpoint's.
+        network: gets the weights.
+        average: gets theirs, if there is one.
+        optimizer: gets its slots.
 
     Raises:
-        DataError: there is none, or it cannot be read.
+        DataError: it is damaged.
         UsageError: it was made by another recipe.
     """
-    path = folder / NAME
-    if not path.is_file():
-        raise DataError(f"nothing to resume: {path} does not exist. Start without --resume")
     try:
-        with safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        state = json.loads(bundle.safetensors_metadata(data, str(path))["state"])
+        tensors = load_tensors(data)
+    except (SafetensorError, WeightsError, KeyError, ValueError) as error:
         raise DataError(f"cannot read the checkpoint {path}: {error}") from error
     # A checkpoint of an older version lacks newer options, which were at their defaults then.
     before = TrainConfig().recipe() | state["recipe"]

@@ -44,3 +44,19 @@ class Logger:
     def epoch(self, row: dict[str, Any]) -> None:
         """Logs."""
         log.info("%s", row)
+
+
+class Silence:
+    """The listener of all processes but the first: one of them talks."""
+
+    def notice(self, text: str) -> None:
+        """Nothing."""
+
+    def begin(self, config: TrainConfig) -> None:
+        """Nothing."""
+
+    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
+        """Nothing."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Nothing."""

@@ -11,27 +11,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from celebattr import bundle
 from celebattr.config import TrainConfig
-from celebattr.data import cache_choice, celeba, loader
+from celebattr.data import loader
 from celebattr.data.preprocess import Preprocess
-from celebattr.data.soft_labels import soften
 from celebattr.data.transforms import PreprocessSpec
-from celebattr.decisions import counts, present, probabilities
-from celebattr.device import DeviceChoice, resolve
-from celebattr.errors import DataError, DeviceError
-from celebattr.evaluation import calibration, metrics
+from celebattr.decisions import counts
+from celebattr.errors import DataError
 from celebattr.files import write_bytes
-from celebattr.training import checkpoint, record, schedule
+from celebattr.training import checkpoint, distributed, record, schedule, validation
 from celebattr.training.average import averaged
+from celebattr.training.begin import begin
 from celebattr.training.checkpoint import Progress
+from celebattr.training.distributed import World
 from celebattr.training.keep import make_card
-from celebattr.training.listener import Listener, Logger
+from celebattr.training.listener import Listener, Logger, Silence
 from celebattr.training.losses import LOSSES
-from celebattr.training.recipe import complete
+from celebattr.training.passes import Passes
 from celebattr.training.start import start
 from celebattr.training.views import Views
 
@@ -43,7 +41,8 @@ def train(config: TrainConfig, listener: Listener | None = None) -> Path:
     """Trains a network and keeps the best epoch, by validation mAP, as a bundle.
 
     The run folder holds `config.json`, `history.jsonl`, `last.safetensors` (to resume),
-    `best.safetensors` (a bundle, to use), `curves.png` and `report.html`.
+    `best.safetensors` (a bundle, to use), `curves.png` and `report.html`. Where torchrun started
+    several processes, they share each batch, and the first alone writes and tells.
 
     Returns:
         The path of the best bundle.
@@ -52,49 +51,34 @@ def train(config: TrainConfig, listener: Listener | None = None) -> Path:
         DataError: the data cannot be read, or has no train or validation rows.
         WeightsError: the starting weights are missing or do not fit.
         DeviceError: the device is not there, or has too little memory for one image; TensorBoard is
-            asked for and not installed.
+            asked for and not installed; another process of the run has ended.
         KeyboardInterrupt: interrupted; a checkpoint was written first.
+        SystemExit: the same, in all processes but the first, which alone tells.
     """
-    return _Run(config, listener or Logger()).train()
+    with distributed.join() as world:
+        return _Run(config, (listener or Logger()) if world.first else Silence(), world).train()
 
 
 class _Run:
     """State of one run; `progress` is all that changes besides tensors."""
 
-    def __init__(self, config: TrainConfig, listener: Listener) -> None:
-        if config.tensorboard:
-            record.summary_writer()  # before any work: it may not be installed
-        dataset = celeba.load(config.data, skip_missing=config.skip_missing)
-        self.train_set = soften(
-            dataset.split("train", config.limit).share(config.train_share, config.seed),
-            config.soft_labels,
-        )
-        self.validation_set = dataset.split("validation", config.limit)
-        for name, part in (("train", self.train_set), ("validation", self.validation_set)):
-            if len(part) == 0:
-                raise DataError(f"no {name} images in {', '.join(map(str, config.data))}")
-        if not config.resume and (config.out / checkpoint.NAME).exists():
-            raise DataError(
-                f"{config.out} already holds a run: give --resume to go on, or another --out"
-            )
-        self.choice: DeviceChoice = resolve(config.device, config.precision)
-        parts, fast = [self.train_set, self.validation_set], self.choice.device != "cpu"
-        (self.train_set, self.validation_set), cache = cache_choice.attach(
-            dataset, parts, mode=config.cache, folder=config.cache_folder, fast=fast
-        )
-        config = complete(config, len(self.train_set), self.choice.device)
-        self.config, self.listener = config, listener
+    def __init__(self, config: TrainConfig, listener: Listener, world: World) -> None:
+        begun = begin(config, listener, world)
+        self.config = config = begun.config
+        self.choice, self.listener, self.world = begun.choice, listener, world
+        self.train_set, self.validation_set = begun.train_set, begun.validation_set
         self.epochs, self.batch_size = config.epochs or 0, config.batch_size or 0
         self.device = torch.device(self.choice.device)
         self.dtype: torch.dtype = getattr(torch, self.choice.precision)
-        listener.notice(f"device     {self.choice.reason}")
-        listener.notice(f"data       {dataset.describe()}")
-        listener.notice(f"cache      {cache}")
-        listener.begin(config)
-        self.record = record.Record(config, self.choice.reason, dataset.describe())
+        self.record = record.Record(config, self.choice.reason, begun.data)
         torch.manual_seed(config.seed)
-        network, self.started_from = start(config, self.train_set, listener)
+        with world.together():
+            network, self.started_from = start(config, self.train_set, listener, world)
+            views = Views(config, self.train_set, self.device, self._autocast)
+        if self.device.type == "cuda" and world.size > 1:
+            torch.cuda.set_device(self.device)  # NCCL's, and what libraries take unasked
         self.network = network.place(self.device)
+        world.give(self.network)
         self.average = averaged(self.network, config.ema) if config.ema else None
         self.optimizer = schedule.make_optimizer(
             self.network,
@@ -106,29 +90,58 @@ class _Run:
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=self.choice.precision == "float16"
         )
-        self.loss = LOSSES[config.loss]
-        self.views = Views(config, self.train_set, self.device, self._autocast)
         self.progress = Progress(micro_batch=self.batch_size)
         if config.resume:
-            self.progress = checkpoint.read(
-                config.out, config.recipe(), self.network, self.average, self.optimizer
-            )
-            if self.progress.scaler:
-                self.scaler.load_state_dict(self.progress.scaler)
-            listener.notice(
-                f"resumed    epoch {self.progress.epoch + 1}, batch {self.progress.batches}"
-            )
+            self._resume()
         self.batches_per_epoch = math.ceil(len(self.train_set) / self.batch_size)
         # Plain gradient descent steps once an epoch, against the gradient over all images.
         self.full_batch = config.optimizer == "gd"
+        self.network.train()
+        schedule.freeze(self.network.backbone, config.freeze_backbone)
+        bound, self.apart = distributed.bind(
+            self.network, self.device, self.batch_size, world, listener
+        )
+        self.passes = Passes(
+            config,
+            self.choice,
+            bound,
+            views=views,
+            autocast=self._autocast,
+            scaler=self.scaler,
+            seen=len(self.train_set) if self.full_batch else 0,
+            world=world,
+            listener=listener,
+        )
         self.stop = False
+
+    def _resume(self) -> None:
+        """Puts the run back to its last checkpoint, which the first process reads for all."""
+        config = self.config
+        with self.world.together():
+            data = checkpoint.load(config.out) if self.world.first else b""
+        data = self.world.share(data)
+        with self.world.together():
+            self.progress = checkpoint.restore(
+                data,
+                config.out / checkpoint.NAME,
+                config.recipe(),
+                self.network,
+                self.average,
+                self.optimizer,
+            )
+        if self.progress.scaler:
+            self.scaler.load_state_dict(self.progress.scaler)
+        self.listener.notice(
+            f"resumed    epoch {self.progress.epoch + 1}, batch {self.progress.batches}"
+        )
 
     def train(self) -> Path:
         """All epochs that are left."""
         config, progress = self.config, self.progress
-        config.out.mkdir(parents=True, exist_ok=True)
         with self._signals(), contextlib.closing(self.record):
-            write_bytes(config.out / "config.json", config.to_json().encode())
+            if self.world.first:
+                config.out.mkdir(parents=True, exist_ok=True)
+                write_bytes(config.out / "config.json", config.to_json().encode())
             while progress.epoch < self.epochs:
                 size = config.size_at(progress.epoch)
                 preprocess = Preprocess(PreprocessSpec(size)).to(self.device)
@@ -137,43 +150,54 @@ class _Run:
         return config.out / "best.safetensors"
 
     def _train_epoch(self, preprocess: Preprocess) -> None:
-        config, progress = self.config, self.progress
+        config, progress, world = self.config, self.progress, self.world
         steps = self.epochs * (1 if self.full_batch else self.batches_per_epoch)
         self.network.train()
         schedule.freeze(self.network.backbone, config.freeze_backbone)
         order = loader.order(len(self.train_set), config.seed, progress.epoch)
-        left = order[progress.batches * self.batch_size :]
+        chunks = loader.chunks(order[progress.batches * self.batch_size :], self.batch_size)
         started = saved = time.monotonic()
         seconds = progress.seconds
-        for batch in loader.batches(
-            self.train_set, left, batch_size=self.batch_size, workers=config.workers
-        ):
+        parts = (chunk[world.part(len(chunk))] for chunk in chunks)
+        read = loader.read(self.train_set, parts, workers=config.workers)
+        for count, batch in zip(map(len, chunks), read, strict=True):
             rate = schedule.factor(progress.step, steps, config.warmup, config.optimizer)
             schedule.set_lr(self.optimizer, rate)
-            # Dropout too is a function of (seed, place), so that resuming changes nothing.
             place = progress.epoch * self.batches_per_epoch + progress.batches
-            torch.manual_seed(config.seed * 1_000_003 + place)
             last = progress.batches + 1 == self.batches_per_epoch
-            loss = self._gradients(batch, preprocess)
+            step = last or not self.full_batch
+            loss = self.passes.gradients(
+                batch,
+                count,
+                preprocess,
+                progress,
+                chance=config.seed * 1_000_003 + place,
+                step=step,
+            )
             if not math.isfinite(loss):
-                raise DataError(
-                    f"the loss became {loss} at step {progress.step}: lower --lr, or give "
-                    "--precision float32"
+                raise world.one_voice(
+                    DataError(
+                        f"the loss became {loss} at step {progress.step}: lower --lr, or give "
+                        "--precision float32"
+                    )
                 )
-            if last or not self.full_batch:
+            if step:
                 self._step()
             progress.batches += 1
-            progress.images += len(batch.indices_B)
-            progress.loss_sum += loss * len(batch.indices_B)
+            progress.images += count
+            progress.loss_sum += loss * count
             now = time.monotonic()
             progress.seconds = seconds + now - started
             self.listener.step(progress, self.batches_per_epoch, loss, self._share_done())
-            if self.stop:
+            every = config.checkpoint_every
+            due = step and every is not None and progress.step % every == 0
+            # One process is asked to stop, or one clock has run: all do the same after this step.
+            stop, late = world.any(self.stop, now - saved > CHECKPOINT_SECONDS)
+            if stop or late or due:
                 self._checkpoint()
+                saved = now
+            if stop:
                 raise KeyboardInterrupt
-            if now - saved > CHECKPOINT_SECONDS:
-                self._checkpoint()
-                saved = time.monotonic()
 
     def _step(self) -> None:
         """One step of the optimiser along the gradients summed so far."""
@@ -184,65 +208,32 @@ class _Run:
             self.average.update_parameters(self.network)
         self.progress.step += 1
 
-    def _gradients(self, batch: loader.Batch, preprocess: Preprocess) -> float:
-        """Adds a batch's gradients; returns its loss. Out of memory: halves what a pass takes."""
-        progress = self.progress
-        # Of the mean over what a step sees: one batch, or all images.
-        seen = len(self.train_set) if self.full_batch else len(batch.indices_B)
-        while True:
-            try:
-                loss = 0.0
-                size = progress.micro_batch
-                for at in range(0, len(batch.indices_B), size):
-                    part = slice(at, at + size)
-                    view = self.views.make(batch, part, progress.epoch)
-                    images = preprocess.normalize(view.unit)
-                    with self._autocast():
-                        logits = self.network(images.contiguous(memory_format=torch.channels_last))
-                    value = self.loss(logits.float(), view.targets, view.weights)
-                    scaled = self.scaler.scale(value * (len(images) / seen))
-                    scaled.backward()  # type: ignore[no-untyped-call]
-                    loss += float(value.detach()) * (len(images) / len(batch.indices_B))
-                return loss
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
-                    raise
-                self.optimizer.zero_grad(set_to_none=True)
-                if self.full_batch:  # what was summed so far is lost
-                    raise DeviceError(
-                        f"{self.choice.device} has too little memory for {size} images: choose a "
-                        "smaller --batch-size"
-                    ) from error
-                if size == 1:
-                    raise DeviceError(
-                        f"{self.choice.device} has too little memory for one image: "
-                        "choose a smaller --image-size or --device cpu"
-                    ) from error
-                progress.micro_batch = (size + 1) // 2
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
-                self.listener.notice(
-                    f"out of memory: {progress.micro_batch} images a pass instead of {size}; "
-                    f"gradients are summed, so a step still sees {self.batch_size}"
-                )
-
     def _validate(self, preprocess: Preprocess, size: tuple[int, int]) -> None:
         """Ends an epoch: metrics, history, the best bundle, a checkpoint, the curves."""
         config, progress = self.config, self.progress
+        self._settle()
         network = self.average.module if self.average is not None else self.network
-        logits = self._logits(network, preprocess)
-        targets = self.validation_set.targets_NA
-        loss = float(self.loss(torch.from_numpy(logits), torch.from_numpy(targets).float()))
-        scale = calibration.fit_scale(logits, targets)
-        p = probabilities(logits, scale, np.zeros_like(scale))
-        decided = present(p, np.full_like(scale, 0.5))
-        summary = metrics.summary(p, targets, decided)
+        logits = validation.logits(
+            network,
+            self.validation_set,
+            preprocess,
+            batch_size=progress.micro_batch,
+            workers=config.workers,
+            device=self.device,
+            autocast=self._autocast,
+            world=self.world,
+        )
+        if not self.world.first:
+            self._next_epoch()
+            return
+        measured = validation.measure(logits, self.validation_set.targets_NA, LOSSES[config.loss])
+        summary = measured.summary
         row: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "step": progress.step,
             "image_size": f"{size[0]}x{size[1]}",
             "train_loss": progress.loss_sum / progress.images,
-            "validation_loss": loss,
+            "validation_loss": measured.loss,
             "validation_mean_attribute_accuracy": summary.mean_attribute_accuracy,
             "validation_mean_average_precision": summary.mean_average_precision,
             "lr": self.optimizer.param_groups[0]["lr"],
@@ -257,8 +248,8 @@ class _Run:
                 config,
                 self.train_set,
                 size=size,
-                scale=scale,
-                tally=counts(p, targets),
+                scale=measured.scale,
+                tally=counts(measured.probabilities_NA, self.validation_set.targets_NA),
                 started_from=self.started_from,
                 validation={
                     "images": len(self.validation_set),
@@ -269,37 +260,34 @@ class _Run:
                 epoch=row,
             )
             bundle.save(config.out / "best.safetensors", card, network.state_dict())
-        progress.epoch += 1
-        progress.batches = progress.images = 0
-        progress.loss_sum = progress.seconds = 0.0
+        self._next_epoch()
         self.record.history(progress.history)
-        self._checkpoint()
-        self.record.pictures(progress.history, self.validation_set, p, decided)
+        self._write()
+        self.record.pictures(
+            progress.history, self.validation_set, measured.probabilities_NA, measured.present_NA
+        )
         self.listener.epoch(row)
 
-    @torch.no_grad()
-    def _logits(self, network: torch.nn.Module, preprocess: Preprocess) -> np.ndarray[Any, Any]:
-        """Logits of the validation images, float32 [N, A]."""
-        network.eval()
-        parts = []
-        indices = np.arange(len(self.validation_set))
-        for batch in loader.batches(
-            self.validation_set,
-            indices,
-            batch_size=self.progress.micro_batch,
-            workers=self.config.workers,
-        ):
-            frames = torch.from_numpy(batch.frames_BHWC).to(self.device)
-            images = preprocess(frames).contiguous(memory_format=torch.channels_last)
-            with self._autocast():
-                parts.append(network(images).float().cpu().numpy())
-        logits = np.concatenate(parts)
-        assert len(logits) == len(self.validation_set)
-        return logits
+    def _next_epoch(self) -> None:
+        self.progress.epoch += 1
+        self.progress.batches = self.progress.images = 0
+        self.progress.loss_sum = self.progress.seconds = 0.0
 
     def _checkpoint(self) -> None:
+        """Inside an epoch, in all processes."""
         if self.full_batch and self.progress.batches:
             return  # half a gradient is of no use: the epoch begins again
+        self._settle()
+        if self.world.first:
+            self._write()
+
+    def _settle(self) -> None:
+        """Where each process has its own batch norms, all get the mean of their statistics."""
+        if self.apart:
+            averages = [] if self.average is None else [self.average]
+            self.world.average_norms(self.network, *averages)
+
+    def _write(self) -> None:
         self.progress.scaler = dict(self.scaler.state_dict())
         checkpoint.write(
             self.config.out,
@@ -329,11 +317,15 @@ class _Run:
             yield
             return
 
+        # Of several processes none stops at once: torchrun repeats a signal, and kills who is late.
+        once_more = "; once more to stop at once" if self.world.size == 1 else ""
+
         def ask(number: int, frame: object) -> None:
-            if self.stop:
+            if self.stop and self.world.size == 1:
                 raise KeyboardInterrupt
+            if not self.stop:
+                self.listener.notice(f"stopping after this step{once_more}")
             self.stop = True
-            self.listener.notice("stopping after this step; once more to stop at once")
 
         before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -341,8 +333,3 @@ class _Run:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    # The CPU allocator raises a plain RuntimeError; only its text tells.
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

@@ -13,11 +13,16 @@ from celebattr.errors import UsageError
 from celebattr.models import backbones, catalog
 from celebattr.models.network import Network
 from celebattr.parse import parse_widths
+from celebattr.training.distributed import World
 from celebattr.training.listener import Listener
 
 
-def start(config: TrainConfig, train_set: FaceDataset, listener: Listener) -> tuple[Network, Any]:
+def start(
+    config: TrainConfig, train_set: FaceDataset, listener: Listener, world: World
+) -> tuple[Network, Any]:
     """Builds the network of a run and loads its starting weights.
+
+    Of several processes the first alone loads them; the others get its own.
 
     Returns:
         The network, and what its card says of its start: "none", "imagenet", a file's name, or the
@@ -42,7 +47,7 @@ def start(config: TrainConfig, train_set: FaceDataset, listener: Listener) -> tu
     network = catalog.build(spec)
     network.set_prior(torch.from_numpy(train_set.targets_NA.mean(axis=0)))
     origin: Any = source
-    if source == "none":
+    if source == "none" or not world.first:
         return network, origin
     if source == "imagenet":
         if catalog.row(config.arch).start != "imagenet":

@@ -51,12 +51,17 @@ class Views:
 
     @torch.no_grad()
     def make(self, batch: Batch, part: slice, epoch: int) -> View:
-        """The view of some samples of a batch in an epoch."""
+        """The view of some samples of a batch in an epoch, the same whichever part they are in."""
         config = self.config
-        indices = batch.indices_B[part]
+        count = len(batch.indices_B)
+        own = np.arange(count)[part]
+        places: slice | NDArray[np.int64] = part
+        if config.mixup and len(own) < count:  # their partners too, at mirrored places of the batch
+            places = np.union1d(own, count - 1 - own)
+        indices = batch.indices_B[places]
         draws = augment.parameters(config.seed, epoch, indices)
         clean = augment.augment(
-            to_unit(torch.from_numpy(batch.frames_BHWC[part]).to(self.device)),
+            to_unit(torch.from_numpy(batch.frames_BHWC[places]).to(self.device)),
             draws,
             cut_margins=config.cut_margins or 0.0,
         )
@@ -68,7 +73,7 @@ class Views:
             noise=config.noise,
             grey=config.grey,
         )
-        targets = torch.from_numpy(batch.targets_BA[part]).to(self.device).float()
+        targets = torch.from_numpy(batch.targets_BA[places]).to(self.device).float()
         weights = None
         if self.weights_N is not None:
             weights = torch.from_numpy(self.weights_N[indices]).to(self.device)
@@ -76,6 +81,10 @@ class Views:
             kept = augment.mixing_weights(config.seed, epoch, indices, config.mixup)
             unit, clean, targets = (augment.mix(each, kept) for each in (unit, clean, targets))
             weights = None if weights is None else augment.mix(weights, kept)
+            if isinstance(places, np.ndarray):
+                rows = torch.from_numpy(np.searchsorted(places, own)).to(self.device)
+                unit, clean, targets = unit[rows], clean[rows], targets[rows]
+                weights = None if weights is None else weights[rows]
         if self.teachers:
             # They see the very view that the student sees, blended faces too, but nothing of it
             # spoiled: what noise or a painted rectangle hides, the student learns to do without.

@@ -23,7 +23,7 @@ from celebattr.data.stores import Zip
 from celebattr.errors import DataError, DeviceError, UsageError
 from celebattr.models import catalog
 from celebattr.models.network import Network
-from celebattr.training import loop
+from celebattr.training import checkpoint, loop
 from celebattr.training.listener import Logger
 
 TIMES = ("seconds", "images_per_second")
@@ -150,6 +150,18 @@ def test_a_run_cut_off_inside_an_epoch_resumes_bit_for_bit(
     loop.train(dataclasses.replace(settings, resume=True), watch)
     assert len(watch.losses) == 6 - stop_after
     assert_same_run(whole, tmp_path / "run")
+
+
+def test_checkpoints_are_written_every_so_many_steps(
+    drawn_celeba: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    monkeypatch.setattr(
+        checkpoint, "write", lambda _, progress, *rest: written.append(progress.step)
+    )
+    settings = plain(drawn_celeba, tmp_path / "run", checkpoint_every=2, epochs=2)
+    loop.train(dataclasses.replace(settings, optimizer="sgd"))
+    assert written == [2, 3, 4, 6, 6]  # and after each epoch of three
 
 
 def train_in_a_process(settings: TrainConfig, *flags: str) -> subprocess.Popen[str]:

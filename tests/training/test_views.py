@@ -77,6 +77,16 @@ def test_targets_are_the_labels_when_nothing_softens_them() -> None:
     np.testing.assert_array_equal(targets.numpy(), some.targets_BA[1:4])
 
 
+@pytest.mark.parametrize("size", [1, 2, 4, 6])
+def test_mixed_views_are_the_same_in_passes_of_any_size(size: int) -> None:
+    some = batch()
+    mixed = views(mixup=0.4, people=[0, 0, 0, 1, 1, 2])
+    whole = mixed.make(some, slice(0, 6), epoch=1)
+    parts = [mixed.make(some, slice(at, at + size), epoch=1) for at in range(0, 6, size)]
+    for values, pieces in zip(whole, zip(*parts, strict=True), strict=True):
+        torch.testing.assert_close(torch.cat(pieces), values)
+
+
 def test_a_view_depends_on_the_epoch_and_nothing_else() -> None:
     mixed = views(mixup=0.4, erasing=0.5, low_resolution=0.5)
     one, two = (mixed.make(batch(), slice(0, 6), epoch=2) for _ in range(2))

@@ -1,0 +1,333 @@
+"""What a process is among those that train as one: torchrun starts them, PyTorch's DDP joins them.
+
+A step's batch is the whole world's. Each process takes whole mirrored pairs of it (places i and
+B - 1 - i), because mixup blends a sample with the one at its mirrored place: the pairs are then the
+same for any number of processes. What processes tell each other beside gradients is a few numbers a
+step, on the host (gloo), and no object is pickled. A world of one process talks to nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import inspect
+import logging
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from celebattr.errors import CelebattrError, DeviceError, ExitCode
+from celebattr.training.listener import Listener
+
+log = logging.getLogger(__name__)
+
+PATIENCE = datetime.timedelta(minutes=30)
+"""How long a process waits for the others: the first may be drawing, writing or downloading."""
+
+
+@dataclass(frozen=True)
+class World:
+    """One process among those of a run.
+
+    Attributes:
+        rank: which, from 0; the first writes all files and does all the talking.
+        size: how many there are.
+        local_rank: which of those on this machine.
+        local_size: how many there are on this machine.
+        restarts: how often torchrun has started the processes again.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    restarts: int = 0
+
+    @staticmethod
+    def here() -> World:
+        """What the environment says, as torchrun sets it."""
+        if "RANK" not in os.environ:
+            return World()
+
+        def number(name: str, otherwise: int) -> int:
+            return int(os.environ.get(name, otherwise))
+
+        return World(
+            rank=number("RANK", 0),
+            size=number("WORLD_SIZE", 1),
+            local_rank=number("LOCAL_RANK", 0),  # not every launcher tells
+            local_size=number("LOCAL_WORLD_SIZE", 1),
+            restarts=number("TORCHELASTIC_RESTART_COUNT", 0),
+        )
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and talks."""
+        return self.rank == 0
+
+    def part(self, count: int) -> NDArray[np.int64]:
+        """This process's places in a batch of `count`, ascending: whole mirrored pairs.
+
+        Mirrored within the part, a place meets the one that it meets mirrored within the batch. The
+        middle of an odd batch, its own partner, is the first process's: on its own an image would
+        have no batch norm. A part is empty where there are fewer pairs than processes; that of the
+        first never is.
+        """
+        pairs = np.array_split(np.arange(count // 2), self.size)[self.rank]
+        middle = np.arange(count // 2, count // 2 + (count % 2 if self.first else 0))
+        return np.concatenate([pairs, middle, count - 1 - pairs[::-1]])
+
+    def largest(self, count: int) -> int:
+        """The places of the largest part of a batch of `count`, which is the first's."""
+        return len(World(0, self.size).part(count))
+
+    def sum(self, value: float) -> float:
+        """The sum of the processes' values."""
+        if self.size == 1:
+            return value
+        return float(_reduced(torch.tensor(value, dtype=torch.float64), dist.ReduceOp.SUM))
+
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether a process raises it."""
+        if self.size == 1:
+            return list(flags)
+        return [bool(v) for v in _reduced(torch.tensor(flags).int(), dist.ReduceOp.MAX)]
+
+    def least(self, value: int) -> int:
+        """The smallest of the processes' values."""
+        if self.size == 1:
+            return value
+        return int(_reduced(torch.tensor(value), dist.ReduceOp.MIN))
+
+    def texts(self, text: str) -> list[str]:
+        """The processes' texts, by rank."""
+        if self.size == 1:
+            return [text]
+        data = text.encode()
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor([len(data)]))
+        longest = max(int(n) for n in lengths)
+        padded = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+        dist.all_gather(padded, torch.tensor(list(data.ljust(longest, b"\0")), dtype=torch.uint8))
+        pairs = zip(padded, lengths, strict=True)
+        return [bytes(p[: int(n)].numpy()).decode() for p, n in pairs]
+
+    def share(self, data: bytes) -> bytes:
+        """The first process's bytes; what the others give is not looked at."""
+        if self.size == 1:
+            return data
+        length = torch.tensor([len(data)])
+        dist.broadcast(length, 0)
+        content = torch.zeros(int(length), dtype=torch.uint8)
+        if self.first:
+            content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        dist.broadcast(content, 0)
+        return content.numpy().tobytes()
+
+    def join_rows(self, values_NA: NDArray[np.float32]) -> NDArray[np.float32]:
+        """All rows of a table of which each process has filled some and left the others at 0."""
+        if self.size == 1:
+            return values_NA
+        # As integers, of which all but one are 0: not a bit changes.
+        joined = _reduced(torch.from_numpy(values_NA.view(np.int32).copy()), dist.ReduceOp.SUM)
+        return joined.numpy().view(np.float32)
+
+    def one_voice(self, error: CelebattrError) -> BaseException:
+        """What each process should raise where all fail alike: the first tells, the others end."""
+        return error if self.first else SystemExit(int(error.exit_code))
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What one process raises in here, all do: nobody waits for one that has ended.
+
+        Raises:
+            CelebattrError: of the first process that has one.
+        """
+        if self.size == 1:
+            yield
+            return
+        error: CelebattrError | None = None
+        try:
+            yield
+        except CelebattrError as caught:
+            error = caught
+        told = self.texts("" if error is None else f"{int(error.exit_code)} {error}")
+        for rank, text in enumerate(told):
+            if text:
+                code, _, message = text.partition(" ")
+                where = f"process {rank} of {self.size}: " if rank else ""
+                raise self.one_voice(_kind(int(code))(where + message)) from error
+
+    @torch.no_grad()
+    def give(self, network: nn.Module) -> None:
+        """Gives all processes the weights and statistics of the first."""
+        if self.size == 1:
+            return
+        for tensor in network.state_dict().values():
+            flat = tensor.contiguous()  # filters lie channels last
+            dist.broadcast(flat, 0)
+            tensor.copy_(flat)
+
+    @torch.no_grad()
+    def average_norms(self, *networks: nn.Module) -> None:
+        """Gives all processes the mean of their batch norms' running statistics."""
+        norms = [n for network in networks for n in trained_norms(network, whole=True)]
+        running = [s for n in norms for s in (n.running_mean, n.running_var) if s is not None]
+        if self.size == 1 or not running:
+            return
+        flat = _reduced(torch.cat([s.flatten() for s in running]), dist.ReduceOp.SUM) / self.size
+        means = torch.split(flat, [s.numel() for s in running])
+        for statistics, mean in zip(running, means, strict=True):
+            statistics.copy_(mean)
+
+
+@contextlib.contextmanager
+def join() -> Iterator[World]:
+    """Joins the processes that torchrun has started; without it, a world of one.
+
+    Raises:
+        DeviceError: the others cannot be reached, or one has ended.
+    """
+    world = World.here()
+    if world.size == 1:
+        yield world
+        return
+    ours = not dist.is_initialized()
+    try:
+        if ours:
+            # gloo everywhere: a machine whose GPU is missing meets the others, and all are told.
+            nccl = torch.cuda.is_available() and dist.is_nccl_available()
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if nccl else "gloo",
+                store=_meet(world),
+                rank=world.rank,
+                world_size=world.size,
+                timeout=PATIENCE,
+            )
+        yield world
+    except KeyboardInterrupt:
+        if world.first:
+            raise
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+    except RuntimeError as error:
+        if not _lost(error):
+            raise
+        log.info("lost the others: %s", error)
+        raise world.one_voice(
+            DeviceError(
+                "another process of the run has ended or cannot be reached: its own message, or "
+                "torchrun's, says why. Go on from the last checkpoint with --resume"
+            )
+        ) from error
+    # After a failure there is nobody to take leave of, and NCCL would wait.
+    if ours:
+        dist.destroy_process_group()
+
+
+def bind(
+    network: nn.Module, device: torch.device, batch_size: int, world: World, listener: Listener
+) -> tuple[nn.Module, bool]:
+    """The network as a step calls it: its gradients become the mean over the processes.
+
+    Batch norms that are trained take the statistics of the
+    whole batch where PyTorch can, which is on GPUs.
+
+    Returns:
+        What to call, and whether batch norms gather statistics of each process's own.
+    """
+    if world.size == 1:
+        return network, False
+    gpus = device.type == "cuda"
+    listener.notice(
+        f"processes  {world.size}, {'NCCL' if gpus else 'gloo'}: of a step's {batch_size} images "
+        f"each takes {world.largest(batch_size)} at most"
+    )
+    normed = bool(trained_norms(network))
+    if normed and gpus:
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        listener.notice("batch norm over the images of all processes (SyncBatchNorm)")
+    elif normed:
+        listener.notice(
+            "batch norm over each process's own images (SyncBatchNorm needs GPUs): losses differ "
+            "from those of one process"
+        )
+    # Buffers are either the same everywhere or averaged by `World.average_norms`.
+    known = inspect.signature(DistributedDataParallel).parameters
+    renamed = "forward_sync_buffers" in known  # torch 2.13
+    options: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+    bound = DistributedDataParallel(network, [device] if gpus else None, **options)
+    return bound, normed and not gpus
+
+
+def trained_norms(network: nn.Module, *, whole: bool = False) -> list[_BatchNorm]:
+    """A network's batch norms that gather statistics now; with `whole`, all of them."""
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+    return [n for n in norms if whole or n.training]
+
+
+@contextlib.contextmanager
+def norms_at_rest(network: nn.Module) -> Iterator[None]:
+    """Batch norms gather no statistics in here, and those of several processes do not meet."""
+    norms = trained_norms(network)
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
+
+
+def _meet(world: World) -> Any:
+    """A part of torchrun's store that these processes have for themselves.
+
+    torchrun keeps its store when it starts the processes again, and gloo would call at the ports of
+    those that were killed. A new name is agreed on, in words that only the living know; how often
+    a process was started again does not do for one, since hosts count for themselves.
+    """
+    store, _, _ = next(rendezvous("env://", world.rank, world.size, timeout=PATIENCE))
+    own = secrets.token_hex(8)
+    if world.first:
+        end = time.monotonic() + PATIENCE.total_seconds()
+        missing = set(range(1, world.size))
+        while missing:
+            for rank in sorted(missing):
+                hello = f"celebattr/hello/{rank}"
+                if store.check([f"celebattr/{own}/{rank}"]):
+                    missing.remove(rank)
+                elif store.check([hello]):  # perhaps of one that was killed: then none hears this
+                    store.set(f"celebattr/answer/{store.get(hello).decode()}", own)
+            if time.monotonic() > end:
+                raise dist.DistStoreError(f"processes {sorted(missing)} have not come")
+            time.sleep(0.02)
+        return dist.PrefixStore(own, store)  # type: ignore[attr-defined]
+    store.set(f"celebattr/hello/{world.rank}", own)
+    name = store.get(f"celebattr/answer/{own}").decode()  # waits for it
+    store.set(f"celebattr/{name}/{world.rank}", "here")
+    return dist.PrefixStore(name, store)  # type: ignore[attr-defined]
+
+
+def _reduced(values: Tensor, how: Any) -> Tensor:
+    dist.all_reduce(values, how)
+    return values
+
+
+def _kind(code: int) -> type[CelebattrError]:
+    return next(k for k in CelebattrError.__subclasses__() if int(k.exit_code) == code)
+
+
+def _lost(error: RuntimeError) -> bool:
+    # gloo raises a plain RuntimeError; only its text tells.
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()

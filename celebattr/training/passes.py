@@ -1,0 +1,193 @@
+"""Forward and backward over a batch, in passes that the memory takes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from celebattr.config import TrainConfig
+from celebattr.data.loader import Batch
+from celebattr.data.preprocess import Preprocess
+from celebattr.device import DeviceChoice
+from celebattr.errors import DeviceError
+from celebattr.training.checkpoint import Progress
+from celebattr.training.distributed import World, norms_at_rest
+from celebattr.training.listener import Listener
+from celebattr.training.losses import LOSSES
+from celebattr.training.views import Views
+
+
+class Passes:
+    """Sums the gradients of a batch; halves what a pass takes when memory runs out.
+
+    Args:
+        config: the run's settings, nothing left open.
+        choice: device and precision.
+        network: as `distributed.bind` gives it.
+        views: what a step sees.
+        autocast: the context of the forward pass.
+        scaler: of the gradients of float16.
+        seen: images that the gradient of a step is the mean over; 0 for those of its batch.
+        world: the processes that share a batch.
+        listener: is told of smaller passes.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        choice: DeviceChoice,
+        network: nn.Module,
+        *,
+        views: Views,
+        autocast: Callable[[], torch.autocast],
+        scaler: torch.amp.GradScaler,
+        seen: int,
+        world: World,
+        listener: Listener,
+    ) -> None:
+        self.choice, self.device = choice, torch.device(choice.device)
+        self.network, self.views = network, views
+        self.autocast, self.scaler = autocast, scaler
+        self.loss, self.batch_size = LOSSES[config.loss], config.batch_size or 0
+        self.seen, self.world, self.listener = seen, world, listener
+        self.fits: tuple[Preprocess | None, int] = None, 0
+
+    def gradients(
+        self,
+        batch: Batch,
+        count: int,
+        preprocess: Preprocess,
+        progress: Progress,
+        *,
+        chance: int,
+        step: bool,
+    ) -> float:
+        """Adds the gradients of a batch; returns the mean loss of all processes' images.
+
+        Args:
+            batch: this process's part of it.
+            count: its images in all processes.
+            preprocess: makes the network's input.
+            progress: whose `micro_batch` images a pass takes.
+            chance: seed of dropout.
+            step: whether an optimiser step follows: the gradient is then that of all processes.
+
+        Raises:
+            DeviceError: one image is too much.
+        """
+        if self.world.size > 1 and self.fits != (preprocess, max(count, self.fits[1])):
+            self._fit(batch, count, preprocess, progress)
+        while True:
+            # Dropout is a function of (seed, place, process), so that resuming changes nothing.
+            torch.manual_seed(chance + 15_485_863 * self.world.rank)
+            try:
+                loss = self._all(batch, count, preprocess, progress, step)
+                return self.world.sum(loss)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                if self.world.size > 1:
+                    raise DeviceError(
+                        f"{self.choice.device} ran out of memory for what it had room for before: "
+                        "end what else uses it, and go on with --resume"
+                    ) from error
+                if self.seen:  # what was summed so far is lost
+                    raise self._too_little(
+                        f"{progress.micro_batch} images: choose a smaller --batch-size"
+                    ) from error
+                size, progress.micro_batch = progress.micro_batch, self._smaller(progress, count)
+                self._say(progress, size, error)
+
+    def _fit(self, batch: Batch, count: int, preprocess: Preprocess, progress: Progress) -> None:
+        """Finds the passes that all processes have memory for, before the first step of a size.
+
+        While a gradient is summed over processes, one that runs out of memory cannot begin again
+        without the others. So each tries alone, and they agree on the smallest.
+        """
+        while True:
+            size = able = progress.micro_batch
+            failure: BaseException | None = None
+            try:
+                with norms_at_rest(self.network):
+                    self._all(batch, count, preprocess, progress, step=False)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                able, failure = self._smaller(progress, count), error
+            self.network.zero_grad(set_to_none=True)
+            progress.micro_batch = self.world.least(able)
+            if progress.micro_batch == size:
+                self.fits = preprocess, count
+                return
+            self._say(progress, size, failure)
+
+    def _all(
+        self, batch: Batch, count: int, preprocess: Preprocess, progress: Progress, step: bool
+    ) -> float:
+        """All passes over this process's part; returns its share of the mean loss."""
+        size = progress.micro_batch
+        # As many passes in all processes: where batch norms meet, each meets them all.
+        starts = range(0, self.world.largest(count), size)
+        loss = 0.0
+        for at in starts:
+            with self._summing(step and at == starts[-1]):
+                value, images = self._pass(batch, slice(at, at + size), preprocess, progress.epoch)
+                # DDP takes the mean over processes, whose parts may differ in size.
+                share = images * self.world.size / (self.seen or count)
+                self.scaler.scale(value * share).backward()  # type: ignore[no-untyped-call]
+            loss += float(value.detach()) * (images / count)
+        return loss
+
+    def _pass(
+        self, batch: Batch, part: slice, preprocess: Preprocess, epoch: int
+    ) -> tuple[Tensor, int]:
+        """The mean loss of some images, and how many they are."""
+        if part.start >= len(batch.indices_B):
+            # Nothing is left for this process, but the others wait for its gradient: zeros.
+            height, width = len(preprocess.rows), preprocess.columns.shape[1]
+            return self.network(torch.zeros(0, 3, height, width, device=self.device)).sum(), 0
+        view = self.views.make(batch, part, epoch)
+        images = preprocess.normalize(view.unit)
+        with self.autocast():
+            logits = self.network(images.contiguous(memory_format=torch.channels_last))
+        return self.loss(logits.float(), view.targets, view.weights), len(images)
+
+    @contextlib.contextmanager
+    def _summing(self, now: bool) -> Iterator[None]:
+        """Gradients are summed over the processes in the last pass before a step, not before."""
+        apart: AbstractContextManager[None] = contextlib.nullcontext()
+        if isinstance(self.network, DistributedDataParallel) and not now:
+            apart = self.network.no_sync()
+        with apart:
+            yield
+
+    def _smaller(self, progress: Progress, count: int) -> int:
+        """Half of what a pass took; 0 where that was one image."""
+        size = min(progress.micro_batch, self.world.largest(count))
+        return (size + 1) // 2 if size > 1 else 0
+
+    def _say(self, progress: Progress, size: int, error: BaseException | None) -> None:
+        self.network.zero_grad(set_to_none=True)
+        if progress.micro_batch == 0:
+            raise self.world.one_voice(
+                self._too_little("one image: choose a smaller --image-size or --device cpu")
+            ) from error
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.listener.notice(
+            f"out of memory: {progress.micro_batch} images a pass instead of {size}; "
+            f"gradients are summed, so a step still sees {self.batch_size}"
+        )
+
+    def _too_little(self, for_what: str) -> DeviceError:
+        return DeviceError(f"{self.choice.device} has too little memory for {for_what}")
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    # The CPU allocator raises a plain RuntimeError; only its text tells.
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

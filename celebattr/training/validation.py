@@ -1,0 +1,86 @@
+"""What a network is worth after an epoch, on the validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from celebattr.data import loader
+from celebattr.data.dataset import FaceDataset
+from celebattr.data.preprocess import Preprocess
+from celebattr.decisions import present, probabilities
+from celebattr.evaluation import calibration, metrics
+from celebattr.training.distributed import World
+from celebattr.training.losses import Loss
+
+LARGEST_BATCH = 256
+"""Images a pass at most: it is shared out by whole batches, of which each process needs some."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of an epoch.
+
+    Attributes:
+        loss: of the uncalibrated logits.
+        scale: of the logits, one an attribute, fitted on these images.
+        probabilities_NA: calibrated.
+        present_NA: decisions at 0.5.
+        summary: the metrics.
+    """
+
+    loss: float
+    scale: NDArray[np.float64]
+    probabilities_NA: NDArray[np.float32]
+    present_NA: NDArray[np.bool_]
+    summary: metrics.Summary
+
+
+@torch.no_grad()
+def logits(
+    network: nn.Module,
+    images: FaceDataset,
+    preprocess: Preprocess,
+    *,
+    batch_size: int,
+    workers: int,
+    device: torch.device,
+    autocast: Callable[[], torch.autocast],
+    world: World,
+) -> NDArray[np.float32]:
+    """Logits of all images, float32 [N, A], the same to the last bit for any number of processes.
+
+    The batches are those of one process, because a sum may be rounded otherwise in a batch of
+    another size; each process takes every so many, and none is filled up.
+    """
+    network.eval()
+    logits_NA = np.zeros((len(images), len(images.attributes)), np.float32)
+    chunks = loader.chunks(np.arange(len(images)), min(batch_size, LARGEST_BATCH))
+    for batch in loader.read(images, chunks[world.rank :: world.size], workers=workers):
+        frames = torch.from_numpy(batch.frames_BHWC).to(device)
+        inputs = preprocess(frames).contiguous(memory_format=torch.channels_last)
+        with autocast():
+            logits_NA[batch.indices_B] = network(inputs).float().cpu().numpy()
+    return world.join_rows(logits_NA)
+
+
+def measure(
+    logits_NA: NDArray[np.float32], targets_NA: NDArray[np.uint8 | np.float32], loss: Loss
+) -> Measured:
+    """The figures of logits."""
+    targets = torch.from_numpy(targets_NA).float()
+    scale = calibration.fit_scale(logits_NA, targets_NA)
+    p = probabilities(logits_NA, scale, np.zeros_like(scale))
+    decided = present(p, np.full_like(scale, 0.5))
+    return Measured(
+        loss=float(loss(torch.from_numpy(logits_NA), targets)),
+        scale=scale,
+        probabilities_NA=p,
+        present_NA=decided,
+        summary=metrics.summary(p, targets_NA, decided),
+    )
