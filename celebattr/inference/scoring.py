@@ -19,6 +19,7 @@ def score(
     *,
     batch_size: int,
     workers: int,
+    at_once: int | None = None,
     keep_data: bool = True,
 ) -> Iterator[tuple[Input, list[Result]]]:
     """Each input with its results, in the order of `inputs`: one a face, or one failure.
@@ -31,9 +32,10 @@ def score(
         predictor: scores what was prepared.
         batch_size: faces scored together.
         workers: threads that call `prepare`.
+        at_once: batches scored at the same time; without it, as many as keep the device busy.
         keep_data: give inputs back with the bytes of their files, where they came with them.
     """
-    cores = predictor.backend.at_once
+    cores = at_once or predictor.backend.at_once
     batches = _batches(inputs, prepare, batch_size=batch_size, workers=workers, keep_data=keep_data)
     for prepared, results in ordered_map(
         lambda batch: (batch, predictor.finish(batch)),
