@@ -73,7 +73,13 @@ def matches(url: str) -> list[str]:
     """The URLs that a pattern with * ? [] matches, sorted."""
     store, name = locate(url)
     found = _asked(url, lambda: store.glob(name))
-    return sorted(store.unstrip_protocol(match) for match in found)
+    # As in a shell a star matches no hidden name, nor what lies below one.
+    named = set(name.split("/"))
+    return sorted(
+        store.unstrip_protocol(match)
+        for match in found
+        if not any(part.startswith(".") for part in {*str(match).split("/")} - named)
+    )
 
 
 def files(url: str) -> Iterator[tuple[str, int]]:

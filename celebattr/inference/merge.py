@@ -62,7 +62,7 @@ def merge(parts: Sequence[Path], output: Path) -> Run:
         whole = _of_folder(parts[0])
         _write(output, _in_order(parts[0], whole), whole)
         return whole
-    files = _files(parts)
+    files = _files(parts, output)
     if output.resolve() in {part.resolve() for part in files}:
         raise UsageError(f"--output {output} is one of the parts: choose another name")
     sources, whole = _proved(files)
@@ -76,14 +76,18 @@ def merge(parts: Sequence[Path], output: Path) -> Run:
     return whole
 
 
-def _files(parts: Sequence[Path]) -> list[Path]:
-    """Files as they are; of a folder, those beside which it says what made them."""
+def _files(parts: Sequence[Path], output: Path) -> list[Path]:
+    """Files as they are; of a folder, those beside which it says what made them.
+
+    The output of an earlier merge may lie in the folder.
+    """
     found: list[Path] = []
     for part in parts:
         if part.is_dir():
             suffix = runs.about(Path("x")).name[1:]
-            made = sorted(part.glob(f"*{suffix}"))
-            found += [file.with_name(file.name.removesuffix(suffix)) for file in made]
+            names = sorted(file.name.removesuffix(suffix) for file in part.glob(f"*{suffix}"))
+            made = [part / name for name in names if name != output.name]
+            found += made
             if not made:
                 raise DataError(f"{part} holds nothing that was written with --output and --shard")
         else:

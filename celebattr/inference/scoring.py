@@ -11,6 +11,10 @@ from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Prepared
 from celebattr.results import Result
 
+READERS = 8
+"""Threads that fetch what does not lie in a file of its own: an object store takes tens of
+milliseconds to answer, whatever it is asked."""
+
 
 def score(
     inputs: Iterable[Input],
@@ -57,9 +61,12 @@ def _batches(
 ) -> Iterator[list[Prepared]]:
     waiting: list[Prepared] = []
     faces = 0
+    fetched = ordered_map(
+        lambda item: item.ready(), inputs, workers=READERS, ahead=2 * READERS, size=_bytes
+    )
     for prepared in ordered_map(
-        lambda item: prepare(item.ready()),
-        inputs,
+        prepare,
+        fetched,
         workers=workers,
         ahead=batch_size + 2 * workers,
         size=_bytes,
