@@ -3,7 +3,7 @@
     python benchmarks/constants.py ALIGNED PHOTOS [LARGE]
 
 Folders of aligned 178x218 JPEGs, of un-cropped photos, and of large ones. Processor time of this
-process alone, with one thread a library (OMP_NUM_THREADS=1): what else the machine does is left out.
+process alone, with one thread a library (OMP_NUM_THREADS=1): what else a machine does is left out.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ def main() -> None:
             def write(some: list[object] = some) -> None:  # type: ignore[assignment]
                 parquet.write(file, some, CELEBA, "{}")  # type: ignore[arg-type]
 
+            write(some[:10])  # imports pyarrow
             spent = cpu(write, len(some))
             size = file.stat().st_size / len(some)
             print(f"Parquet, parts of {name} rows: {spent:.3f} ms and {size:.0f} bytes a row")

@@ -1,7 +1,6 @@
 """Carries out a Dockerfile in a clean root, without a container engine, and tries what it made.
 
-    debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates \\
-        trixie ROOT
+    debootstrap --variant=minbase --include=python3,python3-venv,python3-pip trixie ROOT
     python deploy/check.py ROOT [Dockerfile]
 
 Needs root and Linux. ROOT is a Debian with Python, as the image of the FROM line is one; both
@@ -39,12 +38,11 @@ class Root:
     def run(self, command: list[str], folder: str | None = None) -> str:
         """Runs a command in it as the user of the moment; gives its standard output."""
         user, group = self.user.split(":")
-        outside = {
-            k: v for k, v in os.environ.items() if k.startswith(("PIP_", "SSL_", "REQUESTS_"))
-        }
+        network = ("PIP_", "SSL_", "REQUESTS_")
+        outside = {name: value for name, value in os.environ.items() if name.startswith(network)}
+        line = f"cd {shlex.quote(folder or self.folder)} && exec {shlex.join(command)}"
         done = subprocess.run(
-            ["chroot", f"--userspec={user}:{group}", "--groups=", str(self.path), "sh", "-c"]
-            + [f"cd {shlex.quote(folder or self.folder)} && exec {shlex.join(command)}"],
+            ["chroot", f"--userspec={user}:{group}", "--groups=", self.path, "sh", "-c", line],
             env=outside | self.arguments | self.environment,
             stdout=subprocess.PIPE,
             text=True,
