@@ -79,7 +79,7 @@ def test_the_job_scores_and_merges_what_its_commands_say(tmp_path: Path) -> None
     def run(container: dict[str, Any], more: dict[str, str]) -> None:
         """A container of the job, with this machine's folder for its volume."""
         command = container.get("command") or ["celebattr", *container["args"]]
-        command = [part.replace("/rows", str(rows)) for part in command]
+        command = [re.sub("(?<![a-z])/rows", str(rows), part) for part in command]
         place = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
         given = {entry["name"]: entry["value"] for entry in container.get("env", [])}
         done = subprocess.run(

@@ -116,7 +116,7 @@ def _proved(parts: Sequence[Path]) -> tuple[list[_Source], Run]:
         found[index] = at
         first = first or (part, run)
         _alike(first, (part, run))
-        inputs.append(run.counts["inputs"])
+        inputs.append(run.counts.get("inputs", 0))  # a shard may have none
         counts.update(run.counts)
     assert first is not None
     count = first[1].shard[1]

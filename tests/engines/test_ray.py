@@ -49,9 +49,12 @@ def store() -> Iterator[str]:
 def cluster(store: str) -> Iterator[None]:
     """A Ray that all tests here share: it takes seconds to start."""
     ray = library()
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray is courteous to what else a machine does, so much that tests beside it would starve.
+        patch.setenv("RAY_worker_niceness", "0")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
