@@ -104,6 +104,26 @@ class Root:
         return health, entry
 
 
+def attempt(root: Root, dockerfile: Path) -> None:
+    """Carries out a Dockerfile, then its health check and its entry point on a photo."""
+    health, entry = root.follow(dockerfile)
+    print(root.run(health))
+    draw = (
+        "import sys, numpy; from celebattr.data import drawn; "
+        "drawn.draw_face({'Smiling'}, numpy.random.default_rng(0)).save(sys.stdout.buffer, 'PNG')"
+    )
+    place = root.path / "tmp/photo.png"
+    with place.open("wb") as file:
+        subprocess.run([sys.executable, "-c", draw], stdout=file, check=True, cwd=SOURCE)
+    (row,) = map(json.loads, root.run([*entry, "predict", "/tmp/photo.png"]).splitlines())
+    assert row["status"] == "ok" and "Smiling" in row["probabilities"], row
+    output = "/tmp/rows.parquet"
+    root.run([*entry, "predict", "/tmp/photo.png", "--output", output])
+    owner = (root.path / output[1:]).stat()
+    assert f"{owner.st_uid}:{owner.st_gid}" == root.user, owner
+    print(f"{dockerfile.name}: health check, a prediction and a Parquet file, as {root.user}")
+
+
 def main() -> None:
     """Carries out a Dockerfile and tries what it made."""
     path = Path(sys.argv[1])
@@ -115,26 +135,14 @@ def main() -> None:
     python = path / "usr/local/bin/python"
     if not python.is_symlink():  # the base image has Python there
         python.symlink_to("/usr/bin/python3")
-    root = Root(path)
     for device in ("null", "urandom"):
         if not (path / "dev" / device).exists():
             sys.exit(f"{path}/dev has no {device}: make ROOT with debootstrap")
-    health, entry = root.follow(dockerfile)
-    print(root.run(health))
-    draw = (
-        "import sys, numpy; from celebattr.data import drawn; "
-        "drawn.draw_face({'Smiling'}, numpy.random.default_rng(0)).save(sys.stdout.buffer, 'PNG')"
-    )
-    place = path / "tmp/photo.png"
-    with place.open("wb") as file:
-        subprocess.run([sys.executable, "-c", draw], stdout=file, check=True, cwd=SOURCE)
-    (row,) = map(json.loads, root.run([*entry, "predict", "/tmp/photo.png"]).splitlines())
-    assert row["status"] == "ok" and "Smiling" in row["probabilities"], row
-    output = "/tmp/rows.parquet"
-    root.run([*entry, "predict", "/tmp/photo.png", "--output", output])
-    owner = (path / output[1:]).stat()
-    assert f"{owner.st_uid}:{owner.st_gid}" == root.user, owner
-    print(f"{dockerfile.name}: health check, a prediction and a Parquet file, as {root.user}")
+    subprocess.run(["mount", "-t", "proc", "proc", path / "proc"], check=True)
+    try:
+        attempt(Root(path), dockerfile)
+    finally:
+        subprocess.run(["umount", path / "proc"], check=True)
 
 
 if __name__ == "__main__":
