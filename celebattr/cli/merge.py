@@ -13,7 +13,11 @@ from celebattr.errors import UsageError
 def merge(
     parts: Annotated[
         list[Path],
-        typer.Argument(metavar="PART", help="What each --shard i/N wrote, in any order."),
+        typer.Argument(
+            metavar="PART",
+            help="What each --shard i/N wrote, in any order, or a folder of it; or the one folder "
+            "that --engine ray wrote.",
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")
@@ -29,7 +33,8 @@ def merge(
     from celebattr.inference.merge import merge as run
 
     whole = run(parts, output)
+    shards = str(parts[0]) if parts[0].is_dir() else f"{len(parts):,} shards"
     typer.echo(
-        f"{output}: {whole.counts.get('inputs', 0):,} inputs of {len(parts):,} shards, all there",
+        f"{output}: {whole.counts.get('inputs', 0):,} inputs of {shards}, all there",
         err=True,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celebattr.cli.options import OutputFile, command, format_option, known_format
+from celebattr.cli.options import command, format_option, known_format
 from celebattr.cli.output import FORMATS, Growing, Output, Tables, Text, complete
 from celebattr.config import PredictConfig
 from celebattr.errors import DataError, ExitCode, UsageError
@@ -36,7 +36,16 @@ def predict(
     format: Annotated[
         str | None, format_option(FORMATS, "table on a terminal, jsonl in a pipe")
     ] = None,
-    output: OutputFile = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to a file; its suffix tells the format. With --engine ray, a folder or a "
+            "URL for the parts, in Parquet.",
+        ),
+    ] = None,
     annotate: Annotated[
         Path | None,
         typer.Option(
@@ -95,36 +104,44 @@ def predict(
     complete; cut off, it is gone on with by the same command and --resume.
     """
     known_format(format, FORMATS)
+    limit = 0 if fail_fast else max_failures
+    if config.engine == "ray":
+        alone = {"--shard": shard != "1/1", "--annotate": annotate, "--explain": explain}
+        given = [name for name, value in alone.items() if value]
+        if given or format not in (None, "parquet") or output is None:
+            raise UsageError(
+                f"--engine ray does not go with {given[0]}"
+                if given
+                else "--engine ray writes Parquet into a folder: name it with --output"
+            )
+        _on_ray(config, paths, output, null, column, resume, limit, progress, quiet)
+        return
     if explain is not None and annotate is None:
         raise UsageError("--explain draws pictures: say where with --annotate DIR")
-    from celebattr.inference.workers import Workers
+    from celebattr.inference.scorer import Scorer
     from celebattr.reports.journal import FORMATS_THAT_GROW
     from celebattr.reports.writers import format_of
 
-    if output is not None:
-        format = format or format_of(output)
+    target = None if output is None else Path(output)
+    if target is not None:
+        format = format or format_of(target)
     format = format or ("table" if sys.stdout.isatty() else "jsonl")
     if output is not None and format == "table":
         raise UsageError("--format table is for the terminal: --output takes a file's format")
     if output is None and format == "parquet":
         raise UsageError("--format parquet is for a file: give --output")
     # What is no regular file, a pipe for instance, is written like standard output.
-    file = output if output is not None and (not output.exists() or output.is_file()) else None
+    file = target if target is not None and (not target.exists() or target.is_file()) else None
     grows = file is not None and format in FORMATS_THAT_GROW
     if resume and not grows:
         raise UsageError("--resume goes on with an --output in jsonl, csv or parquet")
-    limit = 0 if fail_fast else max_failures
     started = time.monotonic()
-    with Workers(config.faces, seconds=config.timeout) as prepare:
-        # While the first process starts.
+    with Scorer(config) as scorer:
         from celebattr.data.inputs import expand
-        from celebattr.device import usable_cores
-        from celebattr.inference.predictor import Predictor
         from celebattr.inference.runs import Run, Shard
-        from celebattr.inference.scoring import score
 
         share = Shard.parse(shard)
-        predictor = Predictor(config)
+        predictor = scorer.predictor
         if predictor.never_present and not quiet:
             typer.echo(
                 f"{config.operating_point} is out of reach for "
@@ -144,19 +161,12 @@ def predict(
         elif format == "table":
             out = Tables()
         else:
-            out = Text(output, predictor.attributes, format)
+            out = Text(target, predictor.attributes, format)
         inputs = share.take(expand(paths, null=null, column=column))
         with out, _Progress(progress, quiet) as show:
             out.skip(item.path for item in inputs)
             before = out.counts["inputs"]
-            for item, results in score(
-                inputs,
-                prepare,
-                predictor,
-                batch_size=config.batch_size,
-                workers=config.workers or usable_cores(),
-                keep_data=pictures is not None,
-            ):
+            for item, results in scorer.stream(inputs, keep_data=pictures is not None):
                 out.write(results)
                 if pictures is not None:
                     pictures.write(item, results)
@@ -170,6 +180,37 @@ def predict(
     seconds = time.monotonic() - started
     where = "" if format == "table" else str(output or "standard output")
     _end(out.counts, out.counts["inputs"] - before, seconds, quiet=quiet, where=where)
+
+
+def _on_ray(
+    config: PredictConfig,
+    paths: list[str],
+    output: str,
+    null: bool,
+    column: str | None,
+    resume: bool,
+    limit: int | None,
+    progress: bool | None,
+    quiet: bool,
+) -> None:
+    """The same on a Ray cluster."""
+    from celebattr.cli import cluster
+    from celebattr.data.inputs import expand
+    from celebattr.engines import plan
+
+    started = time.monotonic()
+    with _Progress(progress, quiet) as show:
+        counts = cluster.predict(
+            config,
+            lambda: expand(paths, null=null, column=column, archive=plan.archive),
+            output,
+            resume=resume,
+            limit=limit,
+            quiet=quiet,
+            show=show,
+        )
+    seconds = time.monotonic() - started
+    _end(counts, counts["inputs"], seconds, quiet=quiet, where=output)
 
 
 def _failed(counts: Counter[str]) -> int:

@@ -8,6 +8,7 @@ from celebattr.config.fields import (
     PRECISIONS,
     Checks,
     consistent_option,
+    flag,
     operating_point_option,
     option,
     unsure_below_option,
@@ -16,6 +17,7 @@ from celebattr.errors import UsageError
 from celebattr.parse import parse_operating_point
 
 FACES: tuple[str, ...] = ("largest", "all", "none")
+ENGINES: tuple[str, ...] = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,34 @@ class PredictConfig(Checks):
         "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
     )
     precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
+    engine: str = option(
+        "local", "local: this machine; ray: the actors of a Ray cluster.", choices=ENGINES
+    )
+    address: str | None = option(
+        None,
+        "With --engine ray: the cluster, auto for the one this machine is in. Without it, one is "
+        "started here.",
+    )
+    actors: int | None = option(
+        None, "With --engine ray: how many score. Without it, as many as the cluster has room for."
+    )
+    gpus_per_actor: float = option(0.0, "With --engine ray: the share of a GPU an actor takes.")
+    part_inputs: int = option(1024, "With --engine ray: inputs in a part of the output.")
 
     def __post_init__(self) -> None:
         self._check(
-            threshold=(0.0, 1.0), unsure_below=(0.0, 1.0), batch_size=(1, 65_536), workers=(1, 256)
+            threshold=(0.0, 1.0),
+            unsure_below=(0.0, 1.0),
+            batch_size=(1, 65_536),
+            workers=(1, 256),
+            actors=(1, 100_000),
+            gpus_per_actor=(0.0, 16.0),
+            part_inputs=(1, 1_000_000),
         )
+        if self.engine != "ray":
+            for name in ("address", "actors", "gpus_per_actor"):
+                if getattr(self, name):
+                    raise UsageError(f"{flag(name)} is for --engine ray")
         if parse_operating_point(self.operating_point).kind != "default" and (
             self.threshold is not None
         ):

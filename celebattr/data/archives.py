@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO
 
+from celebattr.data import remote
 from celebattr.data.images import IMAGE_SUFFIXES, MAX_BYTES
 from celebattr.data.inputs import Input
 from celebattr.results import Failure
@@ -35,27 +36,34 @@ def is_archive(path: str) -> bool:
     The beginning decides: an image with a zip behind it is an image, as any viewer sees it.
     """
     try:
-        return os.path.isfile(path) and (_is_zip(path) or _is_tar(path))  # noqa: PTH113
+        there = remote.is_remote(path) or os.path.isfile(path)  # noqa: PTH113
+        return there and (is_zip(path) or _is_tar(path))
     except Exception:  # as below: damaged before it has begun
         return False
 
 
-def members(path: str) -> Iterator[Input]:
+def members(path: str, file: str | None = None) -> Iterator[Input]:
     """The images in an archive as inputs named `ARCHIVE/MEMBER`.
 
     A zip is sorted by name as folders are, and a member of it read when it is wanted; a tar keeps
     its order, and has one member in memory at a time. Hidden files and whatever is not
     a plain file are left out. A member that cannot be read becomes a failure; so does the rest of
     an archive that is damaged in the middle, in the archive's own name.
+
+    Args:
+        path: the name of the archive.
+        file: where it lies, if not at `path`.
     """
+    file = file or path
     try:
-        yield from (_zip_members if _is_zip(path) else _tar_members)(path)
+        yield from (_zip_members if is_zip(file) else _tar_members)(path, file)
     except Exception as error:  # what these modules raise on damaged files has no common base
         yield _failed(path, f"the archive is damaged or cut off ({_reason(error)})")
 
 
-def _is_zip(path: str) -> bool:
-    with open(path, "rb") as file:  # noqa: PTH123 - pathlib fails on some names
+def is_zip(path: str) -> bool:
+    """Whether a file begins as a zip does."""
+    with remote.open_binary(path) as file:
         return file.read(4) in _ZIP
 
 
@@ -77,8 +85,9 @@ def _is_photo(name: str) -> bool:
     return not hidden and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
 
 
-def _zip_members(path: str) -> Iterator[Input]:
-    archive = zipfile.ZipFile(path)  # closed when the last input that may be read from it is gone
+def _zip_members(path: str, file: str) -> Iterator[Input]:
+    where = remote.open_binary(file) if remote.is_remote(file) else file
+    archive = zipfile.ZipFile(where)  # closed when the last input that may be read from it is gone
     photos = [(_zip_name(info), info) for info in archive.infolist() if _is_file(info)]
     # "/" as the lowest character gives the order of folders: name by name, not as one text.
     photos.sort(key=lambda photo: photo[0].replace("/", "\0"))
@@ -120,9 +129,9 @@ def _zip_member(
         return _failed(name, f"damaged ({_reason(error)})")
 
 
-def _tar_members(path: str) -> Iterator[Input]:
+def _tar_members(path: str, file: str) -> Iterator[Input]:
     with (
-        _uncompressed(path) as stream,
+        _uncompressed(file) as stream,
         tarfile.TarFile(fileobj=_Forward(stream), tarinfo=_Header, encoding="utf-8") as archive,
     ):
         while (info := archive.next()) is not None:
@@ -133,10 +142,10 @@ def _tar_members(path: str) -> Iterator[Input]:
             if info.size > MAX_BYTES:
                 yield _too_large(name)
                 continue
-            file = archive.extractfile(info)
-            assert file is not None
+            content = archive.extractfile(info)
+            assert content is not None
             try:
-                member = _read(file, name)
+                member = _read(content, name)
             except Exception as error:  # the rest cannot be found either: one row for both
                 raise tarfile.ReadError(f"in {info.name}: {_reason(error)}") from error
             yield member
@@ -150,7 +159,7 @@ def _uncompressed(path: str) -> Iterator[IO[bytes]]:
 
     Not by tarfile, which decompresses without a limit and reads one stream of several only.
     """
-    with open(path, "rb") as file:  # noqa: PTH123
+    with remote.open_binary(path) as file:
         start = file.read(6)
         file.seek(0)
         module = next((m for magic, m in _COMPRESSED.items() if start.startswith(magic)), None)

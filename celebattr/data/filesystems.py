@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-from celebattr.data import shards, stores
-from celebattr.errors import DataError, DeviceError, MissingExtraError, UsageError
+from celebattr.data import remote, shards, stores
+from celebattr.errors import DataError
 from celebattr.files import Replacement, remove_torn, reporting, write_bytes
 from celebattr.parse import Location, Url
 
@@ -60,7 +60,7 @@ def files_at(place: Location) -> Files:
         DeviceError: the package of that file system is not installed.
         UsageError: there is no such file system.
     """
-    return _remote(place) if isinstance(place, Url) else Local(place)
+    return Remote(place, *remote.locate(place)) if isinstance(place, Url) else Local(place)
 
 
 @dataclass(frozen=True)
@@ -207,20 +207,3 @@ class Remote:
                 f"{self.path} cannot be {done} ({why}): check the address, the network and the "
                 "credentials"
             ) from error
-
-
-def _remote(url: Url) -> Remote:
-    try:
-        import fsspec
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("fsspec", "cloud") from error
-    try:
-        system, root = fsspec.core.url_to_fs(str(url))
-    except ImportError as error:  # of s3fs, gcsfs, ...: the user's choice, so in no extra
-        raise DeviceError(
-            f"{url} needs a package beside fsspec: {error}. 'pip install s3fs' reads s3://, gcsfs "
-            "gs://, adlfs abfs://"
-        ) from error
-    except ValueError as error:
-        raise UsageError(f"{url}: {error}") from error
-    return Remote(url, system, root)

@@ -1,10 +1,12 @@
 """What `predict` is given becomes a stream of inputs.
 
-Files, folders, globs, standard input; images in archives; the paths in a column of a list.
+Files, folders, globs, standard input; images in archives; the paths in a column of a list; and the
+same in an object store.
 """
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import sys
@@ -12,7 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from celebattr.data import remote
 from celebattr.data.images import IMAGE_SUFFIXES
+from celebattr.errors import ImageError
 from celebattr.results import Failure
 
 STDIN = "-"
@@ -26,7 +30,10 @@ _CHUNK = 1 << 16
 _LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 """A file so named is a list of paths without being called one."""
 
-_URLS = ("http://", "https://")
+_WEB = ("http://", "https://")
+
+Opener = Callable[[str], Iterable["Input"]]
+"""Gives what an archive stands for."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ def expand(
     null: bool = False,
     stdin: BinaryIO | None = None,
     column: str | None = None,
+    archive: Opener | None = None,
 ) -> Iterator[Input]:
     """Each photo that `paths` stand for, in a stable order; no file of a photo is opened yet.
 
@@ -80,25 +88,45 @@ def expand(
         null: paths on standard input end in NUL rather than newline.
         stdin: what "-" reads.
         column: every path is a list, and this its column of paths; "-" is a CSV then.
+        archive: what to make of an archive; without it, the images in it.
 
     Raises:
-        DataError: a list cannot be read or has no such column.
-        MissingExtraError: a Parquet file needs pyarrow.
+        DataError: a list cannot be read or has no such column; a store does not answer.
+        MissingExtraError: a Parquet file needs pyarrow, or a URL fsspec.
     """
+    if archive is None:
+        archive = _members
     for path in paths:
         if path == STDIN:
             stream = stdin or sys.stdin.buffer
             if column is None:
-                yield from _standard_input(stream, null)
+                yield from _standard_input(stream, null, archive)
             else:
                 yield from _list(path, column, stream)
         else:
-            yield from _one(path, column)
+            yield from _one(path, archive, column)
 
 
-def _one(path: str, column: str | None = None) -> Iterator[Input]:
-    if path[:8].lower().startswith(_URLS):
+def photo(source: str | bytes, file: str | None = None) -> Input:
+    """One photo by its name, path or URL, or by its bytes; nothing is searched or opened.
+
+    Args:
+        source: the photo.
+        file: the path or URL where it lies, if not at `source`.
+    """
+    if isinstance(source, bytes):
+        return Input(STDIN, data=source)
+    place = file or source
+    if place[:8].lower().startswith(_WEB):
+        return _url(source)
+    return _stored(source, url=file) if remote.is_remote(place) else Input(source, file=file)
+
+
+def _one(path: str, archive: Opener, column: str | None = None) -> Iterator[Input]:
+    if path[:8].lower().startswith(_WEB):
         yield _url(path)
+    elif remote.is_remote(path):
+        yield from _remote(path, archive, column)
     elif column is None and os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a"
         yield from _folder(path, set())
     elif not os.path.lexists(path) and glob.has_magic(path):
@@ -111,16 +139,16 @@ def _one(path: str, column: str | None = None) -> Iterator[Input]:
                 searched += (os.path.join(match, ""),)  # noqa: PTH118
                 yield from _folder(match, set())
             elif column is not None or _suffix(path) == _suffix(match) != "":
-                yield from _file(match, column)
+                yield from _file(match, archive, column)
             else:
                 yield Input(match)
         if not matches:
             yield Input(path)
     else:
-        yield from _file(path, column)
+        yield from _file(path, archive, column)
 
 
-def _file(path: str, column: str | None) -> Iterator[Input]:
+def _file(path: str, archive: Opener, column: str | None) -> Iterator[Input]:
     """What a file stands for that is named outright: itself, or what an archive or a list holds."""
     suffix = _suffix(path)
     if not os.path.isfile(path):  # noqa: PTH113 - a pipe would block; what is not there fails later
@@ -133,7 +161,47 @@ def _file(path: str, column: str | None) -> Iterator[Input]:
         # Imported here: it needs `Input`, and who has photos only need not wait for it.
         from celebattr.data import archives
 
-        yield from archives.members(path) if archives.is_archive(path) else (Input(path),)
+        yield from archive(path) if archives.is_archive(path) else (Input(path),)
+
+
+def _remote(path: str, archive: Opener, column: str | None) -> Iterator[Input]:
+    """What a URL stands for, as `_one` and `_file` do it for files."""
+    from celebattr.data import archives
+
+    suffix = _suffix(path)
+    found = remote.matches(path) if glob.has_magic(path) else []
+    if found:
+        for match in found:
+            yield from _remote(match, archive, column)
+    elif column is not None or suffix in _LIST_SUFFIXES:
+        yield from _list(path, column)
+    elif suffix in IMAGE_SUFFIXES:
+        yield _stored(path)
+    elif remote.is_folder(path):
+        for name, size in remote.files(path):
+            if _suffix(name) in IMAGE_SUFFIXES:
+                yield _stored(name, size=size)
+    else:
+        yield from archive(path) if archives.is_archive(path) else (_stored(path),)
+
+
+def _stored(path: str, *, url: str | None = None, size: int | None = None) -> Input:
+    """A photo in a store, which is fetched when it is wanted."""
+    fetch = functools.partial(_fetched, path, url or path, size)
+    return Input(path, read=fetch, size=size or 0, file=url)
+
+
+def _fetched(path: str, url: str, size: int | None) -> Input:
+    try:
+        return Input(path, data=remote.read(url, size))
+    except ImageError as error:
+        return Input(path, failure=Failure(path, error.status, str(error)))
+
+
+def _members(path: str) -> Iterator[Input]:
+    from celebattr.data import archives
+
+    return archives.members(path)
 
 
 def _list(path: str, column: str | None, stdin: BinaryIO | None = None) -> Iterator[Input]:
@@ -145,8 +213,12 @@ def _list(path: str, column: str | None, stdin: BinaryIO | None = None) -> Itera
         if not name:
             reason = f"{path}: row {row:,} has no path"
             yield Input(path, failure=Failure(path, "not_found", reason))
-        elif name[:8].lower().startswith(_URLS):
+        elif "://" in name and name[:8].lower().startswith(_WEB):
             yield _url(name)
+        elif remote.is_remote(name):
+            yield _stored(name)
+        elif remote.is_remote(path):
+            yield _stored(name, url=f"{folder}/{name}")
         else:
             beside = os.path.join(folder, name)  # noqa: PTH118
             elsewhere = not os.path.exists(name) and os.path.exists(beside)  # noqa: PTH110
@@ -191,7 +263,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _standard_input(stream: BinaryIO, null: bool) -> Iterator[Input]:
+def _standard_input(stream: BinaryIO, null: bool, archive: Opener) -> Iterator[Input]:
     start = stream.read(_CHUNK)
     if _is_image(start) and not null:
         yield Input(STDIN, data=start + stream.read())
@@ -200,7 +272,7 @@ def _standard_input(stream: BinaryIO, null: bool) -> Iterator[Input]:
         # The bytes of a file name that is not UTF-8 survive as surrogate escapes.
         path = os.fsdecode(name if null else name.removesuffix(b"\r"))
         if path:
-            yield from _one(path)
+            yield from _one(path, archive)
 
 
 def _is_image(start: bytes) -> bool:

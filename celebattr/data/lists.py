@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+from celebattr.data import remote
 from celebattr.data.labels import IMAGE_COLUMNS
 from celebattr.errors import DataError, MissingExtraError
 
@@ -34,7 +35,7 @@ def paths_in(path: str, column: str | None, *, stdin: BinaryIO | None = None) ->
         if stdin is not None:
             yield from _csv(stdin, path, column)
             return
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib fails on some names
+        with remote.open_binary(path) as file:
             parquet = file.read(4) == b"PAR1" or path.lower().endswith(".parquet")
             file.seek(0)
             yield from (_parquet if parquet else _csv)(file, path, column)

@@ -1,15 +1,20 @@
 """Joins the parts of a sharded run into what one run would have written, and proves that it is all.
 
 Shard i of N holds every N-th input, so taking one input from each part in turn gives the order of
-the inputs back. Nothing is kept in memory but one input of each part.
+the inputs back. Nothing is kept in memory but one input of each part, or a few hundred rows of a
+Parquet file. More parts than may be open at once are joined in bundles first: a bundle of parts is
+a part that gives several inputs a turn.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from celebattr.errors import DataError, UsageError
@@ -20,9 +25,30 @@ from celebattr.reports import journal, parquet
 from celebattr.reports.journal import Row
 from celebattr.reports.writers import FORMATS
 
+OPEN_FILES = 200
+"""Parts open at once: half of what the strictest systems allow a process."""
+
+OPEN_PARQUET = 50
+"""The same for Parquet: an open file holds a group of rows, some megabytes."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A part, or a bundle of parts: how many inputs it gives a turn, and in all."""
+
+    path: Path
+    turn: int
+    inputs: int
+    bundle: bool = False
+
 
 def merge(parts: Sequence[Path], output: Path) -> Run:
     """Writes the joined file, complete or absent, and beside it what made it.
+
+    Args:
+        parts: the files of all shards; a folder stands for those in it. Or one folder that
+            `predict --engine ray` wrote.
+        output: the file.
 
     Returns:
         The run as if it had not been sharded.
@@ -32,45 +58,74 @@ def merge(parts: Sequence[Path], output: Path) -> Run:
         DataError: a part is unfinished, damaged, missing or there twice; or parts are of other
             inputs, weights or options.
     """
-    if output.resolve() in {part.resolve() for part in parts}:
+    if len(parts) == 1 and (parts[0] / runs.FOLDER_FILE).is_file():
+        whole = _of_folder(parts[0])
+        _write(output, _in_order(parts[0], whole), whole)
+        return whole
+    files = _files(parts, output)
+    if output.resolve() in {part.resolve() for part in files}:
         raise UsageError(f"--output {output} is one of the parts: choose another name")
-    ordered = _proved(parts)
-    first = ordered[0][1]
-    counts: Counter[str] = Counter()
-    for _, run in ordered:
-        counts.update(run.counts)
-    whole = dataclasses.replace(first, shard=(1, 1), counts=dict(counts))
-    rows = _in_turn([part for part, _ in ordered], whole, counts["inputs"])
-    if whole.format == "parquet":
-        parquet.write(output, rows, whole.options["attributes"], whole.to_json())
-    else:
-        _write_text(output, rows, whole)
-    runs.write(output, whole)
+    sources, whole = _proved(files)
+    with contextlib.ExitStack() as stack:
+        limit = OPEN_PARQUET if whole.format == "parquet" else OPEN_FILES
+        if len(sources) > limit:
+            with reporting(output):
+                new = tempfile.TemporaryDirectory(prefix=f".{output.name[:40]}.", dir=output.parent)
+            sources = _bundled(sources, whole, limit, Path(stack.enter_context(new)))
+        _write(output, _in_turn(sources, whole), whole)
     return whole
 
 
-def _proved(parts: Sequence[Path]) -> list[tuple[Path, Run]]:
-    """The parts in the order of their shards, once they are known to be one whole."""
-    found: dict[int, tuple[Path, Run]] = {}
+def _files(parts: Sequence[Path], output: Path) -> list[Path]:
+    """Files as they are; of a folder, those beside which it says what made them.
+
+    The output of an earlier merge may lie in the folder.
+    """
+    found: list[Path] = []
     for part in parts:
+        if part.is_dir():
+            suffix = runs.about(Path("x")).name[1:]
+            names = sorted(file.name.removesuffix(suffix) for file in part.glob(f"*{suffix}"))
+            made = [part / name for name in names if name != output.name]
+            found += made
+            if not made:
+                raise DataError(f"{part} holds nothing that was written with --output and --shard")
+        else:
+            found.append(part)
+    return found
+
+
+def _proved(parts: Sequence[Path]) -> tuple[list[_Source], Run]:
+    """The parts in the order of their shards, once they are known to be one whole."""
+    found: dict[int, int] = {}
+    inputs = array("q")
+    counts: Counter[str] = Counter()
+    first: tuple[Path, Run] | None = None
+    for at, part in enumerate(parts):
         if not part.exists():
             growing = journal.part_of(part)
-            remedy = f": {growing} is unfinished, go on with --resume" if growing.exists() else ""
+            unfinished = growing.exists() or part.suffix == ".part"
+            remedy = f": {growing} is unfinished, go on with --resume" if unfinished else ""
             raise DataError(f"{part} does not exist{remedy}")
         run = runs.read(part)
         index, count = run.shard
         if not run.finished:
             raise DataError(f"{part} is unfinished: go on with --resume")
         if index in found:
-            raise DataError(f"{part} and {found[index][0]} are both shard {index}/{count}")
-        found[index] = part, run
-        _alike(found[min(found)], (part, run))
-    count = next(iter(found.values()))[1].shard[1]
+            raise DataError(f"{part} and {parts[found[index]]} are both shard {index}/{count}")
+        found[index] = at
+        first = first or (part, run)
+        _alike(first, (part, run))
+        inputs.append(run.counts.get("inputs", 0))  # a shard may have none
+        counts.update(run.counts)
+    assert first is not None
+    count = first[1].shard[1]
     missing = [f"{i}/{count}" for i in range(1, count + 1) if i not in found]
     if missing:
         shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
         raise DataError(f"{len(missing):,} of {count:,} shards are missing: {shown}")
-    return [found[index] for index in sorted(found)]
+    sources = [_Source(parts[found[i]], 1, inputs[found[i]]) for i in range(1, count + 1)]
+    return sources, dataclasses.replace(first[1], shard=(1, 1), counts=dict(counts))
 
 
 def _alike(one: tuple[Path, Run], other: tuple[Path, Run]) -> None:
@@ -85,33 +140,93 @@ def _alike(one: tuple[Path, Run], other: tuple[Path, Run]) -> None:
         raise DataError(f"{one[0]} and {other[0]} are not of the same run: {'; '.join(odd)}")
 
 
-def _in_turn(parts: Sequence[Path], run: Run, inputs: int) -> Iterator[Row]:
-    """The rows of one input of each part in turn."""
+def _bundled(sources: Sequence[_Source], run: Run, limit: int, folder: Path) -> list[_Source]:
+    """Joins neighbours into bundles until there are few enough."""
+    bundles = list(sources)
+    for level in range(100):
+        if len(bundles) <= limit:
+            break
+        groups = [bundles[at : at + limit] for at in range(0, len(bundles), limit)]
+        bundles = []
+        for number, group in enumerate(groups):
+            path = folder / f"{level}-{number}"
+            with reporting(path), path.open("wb") as file:
+                for row in _in_turn(group, run):
+                    file.write(row.data)
+            bundles.append(
+                _Source(path, sum(s.turn for s in group), sum(s.inputs for s in group), bundle=True)
+            )
+            for done in group:
+                if done.bundle:
+                    done.path.unlink()
+    return bundles
+
+
+def _in_turn(sources: Sequence[_Source], run: Run) -> Iterator[Row]:
+    """The rows of the inputs of each source in turn."""
     every_face = run.options["faces"] == "all"
+    inputs = sum(source.inputs for source in sources)
     with contextlib.ExitStack() as stack:
-        sources = []
-        for part in parts:
-            rows = _rows(part, run, stack)
-            sources.append(iter(journal.groups(rows, every_face=every_face)))
+        streams = [
+            iter(journal.groups(_rows(source, run, stack), every_face=every_face))
+            for source in sources
+        ]
         done = 0
         while done < inputs:
-            for part, source in zip(parts, sources, strict=True):
-                group = next(source, None)
-                if group is not None:
-                    yield from group
-                    done += 1
-                elif done < inputs:
-                    raise DataError(f"{part} is damaged: it has fewer rows than it was made with")
-                else:
-                    break
+            for source, stream in zip(sources, streams, strict=True):
+                for _ in range(source.turn):
+                    group = next(stream, None)
+                    if group is not None:
+                        yield from group
+                        done += 1
+                    elif done < inputs:
+                        raise DataError(
+                            f"{source.path} is damaged: it has fewer rows than it was made with"
+                        )
+                    else:
+                        return
 
 
-def _rows(part: Path, run: Run, stack: contextlib.ExitStack) -> Iterator[Row]:
+def _rows(source: _Source, run: Run, stack: contextlib.ExitStack) -> Iterator[Row]:
+    if run.format == "parquet" and not source.bundle:
+        return parquet.read(source.path)
+    file = stack.enter_context(source.path.open("rb"))
+    if not source.bundle:
+        file.seek(len(_head(run)))
+    return journal.rows(file, journal.text_format(run.format))
+
+
+def _of_folder(folder: Path) -> Run:
+    """The run that wrote a folder.
+
+    Raises:
+        DataError: it is unfinished.
+    """
+    file = folder / runs.FOLDER_FILE
+    run = runs.parse(file.read_bytes(), str(file))
+    if not run.finished:
+        raise DataError(f"{folder} is unfinished: go on with --resume")
+    return run
+
+
+def _in_order(folder: Path, run: Run) -> Iterator[Row]:
+    """The rows of a folder's parts; in the order of their names they are in that of the inputs."""
+    rows = 0
+    for part in sorted(folder.glob("part-*.parquet")):
+        for row in parquet.read(part):
+            rows += 1
+            yield row
+    expected = sum(run.counts.values()) - run.counts["inputs"]
+    if rows != expected:
+        raise DataError(f"{folder} is damaged: it has {rows:,} rows and was made with {expected:,}")
+
+
+def _write(output: Path, rows: Iterator[Row], run: Run) -> None:
     if run.format == "parquet":
-        return parquet.read(part)
-    file = stack.enter_context(part.open("rb"))
-    file.seek(len(_head(run)))
-    return journal.rows(file, run.format)
+        parquet.write(output, rows, run.options["attributes"], run.to_json())
+    else:
+        _write_text(output, rows, run)
+    runs.write(output, run)
 
 
 def _write_text(output: Path, rows: Iterator[Row], run: Run) -> None:

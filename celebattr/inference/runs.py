@@ -22,6 +22,9 @@ from celebattr.files import write_text
 from celebattr.inference.predictor import Predictor
 
 SCHEMA = 1
+FOLDER_FILE = "run.json"
+"""The same in a folder of parts that one run wrote."""
+
 OPTIONS = ("faces", "threshold", "operating_point", "consistent", "unsure_below")
 """Fields of `PredictConfig` that decide what the rows say, besides the attributes."""
 
@@ -87,16 +90,28 @@ def read(path: Path) -> Run:
     """
     file = about(path)
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        options = {**values["options"]}
-        options.setdefault("consistent", False)  # of runs older than the option
-        return Run(**values | {"options": options, "shard": tuple(values["shard"])})
+        return parse(file.read_bytes(), str(file))
     except FileNotFoundError as error:
         raise DataError(
             f"{file} is missing, which says what made {path.name}: was it written with --output?"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise DataError(f"{file} cannot be read ({error})") from error
+
+
+def parse(data: bytes, name: str) -> Run:
+    """A run as `to_json` says it.
+
+    Raises:
+        DataError: that it is not; `name` tells a person where it lies.
+    """
+    try:
+        values = json.loads(data)
+        options = {**values["options"]}
+        options.setdefault("consistent", False)  # of runs older than the option
+        return Run(**values | {"options": options, "shard": tuple(values["shard"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{name} cannot be read ({error})") from error
 
 
 def write(path: Path, run: Run) -> None:

@@ -11,6 +11,10 @@ from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Prepared
 from celebattr.results import Result
 
+READERS = 8
+"""Threads that fetch what does not lie in a file of its own: an object store takes tens of
+milliseconds to answer, whatever it is asked."""
+
 
 def score(
     inputs: Iterable[Input],
@@ -19,6 +23,7 @@ def score(
     *,
     batch_size: int,
     workers: int,
+    at_once: int | None = None,
     keep_data: bool = True,
 ) -> Iterator[tuple[Input, list[Result]]]:
     """Each input with its results, in the order of `inputs`: one a face, or one failure.
@@ -31,9 +36,10 @@ def score(
         predictor: scores what was prepared.
         batch_size: faces scored together.
         workers: threads that call `prepare`.
+        at_once: batches scored at the same time; without it, as many as keep the device busy.
         keep_data: give inputs back with the bytes of their files, where they came with them.
     """
-    cores = predictor.backend.at_once
+    cores = at_once or predictor.backend.at_once
     batches = _batches(inputs, prepare, batch_size=batch_size, workers=workers, keep_data=keep_data)
     for prepared, results in ordered_map(
         lambda batch: (batch, predictor.finish(batch)),
@@ -55,9 +61,12 @@ def _batches(
 ) -> Iterator[list[Prepared]]:
     waiting: list[Prepared] = []
     faces = 0
+    fetched = ordered_map(
+        lambda item: item.ready(), inputs, workers=READERS, ahead=2 * READERS, size=_bytes
+    )
     for prepared in ordered_map(
-        lambda item: prepare(item.ready()),
-        inputs,
+        prepare,
+        fetched,
         workers=workers,
         ahead=batch_size + 2 * workers,
         size=_bytes,

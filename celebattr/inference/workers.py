@@ -131,7 +131,7 @@ class Worker:
 
 
 class Workers:
-    """Prepares inputs from any number of threads, each with a process of its own.
+    """Prepares inputs from any number of threads, as many processes as ask at the same time.
 
     Args:
         faces: `PredictConfig.faces`.
@@ -140,11 +140,10 @@ class Workers:
 
     def __init__(self, faces: str, *, seconds: float) -> None:
         self._faces, self._seconds = faces, seconds
-        self._own = threading.local()
         self._lock = threading.Lock()
         # Started at once, so that it imports its libraries while the model is loaded.
-        self._spare: list[Worker] = [Worker(faces)]
-        self._all: list[Worker] = [*self._spare]
+        self._idle: list[Worker] = [Worker(faces)]
+        self._all: list[Worker] = [*self._idle]
 
     def __call__(self, item: Input) -> Prepared:
         """What `Preparer` would make of an input, and a failure where that would not end well."""
@@ -153,14 +152,17 @@ class Workers:
         if item.failure is not None:
             return Prepared(item, failure=item.failure)
         for attempt in (1, 2):
-            worker = self._worker()
+            worker = self._take()
             try:
-                return worker.ask(item, self._seconds)
+                prepared = worker.ask(item, self._seconds)
             except WorkerDiedError as error:
-                self._own.worker = None
                 with self._lock:
                     self._all.remove(worker)
                 code = error.code
+            else:
+                with self._lock:
+                    self._idle.append(worker)
+                return prepared
             if code == -getattr(signal, "SIGALRM", 0):
                 status, reason = "timeout", f"took longer than {self._seconds:g} s"
                 break
@@ -169,16 +171,14 @@ class Workers:
                 status, reason = "unreadable", f"crashed its reader twice ({_how(code)})"
         return Prepared(item, failure=Failure(item.path, status, f"{item.path}: {reason}"))
 
-    def _worker(self) -> Worker:
-        worker: Worker | None = getattr(self._own, "worker", None)
-        if worker is None:
-            with self._lock:
-                worker = self._spare.pop() if self._spare else None
-                if worker is None:
-                    worker = Worker(self._faces)
-                    self._all.append(worker)
-            self._own.worker = worker
-        return worker
+    def _take(self) -> Worker:
+        """A process that nobody asks now; it belongs to no thread, and outlives them."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            worker = Worker(self._faces)
+            self._all.append(worker)
+            return worker
 
     def close(self) -> None:
         """Ends all processes."""
@@ -186,6 +186,7 @@ class Workers:
             for worker in self._all:
                 worker.close()
             self._all.clear()
+            self._idle.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -67,7 +67,7 @@ class Journal:
         self.path, self.format, self.attributes = path, format, tuple(attributes)
         self.part = part_of(path)
         self._every_face = every_face
-        self._form = FORMATS[_text(format)].form(attributes)
+        self._form = FORMATS[text_format(format)].form(attributes)
         self.counts: Counter[str] = Counter()
         if not resume and self.part.exists():
             raise DataError(
@@ -212,7 +212,8 @@ def groups(found: Iterable[Row], *, every_face: bool) -> Iterator[list[Row]]:
             group = []
 
 
-def _text(format: str) -> str:
+def text_format(format: str) -> str:
+    """The format that rows have before a file is converted: Parquet grows as JSONL."""
     return "jsonl" if format == "parquet" else format
 
 

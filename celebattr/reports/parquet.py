@@ -24,6 +24,8 @@ METADATA_KEY = b"celebattr"
 GROUP_ROWS = 10_000
 """Rows held in memory at once; Parquet compresses and reads them together."""
 
+_READ_ROWS = 256
+
 _INTEGERS = ("schema", "face", "faces")
 _TEXTS = ("path", "status", "error")
 _LISTS = ("present", "unsure")
@@ -75,8 +77,10 @@ def write(path: Path, rows: Iterable[Row], attributes: Sequence[str], about: str
 
 def read(path: Path) -> Iterator[Row]:
     """The rows of a file that `write` made, their data as JSON."""
-    for batch in library().parquet.ParquetFile(path).iter_batches(batch_size=GROUP_ROWS):
-        for row in batch.to_pylist():
+    with library().parquet.ParquetFile(path) as file:
+        # Fewer at a time than are written together: as Python objects a row takes kilobytes.
+        batches = file.iter_batches(batch_size=_READ_ROWS, use_threads=False)
+        for row in (row for batch in batches for row in batch.to_pylist()):
             plain = {name: value for name, value in row.items() if value is not None}
             data = json.dumps(plain).encode() + b"\n"
             yield Row(row["path"], row["status"], row["face"] or 0, row["faces"] or 0, data)

@@ -38,7 +38,7 @@ def workers() -> Iterator[Workers]:
 
 
 def pid(pool: Workers) -> int:
-    return pool._worker()._process.pid
+    return pool._idle[-1]._process.pid
 
 
 def test_a_process_gives_what_this_one_would(workers: Workers, photo: Path) -> None:
@@ -161,7 +161,7 @@ def test_many_threads_each_have_a_process(photo: Path) -> None:
 def test_a_process_ends_with_its_parent(photo: Path) -> None:
     pool = Workers("largest", seconds=20.0)
     pool(Input(str(photo)))
-    process = pool._worker()._process
+    process = pool._idle[-1]._process
     assert process.stdin is not None
     process.stdin.close()  # what the system does when the parent is gone
     assert process.wait(5.0) == 0

@@ -1,0 +1,130 @@
+"""`celebattr predict --engine ray`: a plan, its parts, and the proof that they are all there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from celebattr.config import PredictConfig
+from celebattr.errors import DataError, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from celebattr.data.inputs import Input
+    from celebattr.engines.folder import Folder
+    from celebattr.engines.plan import Plan
+    from celebattr.inference.runs import Run
+
+
+def predict(
+    config: PredictConfig,
+    inputs: Callable[[], Iterator[Input]],
+    output: str,
+    *,
+    resume: bool,
+    limit: int | None,
+    quiet: bool,
+    show: Callable[[Counter[str]], None],
+) -> Counter[str]:
+    """Scores inputs on a Ray cluster into the folder `output`.
+
+    Args:
+        config: the options.
+        inputs: gives them, archives not opened.
+        output: a path or a URL.
+        resume: go on with what is there.
+        limit: stop when more inputs than this failed.
+        quiet: nothing on standard error.
+        show: told the counts so far.
+
+    Returns:
+        Inputs, and rows by status.
+
+    Raises:
+        UsageError, DataError: the folder is of another run; see `engines.ray.score` too.
+    """
+    from celebattr.engines import folder as folders
+    from celebattr.engines import ray
+    from celebattr.inference import runs
+    from celebattr.reports import parquet
+
+    ray.library()
+    parquet.library()
+    folder = folders.Folder(output)
+    config, run = _run(config)
+    if resume and folder.exists(runs.FOLDER_FILE):
+        _same(folder, runs.parse(folder.read(runs.FOLDER_FILE), folder.url), run)
+    elif folder.exists(runs.FOLDER_FILE):
+        raise DataError(
+            f"{output} holds a run: give --resume to go on with it, or another --output"
+        )
+    elif (there := set(folder.names(""))) and not (resume and there <= {"plan"}):
+        # A run that was ended while it planned has left its plan and no more.
+        raise DataError(f"{output} is not empty: choose a folder of its own for the parts")
+    folder.make("")
+    todo = _planned(folder, inputs, config.part_inputs, resume=resume)
+    folder.write(runs.FOLDER_FILE, run.to_json().encode())
+    counts: Counter[str] = Counter()
+    for _, part in ray.score(folder, todo.pieces, run, config):
+        counts.update(part)
+        show(counts)
+        failed = counts.total() - counts["inputs"] - counts["ok"]
+        if limit is not None and failed > limit:
+            typer.echo(f"stopped after {failed:,} failures", err=True)
+            raise typer.Exit(ExitCode.SOME_FAILED)
+    done = dataclasses.replace(
+        run,
+        finished=True,
+        inputs=counts["inputs"],
+        inputs_sha256=todo.sha256,
+        counts=dict(counts),
+    )
+    folder.write(runs.FOLDER_FILE, done.to_json().encode())
+    return counts
+
+
+def _run(config: PredictConfig) -> tuple[PredictConfig, Run]:
+    """The run that is asked for, and its options as they hold on other machines."""
+    from celebattr import bundle
+    from celebattr.inference.predictor import Predictor
+    from celebattr.inference.runs import Run, Shard
+
+    here = bundle.resolve(config.weights, gpu=config.gpus_per_actor > 0)
+    predictor = Predictor(dataclasses.replace(config, weights=str(here), device="cpu"))
+    if config.weights is not None and Path(config.weights).exists():
+        config = dataclasses.replace(config, weights=str(here.resolve()))
+    return config, Run.of(predictor, config, "parquet", Shard())
+
+
+def _planned(
+    folder: Folder, inputs: Callable[[], Iterator[Input]], size: int, *, resume: bool
+) -> Plan:
+    """The plan that is there, if it is of these inputs, or a new one."""
+    from celebattr.engines import plan
+
+    found = plan.read(folder) if resume else None
+    if found is None:
+        found = plan.write(folder, inputs(), size)
+        if not found.inputs:
+            raise DataError("no images among the inputs")
+        return found
+    count, sha256 = plan.of(inputs())
+    if (count, sha256) != (found.inputs, found.sha256):
+        raise DataError(
+            f"{folder.url} is of other inputs, {found.inputs:,} and now {count:,}: give the same "
+            "as before, or another --output"
+        )
+    return found
+
+
+def _same(folder: Folder, found: Run, run: Run) -> None:
+    odd = found.differences(run)
+    if odd:
+        raise UsageError(
+            f"{folder.url} was made otherwise: {'; '.join(odd)}. Give the same options, or another "
+            "--output"
+        )

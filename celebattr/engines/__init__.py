@@ -1,0 +1,1 @@
+"""Scoring past one machine: what to do, in parts, and who does it."""

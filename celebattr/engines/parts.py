@@ -1,0 +1,86 @@
+"""A piece of work becomes a part: a Parquet file in the name of the piece, once, whoever writes it.
+
+A part that is there is not made again. That is how a run is gone on with, and how a worker that
+died after its part was in place costs nothing and doubles nothing; one that died before has left
+nothing under the part's name. Two that write the same part at once write the same, and the rename,
+or the store's put, leaves one of them whole.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from celebattr.data import remote
+from celebattr.engines import plan
+from celebattr.engines.folder import Folder
+from celebattr.errors import DataError
+from celebattr.inference.runs import Run
+from celebattr.reports import parquet
+from celebattr.reports.journal import Row
+
+if TYPE_CHECKING:
+    from celebattr.data.inputs import Input
+    from celebattr.results import Result
+
+Score = Callable[[Iterable["Input"]], Iterator[tuple["Input", list["Result"]]]]
+"""`Scorer.stream`, or what stands in for it."""
+
+
+def name(number: int) -> str:
+    """The file of a part."""
+    return f"part-{number:07}.parquet"
+
+
+def make(folder: Folder, number: int, run: Run, score: Score) -> Counter[str]:
+    """Makes a part, or finds it made: its inputs, and rows by status.
+
+    Raises:
+        DataError: what is there in the name of the part is another run's; or it cannot be written.
+    """
+    digest, inputs = plan.piece(folder, number)
+    about = json.dumps({"piece": digest, "weights": run.weights, "options": run.options})
+    if folder.exists(name(number)):
+        return _found(folder, number, about)
+    counts: Counter[str] = Counter()
+
+    def rows() -> Iterator[Row]:
+        for _, results in score(inputs):
+            counts["inputs"] += 1
+            counts.update(result.status for result in results)
+            yield from (row_of(result) for result in results)
+
+    with folder.new(name(number)) as path:
+        parquet.write(path, rows(), run.options["attributes"], about)
+    return counts
+
+
+def row_of(result: Result) -> Row:
+    """A result as a row of JSON lines."""
+    values = result.row()
+    data = json.dumps(values).encode() + b"\n"
+    return Row(result.path, result.status, values.get("face", 0), values.get("faces", 0), data)
+
+
+def _found(folder: Folder, number: int, about: str) -> Counter[str]:
+    """The counts of a part that is there."""
+    pa = parquet.library()
+    place = f"{folder.url}/{name(number)}"
+    try:
+        with remote.open_binary(place) as stream:
+            file = pa.parquet.ParquetFile(io.BytesIO(stream.read()))
+        said = (file.schema_arrow.metadata or {}).get(parquet.METADATA_KEY, b"").decode()
+        columns = file.read(["status", "face"]).to_pydict()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{place} cannot be read ({error}): delete it and go on") from error
+    if said != about:
+        raise DataError(
+            f"{place} was made of other inputs, weights or options: choose another --output, or "
+            "delete the folder to start anew"
+        )
+    counts = Counter(columns["status"])
+    counts["inputs"] = sum(not face for face in columns["face"])
+    return counts

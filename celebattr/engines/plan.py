@@ -1,0 +1,187 @@
+"""Inputs cut into pieces of work before any is scored, so that a piece is the same whoever does it.
+
+A plan lies in the folder of its run as `plan/NNNNNN.jsonl`, a line a piece, and `plan/about.json`
+once it is complete. The piece with the number k becomes the part with the number k; parts in the
+order of their names are in the order of the inputs. A tar, whose members are known only after
+reading it, is a piece of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from celebattr.data import archives, remote
+from celebattr.data.inputs import Input, photo
+from celebattr.engines.folder import Folder
+from celebattr.errors import DataError
+from celebattr.results import Failure
+
+PIECES_A_FILE = 32
+"""A worker that takes pieces in turn reads each file once, and keeps some 3 MB of it."""
+
+ABOUT = "plan/about.json"
+
+
+@dataclass(frozen=True)
+class Archive(Input):
+    """An archive that was met among the inputs and is not opened yet."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a complete plan holds.
+
+    Attributes:
+        pieces: how many, numbered from 0.
+        inputs: how many; a tar counts as one.
+        sha256: over their names, in order.
+    """
+
+    pieces: int
+    inputs: int
+    sha256: str
+
+
+def archive(path: str) -> Iterable[Input]:
+    """What `expand` is to make of an archive: nothing yet."""
+    return (Archive(path),)
+
+
+def write(folder: Folder, inputs: Iterable[Input], size: int) -> Plan:
+    """Writes a plan with `size` inputs a piece, in constant memory.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    folder.make("plan")
+    folder.remove(*(f"plan/{name}" for name in folder.names("plan")))
+    names = _Names()
+    pieces = 0
+    lines = (json.dumps(piece) + "\n" for piece in _cut(names.seen(inputs), size))
+    for number in itertools.count():
+        block = list(itertools.islice(lines, PIECES_A_FILE))
+        if not block:
+            break
+        folder.write(_file(number), "".join(block).encode())
+        pieces += len(block)
+    plan = Plan(pieces, names.count, names.sha256)
+    folder.write(ABOUT, (json.dumps(plan.__dict__) + "\n").encode())
+    return plan
+
+
+def read(folder: Folder) -> Plan | None:
+    """The plan of a folder, or None where there is none that is complete."""
+    if not folder.exists(ABOUT):
+        return None
+    try:
+        return Plan(**json.loads(folder.read(ABOUT)))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{folder.url}/{ABOUT} is damaged ({error}): start anew") from error
+
+
+def of(inputs: Iterable[Input]) -> tuple[int, str]:
+    """How many inputs there are, and the hash of their names: to compare with a plan."""
+    names = _Names()
+    for _ in names.seen(inputs):
+        pass
+    return names.count, names.sha256
+
+
+def piece(folder: Folder, number: int) -> tuple[str, Iterator[Input]]:
+    """A piece of work: what tells it from others, and its inputs."""
+    line = _lines(folder.url, number // PIECES_A_FILE)[number % PIECES_A_FILE]
+    return sha256(line).hexdigest(), _inputs(json.loads(line))
+
+
+@functools.lru_cache(maxsize=2)
+def _lines(url: str, number: int) -> list[bytes]:
+    return Folder(url).read(_file(number)).splitlines()
+
+
+def _file(number: int) -> str:
+    return f"plan/{number:06}.jsonl"
+
+
+class _Names:
+    """Counts and hashes the names of inputs that pass, as a shard of a run does."""
+
+    def __init__(self) -> None:
+        self.count, self._hash = 0, sha256()
+
+    def seen(self, inputs: Iterable[Input]) -> Iterator[Input]:
+        for item in inputs:
+            self.count += 1
+            self._hash.update(os.fsencode(item.path) + b"\0")
+            yield item
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _cut(inputs: Iterable[Input], size: int) -> Iterator[list[Any]]:
+    """Pieces as JSON: a list of names, or of objects where a name does not say it all."""
+    held: list[Any] = []
+    count = 0
+    for item in inputs:
+        zipped = isinstance(item, Archive) and archives.is_zip(item.path)
+        if isinstance(item, Archive) and not zipped:
+            if held:
+                yield held
+            yield [_archive(item.path, 0, None)]
+            held, count = [], 0
+            continue
+        # The directory of a zip tells how many members there are, so it may be cut.
+        many = sum(1 for _ in archives.members(item.path)) if zipped else 1
+        start = 0
+        while start < many:
+            stop = min(many, start + size - count)
+            held.append(_archive(item.path, start, stop) if zipped else _plain(item))
+            count += stop - start
+            start = stop
+            if count == size:
+                yield held
+                held, count = [], 0
+    if held:
+        yield held
+
+
+def _archive(path: str, start: int, stop: int | None) -> dict[str, Any]:
+    return {"archive": path, "file": _absolute(path), "start": start, "stop": stop}
+
+
+def _plain(item: Input) -> Any:
+    if item.failure is not None:
+        return {"path": item.path, "failure": [item.failure.status, item.failure.error]}
+    if item.data is not None:  # one image on standard input
+        return {"path": item.path, "data": base64.b64encode(item.data).decode()}
+    place = _absolute(item.file or item.path)
+    return item.path if place == item.path else {"path": item.path, "file": place}
+
+
+def _absolute(path: str) -> str:
+    """Who reads it stands elsewhere."""
+    return path if remote.is_remote(path) else os.path.abspath(path)  # noqa: PTH100
+
+
+def _inputs(entries: list[Any]) -> Iterator[Input]:
+    for entry in entries:
+        if isinstance(entry, str):
+            yield photo(entry)
+        elif "archive" in entry:
+            members = archives.members(entry["archive"], entry["file"])
+            yield from itertools.islice(members, entry["start"], entry["stop"])
+        elif "failure" in entry:
+            yield Input(entry["path"], failure=Failure(entry["path"], *entry["failure"]))
+        elif "data" in entry:
+            yield Input(entry["path"], data=base64.b64decode(entry["data"]))
+        else:
+            yield photo(entry["path"], entry["file"])

@@ -1,0 +1,105 @@
+"""More parts than may be open at once join into what one run would have written."""
+
+from __future__ import annotations
+
+import dataclasses
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from celebattr.errors import DataError
+from celebattr.inference import merge as module
+from celebattr.inference import runs
+from celebattr.inference.merge import merge
+from celebattr.inference.runs import Run
+from celebattr.reports import parquet
+from celebattr.reports.journal import Journal
+from celebattr.results import Failure, Prediction, Result
+
+NAMES = ("Eyeglasses", "Smiling")
+
+
+def results(number: int, every_face: bool) -> list[Result]:
+    """An input's: one face, several, or none."""
+    path = f'photo "{number}",\n.jpg'
+    if number % 5 == 4:
+        return [Failure(path, "no_face", "none")]
+    faces = 1 + number % 3 if every_face else 1
+    values = {name: round(number % 97 / 97, 4) for name in NAMES}
+    return [Prediction(path, face, faces, None, values, [], []) for face in range(faces)]
+
+
+def write(path: Path, format: str, numbers: range, shard: tuple[int, int], faces: str) -> None:
+    run = Run({"name": "x", "sha256": "0"}, {"faces": faces, "attributes": list(NAMES)}, format)
+    journal = Journal(path, format, NAMES, every_face=faces == "all", resume=False)
+    journal.skip(iter(()))
+    for number in numbers:
+        journal.write(results(number, faces == "all"))
+    run = dataclasses.replace(
+        run, shard=shard, finished=True, inputs=numbers.stop, counts=dict(journal.counts)
+    )
+    runs.write(path, run)
+    convert = None
+    if format == "parquet":
+
+        def convert(rows: object) -> None:
+            parquet.write(path, rows, NAMES, "{}")  # type: ignore[arg-type]
+
+    journal.finish(convert)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize(("inputs", "count"), [(100, 28), (100, 27), (13, 10), (5, 10), (64, 10)])
+def test_bundles_give_the_order_back(
+    format: str, inputs: int, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if format == "parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr(module, "OPEN_FILES", 3)
+    monkeypatch.setattr(module, "OPEN_PARQUET", 3)
+    write(tmp_path / f"whole.{format}", format, range(inputs), (1, 1), "all")
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for index in range(count):
+        shard = (index + 1, count)
+        write(parts / f"{index}.{format}", format, range(index, inputs, count), shard, "all")
+        # What a shard says is of all inputs, whichever of them are its own.
+        file = runs.about(parts / f"{index}.{format}")
+        said = dataclasses.replace(runs.read(parts / f"{index}.{format}"), inputs=inputs)
+        file.write_text(said.to_json())
+    joined = parts / f"joined.{format}"
+    for _ in range(2):  # the second time it lies in the folder itself
+        whole = merge([parts], joined)
+        assert whole.counts["inputs"] == inputs
+        if format == "parquet":
+            pq = pytest.importorskip("pyarrow.parquet")
+            assert pq.read_table(joined).equals(pq.read_table(tmp_path / "whole.parquet"))
+        else:
+            assert joined.read_bytes() == (tmp_path / f"whole.{format}").read_bytes()
+    assert not list(parts.glob(f".{joined.name}*"))
+    data = parts / f"0.{format}"
+    if format == "jsonl" and inputs > count:
+        data.write_bytes(b"".join(data.read_bytes().splitlines(keepends=True)[:1]))
+        with pytest.raises(DataError, match="fewer rows"):
+            merge([parts], joined)
+    runs.about(parts / f"0.{format}").unlink()
+    with pytest.raises(DataError, match=f"1 of {count} shards are missing: 1/{count}"):
+        merge([parts], joined)
+
+
+def test_memory_does_not_grow_with_the_parts(tmp_path: Path) -> None:
+    peaks = []
+    for count in (250, 1000):
+        parts = tmp_path / str(count)
+        parts.mkdir()
+        for index in range(count):
+            shard = (index + 1, count)
+            write(parts / f"{index}.jsonl", "jsonl", range(index, index + 1), shard, "largest")
+            said = dataclasses.replace(runs.read(parts / f"{index}.jsonl"), inputs=count)
+            runs.about(parts / f"{index}.jsonl").write_text(said.to_json())
+        tracemalloc.start()
+        merge([parts], tmp_path / f"{count}.jsonl")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 750 * 2_000, peaks  # of a part there is its name, and no more
