@@ -105,7 +105,7 @@ def test_a_file_larger_than_the_limit_is_not_fetched(
 
 
 def test_an_unknown_kind_of_store_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nosuch|Protocol"):
+    with pytest.raises(UsageError, match="nonsense"):
         list(expand(["nonsense://a/b"]))
     assert not remote.is_remote("https://a.b/c.jpg")
     assert not remote.is_remote(r"C:\photos\a.jpg")
