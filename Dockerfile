@@ -10,7 +10,7 @@ RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.13-slim
 # What is asked for besides the core: Parquet, object stores, and s3fs for those of S3's kind.
-ARG EXTRAS=parquet,remote
+ARG EXTRAS=parquet,cloud
 ARG STORES=s3fs
 COPY --from=wheel /wheels /wheels
 RUN python -m venv /opt/celebattr \

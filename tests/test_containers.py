@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ def test_an_image_runs_as_nobody_and_copies_what_is_sent_to_the_builder(name: st
         for source in line.split()[:-1]:
             assert (ROOT / source).exists(), source
             assert source.partition("/")[0] in sent, source
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_an_image_asks_for_extras_that_there_are(name: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (asked,) = re.findall(r"^ARG EXTRAS=(\S+)$", (ROOT / name).read_text(), re.MULTILINE)
+    assert set(asked.split(",")) <= set(extras["optional-dependencies"])
 
 
 def test_the_indexed_job_is_what_kubernetes_takes() -> None:
