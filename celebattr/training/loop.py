@@ -21,7 +21,7 @@ from celebattr.data.transforms import PreprocessSpec
 from celebattr.decisions import counts
 from celebattr.errors import DataError
 from celebattr.files import write_bytes
-from celebattr.training import checkpoint, distributed, record, schedule, validation
+from celebattr.training import checkpoint, distributed, memory, record, schedule, validation
 from celebattr.training.average import averaged
 from celebattr.training.begin import begin
 from celebattr.training.checkpoint import Progress
@@ -69,6 +69,8 @@ class _Run:
         self.train_set, self.validation_set = begun.train_set, begun.validation_set
         self.epochs, self.batch_size = config.epochs or 0, config.batch_size or 0
         self.device = torch.device(self.choice.device)
+        if self.device.type == "cpu":
+            memory.keep_freed()
         self.dtype: torch.dtype = getattr(torch, self.choice.precision)
         self.record = record.Record(config, self.choice.reason, begun.data)
         torch.manual_seed(config.seed)
