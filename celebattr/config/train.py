@@ -114,8 +114,16 @@ class TrainConfig(Checks):
         "Share of the images whose margins are cut off and filled by repeating the edge, as in "
         "frames of photos that end near the face. Without it, 0.5 for a ResNet, 0 for the others.",
     )
-    noise: float = option(0.0, "Share of the images to which noise is added, as in dark photos.")
-    grey: float = option(0.0, "Share of the images whose colour is taken away.")
+    noise: float | None = option(
+        None,
+        "Share of the images to which noise is added, as in dark photos. Without it, 0.2 for a "
+        "ResNet, 0 for the others.",
+    )
+    grey: float | None = option(
+        None,
+        "Share of the images whose colour is taken away. Without it, 0.05 for a ResNet, 0 for the "
+        "others.",
+    )
     mixup: float | None = option(
         None,
         "Blend pairs of images and their targets: alpha of the Beta distribution; 0 is off. "

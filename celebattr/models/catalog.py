@@ -48,7 +48,7 @@ class Architecture:
         head: its fully-connected layers, as `--head` takes them.
         dropout: before each of them.
         lr: peak learning rate of the backbone.
-        mixup, erasing, cut_margins: augmentation, as the options of these names take it.
+        mixup, erasing, cut_margins, noise, grey: augmentation, as the options of these names.
         image_size: height x width of its input; None takes the recipe's for the device.
         fixed: whether it is made for one size, and knows no other.
         output_strides: the first unless another is asked for; see `ModelSpec`.
@@ -64,6 +64,8 @@ class Architecture:
     mixup: float = 0.0
     erasing: float = 0.0
     cut_margins: float = 0.0
+    noise: float = 0.0
+    grey: float = 0.0
     image_size: str | None = None
     fixed: bool = False
     output_strides: tuple[int, ...] = (32,)
@@ -81,6 +83,8 @@ CATALOG: dict[str, Architecture] = {
             mixup=0.2,
             erasing=0.25,
             cut_margins=0.5,
+            noise=0.2,
+            grey=0.05,
             output_strides=(32, 16, 8),
         ),
         Architecture(
@@ -92,6 +96,8 @@ CATALOG: dict[str, Architecture] = {
             mixup=0.2,
             erasing=0.25,
             cut_margins=0.5,
+            noise=0.2,
+            grey=0.05,
         ),
         Architecture(
             "unet",

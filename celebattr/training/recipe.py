@@ -43,6 +43,8 @@ OPEN = (
     "mixup",
     "erasing",
     "cut_margins",
+    "noise",
+    "grey",
 )
 
 
@@ -73,6 +75,8 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         "mixup": row.mixup,
         "erasing": row.erasing,
         "cut_margins": row.cut_margins,
+        "noise": row.noise,
+        "grey": row.grey,
     }
     if config.optimizer in PLAIN_LR:
         chosen["head_lr"] = config.lr or chosen["lr"]

@@ -70,8 +70,8 @@ class Views:
             draws,
             erasing=config.erasing or 0.0,
             low_resolution=config.low_resolution,
-            noise=config.noise,
-            grey=config.grey,
+            noise=config.noise or 0.0,
+            grey=config.grey or 0.0,
         )
         targets = torch.from_numpy(batch.targets_BA[places]).to(self.device).float()
         weights = None

@@ -35,6 +35,8 @@ def test_what_is_given_stays_as_it_is() -> None:
         mixup=0.0,
         erasing=0.5,
         cut_margins=0.25,
+        noise=0.5,
+        grey=0.25,
     )
     assert complete(given, 1000, "cuda") == given
 
@@ -56,8 +58,8 @@ def test_an_architecture_brings_its_start_its_layers_and_its_size(
     assert (done.backbone_weights, done.head, done.image_size) == (start, head, size)
     assert done.dropout is not None
     assert done.lr == (3e-4 if arch == "resnet50" else 1e-3)
-    seen = (done.mixup, done.erasing, done.cut_margins)
-    assert seen == ((0.2, 0.25, 0.5) if arch == "resnet50" else (0.0, 0.0, 0.0))
+    seen = (done.mixup, done.erasing, done.cut_margins, done.noise, done.grey)
+    assert seen == ((0.2, 0.25, 0.5, 0.2, 0.05) if arch == "resnet50" else (0.0,) * 5)
 
 
 def test_plain_descent_gets_learning_rates_of_its_own() -> None:
