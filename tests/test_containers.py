@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from celebattr.data import drawn
 
@@ -23,8 +24,7 @@ DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
 def tool(name: str) -> str:
     """A program of a package of the extra `dev`."""
     found = shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        pytest.skip(f"{name} is not installed")
+    assert found is not None, f"{name} is not installed"
     return found
 
 
@@ -74,7 +74,6 @@ def test_the_compose_file_is_what_compose_takes() -> None:
 
 def test_the_job_scores_and_merges_what_its_commands_say(tmp_path: Path) -> None:
     """Its own shell line, on two shards, and then its own merge."""
-    yaml = pytest.importorskip("yaml")
     _, score, merge = yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text())
     photos, rows = tmp_path / "photos", tmp_path / "rows"
     photos.mkdir()

@@ -8,13 +8,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from celebattr.data import remote
 from celebattr.data.inputs import Input, expand, photo
 from celebattr.errors import DataError, UsageError
-
-fsspec = pytest.importorskip("fsspec")
 
 
 @pytest.fixture

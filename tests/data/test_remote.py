@@ -13,6 +13,9 @@ from typing import Any
 import layouts
 import numpy as np
 import pytest
+import s3fs
+from fsspec.config import conf
+from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
@@ -39,12 +42,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """A bucket of an S3 server, its address."""
-    server_module = pytest.importorskip("moto.server", reason="moto is not installed")
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
-    from fsspec.config import conf
-
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = server_module.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     settings = {"endpoint_url": f"http://{host}:{port}", "key": "test", "secret": "test"}

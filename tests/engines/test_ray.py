@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import tarfile
 import threading
 import time
@@ -12,16 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
 from celebattr.data import drawn
 from celebattr.engines.ray import library
 
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
-pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, in its threads
 
 PHOTOS = 24
@@ -31,9 +30,7 @@ BUCKET = "photos"
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
     """A server on this machine that speaks S3, for this process and those of Ray."""
-    pytest.importorskip("s3fs")
-    server_of = pytest.importorskip("moto.server").ThreadedMotoServer
-    server = server_of(port=0)
+    server = ThreadedMotoServer(port=0)
     server.start()
     host, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
@@ -183,25 +180,21 @@ def test_resuming_makes_the_parts_that_are_missing_only(
     assert other.exit_code == 2 and "threshold" in other.stderr
 
 
-def actors() -> list[int]:
+def actors() -> list[psutil.Process]:
     """The processes of the actors of this Ray: Ray calls them so."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            title = (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if title.startswith(b"ray::MapWorker") and b"Actor" in title:
-            found.append(int(process.name))
-    return found
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if (title := " ".join(process.info["cmdline"] or ())).startswith("ray::MapWorker")
+        and "Actor" in title
+    ]
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 def test_an_actor_killed_in_the_middle_costs_no_row_and_doubles_none(
     cluster: None, plain: Path, inputs: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "rows"
-    killed: list[int] = []
+    killed: list[psutil.Process] = []
     ended = threading.Event()
 
     def kill() -> None:
@@ -209,7 +202,7 @@ def test_an_actor_killed_in_the_middle_costs_no_row_and_doubles_none(
             time.sleep(0.005)
             if len(list(folder.glob("part-*"))) >= 3:
                 killed.extend(actors()[:1])
-                os.kill(killed[0], signal.SIGKILL)
+                killed[0].kill()
 
     killer = threading.Thread(target=kill)
     killer.start()

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import processes
+import psutil
 import pytest
 import torch
 
@@ -213,14 +213,10 @@ def command(out: Path) -> list[str]:
     return ["-m", "celebattr", "train", *options]
 
 
-def workers(launcher: subprocess.Popen[str]) -> dict[int, int]:
-    """Process ids by rank."""
-    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
-    found = {}
-    for child in children:
-        variables = Path(f"/proc/{child}/environ").read_text().split("\0")
-        found |= {int(v[5:]): int(child) for v in variables if v.startswith("RANK=")}
-    return found
+def workers(launcher: subprocess.Popen[str]) -> dict[int, psutil.Process]:
+    """Processes by rank."""
+    children = psutil.Process(launcher.pid).children()
+    return {int(child.environ()["RANK"]): child for child in children}
 
 
 def killed(launcher: subprocess.Popen[str], out: Path, rank: int) -> None:
@@ -230,12 +226,7 @@ def killed(launcher: subprocess.Popen[str], out: Path, rank: int) -> None:
         assert launcher.poll() is None, launcher.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.kill(workers(launcher)[rank], signal.SIGKILL)
-
-
-needs_proc = pytest.mark.skipif(
-    sys.platform != "linux", reason="finds the processes to kill in /proc"
-)
+    workers(launcher)[rank].kill()
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +237,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@needs_proc
 def test_a_killed_process_ends_all_and_one_process_goes_on(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     launcher = subprocess.Popen(
@@ -268,7 +258,6 @@ def test_a_killed_process_ends_all_and_one_process_goes_on(whole: Path, tmp_path
     assert_same_losses(whole, out)
 
 
-@needs_proc
 def test_torchrun_starts_a_run_again_that_goes_on_by_itself(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     launcher = subprocess.Popen(
