@@ -132,14 +132,15 @@ def refusals(data: Path, out: Path, world: World) -> None:
 
 def main(data: Path, out: Path, cases: list[str]) -> None:
     record.Record.pictures = lambda *_: None  # type: ignore[method-assign]
-    dist.init_process_group("gloo")
     with distributed.join() as world:
         for case in cases:
             if case == "refusals":
                 refusals(data, out, world)
             else:
                 run(config(data, out, case), case, world)
-    dist.destroy_process_group()
+    assert not dist.is_initialized()
+    threads = [p.read_text() for p in Path("/proc/self/task").glob("*/comm")]
+    assert not [t for t in threads if "gloo" in t], "a thread of gloo's is left behind"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import inspect
 import logging
 import os
@@ -217,7 +218,9 @@ def join() -> Iterator[World]:
                 timeout=PATIENCE,
             )
         yield world
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # all have stopped after the same step
+        if ours:
+            _leave()
         if world.first:
             raise
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
@@ -233,7 +236,7 @@ def join() -> Iterator[World]:
         ) from error
     # After a failure there is nobody to take leave of, and NCCL would wait.
     if ours:
-        dist.destroy_process_group()
+        _leave()
 
 
 def bind(
@@ -317,6 +320,16 @@ def _meet(world: World) -> Any:
     name = store.get(f"celebattr/answer/{own}").decode()  # waits for it
     store.set(f"celebattr/{name}/{world.rank}", "here")
     return dist.PrefixStore(name, store)  # type: ignore[attr-defined]
+
+
+def _leave() -> None:
+    """Ends the group and, with the last reference to it, gloo's threads.
+
+    DDP holds the group in a cycle. A thread that lets go of a tensor while the interpreter ends
+    aborts the process: https://github.com/pytorch/pytorch/pull/179291.
+    """
+    dist.destroy_process_group()
+    gc.collect()
 
 
 def _reduced(values: Tensor, how: Any) -> Tensor:

@@ -140,7 +140,7 @@ class _Run:
     def train(self) -> Path:
         """All epochs that are left."""
         config, progress = self.config, self.progress
-        with self._signals(), contextlib.closing(self.record):
+        with self._signals(), contextlib.closing(self.record), contextlib.closing(self.passes):
             if self.world.first:
                 config.out.mkdir(parents=True, exist_ok=True)
                 write_bytes(config.out / "config.json", config.to_json().encode())

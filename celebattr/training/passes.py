@@ -103,6 +103,10 @@ class Passes:
                 size, progress.micro_batch = progress.micro_batch, self._smaller(progress, count)
                 self._say(progress, size, error)
 
+    def close(self) -> None:
+        """Lets go of the network, and of the processes' group that DDP holds with it."""
+        del self.network
+
     def _fit(self, batch: Batch, count: int, preprocess: Preprocess, progress: Progress) -> None:
         """Finds the passes that all processes have memory for, before the first step of a size.
 
