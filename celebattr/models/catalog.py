@@ -51,6 +51,7 @@ class Architecture:
         mixup, erasing, cut_margins, noise, grey: augmentation, as the options of these names.
         image_size: height x width of its input; None takes the recipe's for the device.
         fixed: whether it is made for one size, and knows no other.
+        light: whether a step on a CPU is less work than decoding its images.
         output_strides: the first unless another is asked for; see `ModelSpec`.
     """
 
@@ -68,6 +69,7 @@ class Architecture:
     grey: float = 0.0
     image_size: str | None = None
     fixed: bool = False
+    light: bool = False
     output_strides: tuple[int, ...] = (32,)
 
 
@@ -122,6 +124,7 @@ CATALOG: dict[str, Architecture] = {
             dropout=0.2,
             image_size="64x64",
             fixed=True,
+            light=True,
         ),
         Architecture(
             "linear",
@@ -129,6 +132,7 @@ CATALOG: dict[str, Architecture] = {
             "linear model on the flattened image",
             image_size="64x64",
             fixed=True,
+            light=True,
         ),
     )
 }

@@ -14,6 +14,7 @@ from celebattr.data.dataset import FaceDataset
 from celebattr.data.soft_labels import soften
 from celebattr.device import DeviceChoice, resolve, resolve_one_of
 from celebattr.errors import DataError, DeviceError
+from celebattr.models import catalog
 from celebattr.training import checkpoint, record
 from celebattr.training.distributed import World
 from celebattr.training.listener import Listener
@@ -78,7 +79,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
         (train_set, validation_set),
         mode=config.cache,
         folder=config.cache_folder,
-        fast=choice.device != "cpu",
+        fast=choice.device != "cpu" or catalog.row(config.arch).light,
         processes=world.local_size,
     )
     with world.together():
