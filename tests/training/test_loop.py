@@ -123,6 +123,19 @@ def test_a_cache_reads_each_image_once_and_changes_nothing(
     assert any(text.startswith("cache      ram, 60 images") for text in watch.notices)
 
 
+@pytest.mark.parametrize(("arch", "kept"), [("linear", "ram, 60 images"), ("resnet18", "off")])
+def test_images_are_kept_where_decoding_is_most_of_the_work(
+    arch: str, kept: str, drawn_celeba: Path, tmp_path: Path
+) -> None:
+    watch = Watch()
+    head = "linear" if arch == "linear" else "64"
+    settings = config(drawn_celeba, tmp_path / "run", arch=arch, head=head, epochs=1)
+    loop.train(
+        dataclasses.replace(settings, image_size="32x32", cache_folder=tmp_path / "cache"), watch
+    )
+    assert any(text.startswith(f"cache      {kept}") for text in watch.notices)
+
+
 def test_another_seed_gives_another_run(whole: Path, drawn_celeba: Path, tmp_path: Path) -> None:
     loop.train(config(drawn_celeba, tmp_path / "run", seed=1, epochs=1, image_size="32x32"))
     assert history(tmp_path / "run")[0]["train_loss"] != history(whole)[0]["train_loss"]
