@@ -218,8 +218,8 @@ def join() -> Iterator[World]:
                 timeout=PATIENCE,
             )
         yield world
-    except KeyboardInterrupt:  # all have stopped after the same step
-        if ours:
+    except KeyboardInterrupt:
+        if ours and dist.is_initialized():  # else the others were still awaited
             _leave()
         if world.first:
             raise

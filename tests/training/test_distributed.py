@@ -22,7 +22,7 @@ import torch
 from celebattr.config import TrainConfig, flag
 from celebattr.device import resolve_one_of
 from celebattr.errors import DeviceError, UsageError
-from celebattr.training import checkpoint, loop, record
+from celebattr.training import checkpoint, distributed, loop, record
 from celebattr.training.distributed import World
 
 TESTS = Path(__file__).parents[1]
@@ -275,6 +275,20 @@ def test_torchrun_starts_a_run_again_that_goes_on_by_itself(whole: Path, tmp_pat
     assert "resumed    epoch 1" in err
     assert err.count("epoch 1/1") == 1
     assert_same_losses(whole, out)
+
+
+@pytest.mark.parametrize(("rank", "end"), [("0", KeyboardInterrupt), ("1", SystemExit)])
+def test_an_interruption_while_the_others_are_awaited_is_one(
+    rank: str, end: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: World) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distributed, "_meet", interrupted)
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(end), distributed.join():
+        pass
 
 
 def test_a_restart_before_the_first_checkpoint_begins_anew(

@@ -129,9 +129,9 @@ def test_images_are_kept_where_decoding_is_most_of_the_work(
 ) -> None:
     watch = Watch()
     head = "linear" if arch == "linear" else "64"
-    settings = config(drawn_celeba, tmp_path / "run", arch=arch, head=head, epochs=1)
+    changes = {"arch": arch, "head": head, "epochs": 1, "image_size": "32x32"}
     loop.train(
-        dataclasses.replace(settings, image_size="32x32", cache_folder=tmp_path / "cache"), watch
+        config(drawn_celeba, tmp_path / "run", cache_folder=tmp_path / "cache", **changes), watch
     )
     assert any(text.startswith(f"cache      {kept}") for text in watch.notices)
 
