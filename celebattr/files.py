@@ -139,6 +139,12 @@ def remove_torn(path: StrPath) -> None:
         torn.unlink(missing_ok=True)
 
 
+def remove_all_torn(folder: StrPath) -> None:
+    """Removes what killed programs left of any file in a folder where nobody writes now."""
+    for torn in Path(folder).glob(".*.????????.tmp"):
+        torn.unlink(missing_ok=True)
+
+
 def _short(name: str) -> str:
     # A name may be as long as the file system allows, and more is put around it.
     return name[:40]

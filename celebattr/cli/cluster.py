@@ -76,6 +76,8 @@ def predict(
         if limit is not None and failed > limit:
             typer.echo(f"stopped after {failed:,} failures", err=True)
             raise typer.Exit(ExitCode.SOME_FAILED)
+    # Not before: two workers may be at the same part, and one of them be thought dead.
+    folder.remove_torn()
     done = dataclasses.replace(
         run,
         finished=True,

@@ -98,5 +98,10 @@ class Folder:
                 store, place = remote.locate(self._path(name))
                 store.rm_file(place)
 
+    def remove_torn(self) -> None:
+        """Removes what killed workers left; a store has nothing of a put that did not end."""
+        if not self.remote:
+            files.remove_all_torn(self.url)
+
     def _path(self, name: str) -> str:
         return f"{self.url}/{name}" if self.remote else os.path.join(self.url, name)  # noqa: PTH118

@@ -219,6 +219,18 @@ def test_an_actor_killed_in_the_middle_costs_no_row_and_doubles_none(
     assert not [file for file in folder.iterdir() if file.name.endswith(".tmp")]
 
 
+def test_what_a_killed_actor_was_writing_is_removed_at_the_end(
+    cluster: None, plain: Path, inputs: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "rows"
+    assert on_ray(inputs, folder).exit_code == 6
+    torn = folder / ".part-0000003.parquet.9e1f1804.tmp"
+    torn.write_bytes(b"PAR1")
+    assert on_ray(inputs, folder, "--resume").exit_code == 6
+    assert not torn.exists()
+    assert rows(folder) == rows(plain)
+
+
 def test_what_does_not_go_together_is_refused(tmp_path: Path, cluster: None) -> None:
     one = [str(tmp_path)]
     for more, said in (
