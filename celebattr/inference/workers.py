@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 import celebattr
 from celebattr.config import FRAME_SIZE
+from celebattr.errors import DeviceError
 from celebattr.inference.worker import FRAME_BYTES, receive, send
 from celebattr.results import FaceBox, Failure
 
@@ -43,12 +44,19 @@ _ENVIRONMENT = {
 }
 
 
-class WorkerDiedError(Exception):
-    """A worker process ended; `code` as of `subprocess`, negative for a signal."""
+_STARTS = 5
+"""So many processes end before they are ready, one after the other, and the machine is to blame."""
 
-    def __init__(self, code: int) -> None:
+
+class WorkerDiedError(Exception):
+    """A worker process ended; `code` as of `subprocess`, negative for a signal.
+
+    `ready` says whether it had begun: a process that ends earlier has not seen its input.
+    """
+
+    def __init__(self, code: int, *, ready: bool) -> None:
         super().__init__(f"ended with {code}")
-        self.code = code
+        self.code, self.ready = code, ready
 
 
 class Worker:
@@ -102,7 +110,7 @@ class Worker:
                     raise EOFError
                 frames.append(np.frombuffer(data, np.uint8).reshape(*FRAME_SIZE, 3))
         except (EOFError, OSError) as error:
-            raise WorkerDiedError(self._ended()) from error
+            raise WorkerDiedError(self._ended(), ready=self._ready) from error
         boxes = tuple(None if box is None else FaceBox(*box) for box in answer["boxes"])
         to_frame = tuple(row and tuple(row) for row in answer["to_frame"])
         return Prepared(item, boxes, tuple(frames), to_frame, answer["faces"])
@@ -146,29 +154,43 @@ class Workers:
         self._all: list[Worker] = [*self._idle]
 
     def __call__(self, item: Input) -> Prepared:
-        """What `Preparer` would make of an input, and a failure where that would not end well."""
+        """What `Preparer` would make of an input, and a failure where that would not end well.
+
+        Raises:
+            DeviceError: no process can be started.
+        """
         from celebattr.inference.prepare import Prepared
 
         if item.failure is not None:
             return Prepared(item, failure=item.failure)
-        for attempt in (1, 2):
+        crashes = unborn = 0
+        while True:
             worker = self._take()
             try:
                 prepared = worker.ask(item, self._seconds)
             except WorkerDiedError as error:
                 with self._lock:
                     self._all.remove(worker)
-                code = error.code
+                died = error
             else:
                 with self._lock:
                     self._idle.append(worker)
                 return prepared
-            if code == -getattr(signal, "SIGALRM", 0):
+            if died.code == -getattr(signal, "SIGALRM", 0):
                 status, reason = "timeout", f"took longer than {self._seconds:g} s"
                 break
-            # Once may be the system's doing; a file that ends two processes is to blame.
-            if attempt == 2:
-                status, reason = "unreadable", f"crashed its reader twice ({_how(code)})"
+            # Once may be the system's doing; a file that ends two processes is to blame. One that
+            # a process never saw is not.
+            crashes, unborn = crashes + died.ready, unborn + (not died.ready)
+            if crashes == 2:
+                status, reason = "unreadable", f"crashed its reader twice ({_how(died.code)})"
+                break
+            if unborn == _STARTS:
+                raise DeviceError(
+                    f"{_STARTS} processes that read photos ended as they started, one after the "
+                    f"other (the last: {_how(died.code)}). Is there memory for them? Fewer take "
+                    "less: --workers 1"
+                )
         return Prepared(item, failure=Failure(item.path, status, f"{item.path}: {reason}"))
 
     def _take(self) -> Worker:

@@ -228,7 +228,10 @@ class _Run:
         if not self.world.first:
             self._next_epoch()
             return
-        measured = validation.measure(logits, self.validation_set.targets_NA, LOSSES[config.loss])
+        images = self.validation_set
+        measured = validation.measure(
+            logits, images.targets_NA, images.identities_N, LOSSES[config.loss]
+        )
         summary = measured.summary
         row: dict[str, Any] = {
             "epoch": progress.epoch + 1,

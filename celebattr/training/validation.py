@@ -70,11 +70,14 @@ def logits(
 
 
 def measure(
-    logits_NA: NDArray[np.float32], targets_NA: NDArray[np.uint8 | np.float32], loss: Loss
+    logits_NA: NDArray[np.float32],
+    targets_NA: NDArray[np.uint8 | np.float32],
+    people_N: NDArray[np.int64] | None,
+    loss: Loss,
 ) -> Measured:
     """The figures of logits."""
     targets = torch.from_numpy(targets_NA).float()
-    scale = calibration.fit_scale(logits_NA, targets_NA)
+    scale = calibration.fit_scale(logits_NA, targets_NA, people_N)
     p = probabilities(logits_NA, scale, np.zeros_like(scale))
     decided = present(p, np.full_like(scale, 0.5))
     return Measured(

@@ -24,13 +24,46 @@ def test_the_scale_that_made_the_targets_is_found() -> None:
     assert calibration.fit_scale(*drawn(scales)) == pytest.approx(scales, rel=0.05)
 
 
-def test_it_is_the_scale_of_maximum_likelihood() -> None:
+def test_of_an_attribute_by_itself_it_is_the_scale_of_maximum_likelihood() -> None:
     logits, targets = drawn([0.7, 1.8], images=2_000)
-    fitted = calibration.fit_scale(logits, targets)
+    fitted = calibration.likeliest_scale(logits, targets)
+    assert calibration.fit_scale(logits[:, :1], targets[:, :1]) == pytest.approx(fitted[:1])
     for a in range(2):
         oracle = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10)
         oracle.fit(logits[:, [a]], targets[:, a])
         assert fitted[a] == pytest.approx(oracle.coef_[0, 0], abs=1e-4)
+
+
+def test_what_the_scales_differ_by_chance_is_taken_from_them() -> None:
+    scales = [1.2] * 20
+    logits, targets = drawn(scales, images=300)
+    alone, together = (
+        fit(logits, targets) for fit in (calibration.likeliest_scale, calibration.fit_scale)
+    )
+    assert np.std(together) < 0.3 * np.std(alone)
+    assert together == pytest.approx(scales, rel=0.1)
+
+
+def test_an_attribute_that_differs_beyond_chance_keeps_its_scale() -> None:
+    scales = [1.0] * 10 + [2.0] * 10
+    logits, targets = drawn(scales, images=5_000)
+    assert calibration.fit_scale(logits, targets) == pytest.approx(scales, rel=0.1)
+
+
+def test_an_attribute_whose_logits_separate_it_takes_the_scale_of_the_others() -> None:
+    logits, targets = drawn([1.5] * 5, images=2_000)
+    logits[:, 0] = 8.0 * (targets[:, 0] - 0.5)
+    assert calibration.likeliest_scale(logits, targets)[0] == pytest.approx(5.0)
+    assert calibration.fit_scale(logits, targets)[0] == pytest.approx(1.5, rel=0.1)
+
+
+def test_photos_of_one_person_say_less_than_those_of_many() -> None:
+    logits, targets = drawn([1.0, 1.6], images=200)
+    logits, targets = np.tile(logits, (10, 1)), np.tile(targets, (10, 1))
+    alone = calibration.likeliest_scale(logits, targets)
+    many = calibration.fit_scale(logits, targets)
+    few = calibration.fit_scale(logits, targets, np.tile(np.arange(200), 10))
+    assert np.ptp(few) < np.ptp(many) < np.ptp(alone)
 
 
 def test_it_lowers_the_calibration_error_and_keeps_the_decisions_at_one_half() -> None:
@@ -47,7 +80,10 @@ def test_it_stays_within_its_range() -> None:
     low, high = calibration.SCALE_RANGE
     logits = np.array([[-1.0, -1.0, -9.0], [1.0, 1.0, 9.0]] * 20)
     targets = np.array([[0, 1, 0], [1, 0, 1]] * 20)
-    assert calibration.fit_scale(logits, targets) == pytest.approx([high, low, high], abs=1e-6)
+    likeliest = calibration.likeliest_scale(logits, targets)
+    assert likeliest == pytest.approx([high, low, high], abs=1e-6)
+    fitted = calibration.fit_scale(logits, targets)
+    assert ((low <= fitted) & (fitted <= high)).all()
 
 
 def test_what_says_nothing_of_confidence_keeps_a_scale_of_one() -> None:

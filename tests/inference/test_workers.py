@@ -17,6 +17,7 @@ from skimage.data import astronaut
 
 from celebattr.data import drawn
 from celebattr.data.inputs import Input
+from celebattr.errors import DeviceError
 from celebattr.inference import worker as child
 from celebattr.inference import workers as parent
 from celebattr.inference.prepare import Preparer
@@ -72,14 +73,16 @@ def test_a_process_killed_at_any_moment_loses_nothing(photo: Path) -> None:
     path = photo.with_name("aligned.png")
     aligned.save(path)
     with Workers("largest", seconds=20.0) as pool:
+        began = time.monotonic()
         pool(Input(str(path)))
+        start = time.monotonic() - began  # of a process, on this machine: some live to be asked
         killed = 0
 
         def kill() -> None:
             nonlocal killed
             random = np.random.default_rng(0)
             while killed < 10:
-                time.sleep(random.uniform(0.4, 1.0))
+                time.sleep(random.uniform(0.3 * start, 2.0 * start))
                 for process in list(pool._all):
                     process._process.kill()
                 killed += 1
@@ -138,6 +141,34 @@ def test_whatever_a_file_does_it_becomes_one_row_and_the_next_is_read(
             assert time.monotonic() - started < 15.0
             assert pool(Input(str(photo))).faces == 1
         assert pool(Input("print", data=photo.read_bytes())).faces == 1
+
+
+def test_a_process_that_ends_before_it_is_ready_is_not_the_files_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path
+) -> None:
+    (tmp_path / "starts").touch()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, pathlib, signal\n"
+        "starts = pathlib.Path(__file__).with_name('starts')\n"
+        "with starts.open('a') as file: file.write('x')\n"
+        "if starts.stat().st_size < 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Workers("largest", seconds=20.0) as pool:
+        assert pool(Input(str(photo))).failure is None
+    assert (tmp_path / "starts").read_text() == "xxxxx"
+
+
+def test_processes_that_never_start_are_an_error_of_the_machine_not_of_every_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        Workers("largest", seconds=20.0) as pool,
+        pytest.raises(DeviceError, match=r"ended as they started.*exit code 9.*--workers 1"),
+    ):
+        pool(Input(str(photo)))
 
 
 def test_many_threads_each_have_a_process(photo: Path) -> None:
