@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.attributes import CELEBA
-from celebattr.config import PredictConfig
+from celebattr.config.predict import PredictConfig
 from celebattr.data.inputs import Input, expand
 from celebattr.engines import plan
 from celebattr.engines.folder import Folder

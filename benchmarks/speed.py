@@ -22,7 +22,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from celebattr import bundle
+from celebattr import paths
 
 HERE = Path(__file__).parent
 CELEBATTR = [sys.executable, "-m", "celebattr"]
@@ -46,7 +46,7 @@ class Bench:
     def __init__(self, folder: Path, photo: Path, place: Path, runs: int) -> None:
         self.folder, self.photo, self.place, self.runs = folder, photo, place, runs
         self.photos = sorted(str(path) for path in folder.rglob("*.jpg"))
-        self.int8 = str(next(path for path in bundle.shipped() if "int8" in path.name))
+        self.int8 = str(next(path for path in paths.shipped_bundles() if "int8" in path.name))
         self.random = place / "random.safetensors"
         subprocess.run([sys.executable, "-c", RANDOM, str(self.random)], check=True)
 
@@ -190,7 +190,7 @@ drawn.write_celeba(Path(sys.argv[1]), train=int(sys.argv[2]), validation=8, test
 STEP = """
 import json, shutil, sys
 from pathlib import Path
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.training.loop import train
 data, size, batch, out = sys.argv[1:]
 train(TrainConfig(data=(Path(data),), out=Path(out), backbone_weights="none", epochs=1,

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celebattr import paths
-from celebattr.attributes import suggestion
 from celebattr.card import NO_HASH, Card
 from celebattr.errors import MissingExtraError, WeightsError
 from celebattr.files import write_bytes
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from celebattr.models.network import Network
 
 METADATA_KEY = "celebattr"
-DEFAULT_ONNX = "celebattr-resnet50-int8"
-DEFAULT_TORCH = "celebattr-resnet50"
-SUFFIXES = (".safetensors", ".onnx")
 
 log = logging.getLogger(__name__)
 
@@ -62,46 +58,6 @@ _EXTERNAL = b"\x0a\x08location\x12"
 """How ONNX says where weights lie that are not in the file: an entry `location` of a tensor."""
 
 
-def resolve(weights: str | None, *, gpu: bool = False) -> Path:
-    """The file of a bundle: a path, the name of a shipped one, or the default.
-
-    Args:
-        weights: a path, a name without suffix, or None for the default: int8 ONNX on a CPU, half
-            precision safetensors on a GPU if it is there.
-        gpu: whether the network will run on a GPU.
-
-    Raises:
-        WeightsError: there is no such bundle.
-    """
-    folder = paths.weights_folder()
-    if weights is None:
-        default = folder / f"{DEFAULT_TORCH}.safetensors"
-        if not (gpu and default.is_file()):
-            default = folder / f"{DEFAULT_ONNX}.onnx"
-        if not default.is_file():
-            raise WeightsError(f"{default} is missing: reinstall celebattr, or give --weights")
-        return default
-    path = Path(weights)
-    if path.is_file():
-        return path
-    for suffix in SUFFIXES:
-        if (folder / f"{weights}{suffix}").is_file():
-            return folder / f"{weights}{suffix}"
-    if path.is_dir() and (path / "best.safetensors").is_file():
-        return path / "best.safetensors"  # a run folder
-    names = [p.stem for p in shipped()]
-    raise WeightsError(
-        f"no bundle {weights}: neither a file, nor a run folder, nor one of "
-        f"{', '.join(names)}.{suggestion(weights, names)}"
-    )
-
-
-def shipped() -> list[Path]:
-    """The bundles that come with this installation."""
-    found = paths.weights_folder().glob("celebattr-*")
-    return sorted(p for p in found if p.suffix in SUFFIXES)
-
-
 def read(path: Path) -> bytes:
     """The bytes of a weights file, once they look like safetensors or ONNX.
 
@@ -131,7 +87,7 @@ def kind(data: bytes) -> str | None:
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
         return "safetensors"
     # An ONNX ModelProto begins with field 1, ir_version, a small number.
-    if data[:1] == b"\x08" and len(data) > 64:
+    if data[:1] == paths.ONNX_BEGINS and len(data) > 64:
         return "onnx"
     return None
 

@@ -1,13 +1,63 @@
-"""Where the files that come with celebattr lie: weights, in a checkout or inside the wheel."""
+"""Where the files that come with celebattr lie, and which file the name of a bundle stands for."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from celebattr.attributes import suggestion
+from celebattr.errors import WeightsError
+
 PACKAGE = Path(__file__).resolve().parent
+
+DEFAULT_ONNX = "celebattr-resnet50-int8"
+DEFAULT_TORCH = "celebattr-resnet50"
+SUFFIXES = (".safetensors", ".onnx")
+
+ONNX_BEGINS = b"\x08"
+"""A ModelProto's field 1, ir_version. Safetensors begin with the length of their header."""
 
 
 def weights_folder() -> Path:
     """The folder of shipped weights: `weights/` of the checkout, or the copy in the wheel."""
     inside = PACKAGE / "weights"
     return inside if inside.is_dir() else PACKAGE.parent / "weights"
+
+
+def bundle_file(weights: str | None, *, gpu: bool = False) -> Path:
+    """The file of a bundle: a path, the name of a shipped one, or the default.
+
+    Args:
+        weights: a path, a name without suffix, or None for the default: int8 ONNX on a CPU, half
+            precision safetensors on a GPU if it is there.
+        gpu: whether the network will run on a GPU.
+
+    Raises:
+        WeightsError: there is no such bundle.
+    """
+    folder = weights_folder()
+    if weights is None:
+        default = folder / f"{DEFAULT_TORCH}.safetensors"
+        if not (gpu and default.is_file()):
+            default = folder / f"{DEFAULT_ONNX}.onnx"
+        if not default.is_file():
+            raise WeightsError(f"{default} is missing: reinstall celebattr, or give --weights")
+        return default
+    path = Path(weights)
+    if path.is_file():
+        return path
+    for suffix in SUFFIXES:
+        if (folder / f"{weights}{suffix}").is_file():
+            return folder / f"{weights}{suffix}"
+    if path.is_dir() and (path / "best.safetensors").is_file():
+        return path / "best.safetensors"  # a run folder
+    names = [p.stem for p in shipped_bundles()]
+    raise WeightsError(
+        f"no bundle {weights}: neither a file, nor a run folder, nor one of "
+        f"{', '.join(names)}.{suggestion(weights, names)}"
+    )
+
+
+def shipped_bundles() -> list[Path]:
+    """The bundles that come with this installation."""
+    found = weights_folder().glob("celebattr-*")
+    return sorted(p for p in found if p.suffix in SUFFIXES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from celebattr.config import DoctorConfig
+from celebattr.config.doctor import DoctorConfig
 from celebattr.data import celeba, drawn
 from celebattr.doctor.examine import examine
 from celebattr.errors import DataError

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.errors import DataError
 from celebattr.models.network import Network
 from celebattr.training import distributed, loop, record

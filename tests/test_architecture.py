@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from celebattr.data.drawn import draw_face
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"PIL", "cv2", "matplotlib", "numpy", "onnxruntime", "safetensors", "torch", "torchvision"}
@@ -72,6 +75,20 @@ def test_torch_and_cv2_wait_until_they_are_used(module: str) -> None:
 def test_help_loads_nothing_heavy(argv: list[str]) -> None:
     code = (
         f"import sys; sys.argv = ['celebattr', *{argv!r}]\n"
+        "from celebattr.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+    )
+    assert not loaded(code) & HEAVY
+
+
+def test_a_process_that_has_its_photos_scored_in_others_needs_nothing_heavy(
+    tmp_path: Path, tiny_onnx: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    draw_face({"Smiling"}, np.random.default_rng(0)).save(photo)
+    argv = ["celebattr", "predict", "--weights", str(tiny_onnx), str(photo)]
+    code = (
+        f"import sys; sys.argv = {argv!r}\n"
         "from celebattr.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
     )

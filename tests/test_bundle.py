@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from celebattr import bundle
+from celebattr import bundle, paths
 from celebattr.card import Card
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import WeightsError
@@ -84,13 +84,13 @@ def test_safetensors_without_a_card_is_not_a_bundle(tmp_path: Path) -> None:
 
 def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(WeightsError, match="Did you mean celebattr-resnet50"):
-        bundle.resolve("celebattr-resnet5")
+        paths.bundle_file("celebattr-resnet5")
 
 
 def test_a_run_folder_stands_for_its_best_bundle(path: Path) -> None:
     best = path.with_name("best.safetensors")
     path.rename(best)
-    assert bundle.resolve(str(best.parent)) == best
+    assert paths.bundle_file(str(best.parent)) == best
 
 
 def test_a_card_of_a_newer_schema_asks_for_an_update(card: Card) -> None:

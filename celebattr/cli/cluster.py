@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from celebattr.config import PredictConfig
+from celebattr.config.predict import PredictConfig
 from celebattr.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -91,15 +91,15 @@ def predict(
 
 def _run(config: PredictConfig) -> tuple[PredictConfig, Run]:
     """The run that is asked for, and its options as they hold on other machines."""
-    from celebattr import bundle
+    from celebattr import paths
     from celebattr.inference.predictor import Predictor
     from celebattr.inference.runs import Run, Shard
 
-    here = bundle.resolve(config.weights, gpu=config.gpus_per_actor > 0)
+    here = paths.bundle_file(config.weights, gpu=config.gpus_per_actor > 0)
     predictor = Predictor(dataclasses.replace(config, weights=str(here), device="cpu"))
     if config.weights is not None and Path(config.weights).exists():
         config = dataclasses.replace(config, weights=str(here.resolve()))
-    return config, Run.of(predictor, config, "parquet", Shard())
+    return config, Run.of(predictor.facts, config, "parquet", Shard())
 
 
 def _planned(

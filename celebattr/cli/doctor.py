@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celebattr.cli.options import OutputFile, command
-from celebattr.config import DoctorConfig
+from celebattr.config.doctor import DoctorConfig
 from celebattr.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from celebattr.cli.options import OutputFile, command, format_option, known_format
-from celebattr.config import EvaluateConfig
+from celebattr.config.evaluate import EvaluateConfig
 from celebattr.errors import MissingExtraError, UsageError
 from celebattr.parse import Location, Url
-from celebattr.results import EvalReport
+from celebattr.results.evaluation import EvalReport
 
 FORMATS = ("table", "json", "csv", "markdown")
 
@@ -75,10 +75,10 @@ def evaluate(
         task = bar.add_task("evaluating", total=None)
         report = run(config, lambda done, total: bar.update(task, completed=done, total=total))
     if write_card:
-        from celebattr import bundle
+        from celebattr import paths
         from celebattr.evaluation.card import record
 
-        record(bundle.resolve(config.weights), report)
+        record(paths.bundle_file(config.weights), report)
     if page is not None:
         write_text(page, _page(report, config))
 
@@ -118,7 +118,7 @@ def _page(report: EvalReport, config: EvaluateConfig) -> str:
     """The text of the page."""
     from datetime import UTC, datetime
 
-    from celebattr import bundle
+    from celebattr import bundle, paths
     from celebattr.cli.info import versions
     from celebattr.reports.html import evaluation as html
     from celebattr.reports.html.page import Made
@@ -129,5 +129,5 @@ def _page(report: EvalReport, config: EvaluateConfig) -> str:
         # Names of folders, not paths: a page may be passed on.
         data=", ".join(_name(path) for path in config.data),
     )
-    card = bundle.card_of(bundle.resolve(config.weights))
+    card = bundle.card_of(paths.bundle_file(config.weights))
     return html.page(report, json.loads(card.to_json()), made)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from celebattr.config import flag
+from celebattr.config.fields import flag
 from celebattr.errors import UsageError
 from celebattr.parse import Location, parse_location
 

@@ -16,7 +16,7 @@ from celebattr.files import remove_torn
 
 if TYPE_CHECKING:
     from celebattr.inference.runs import Run, Shard
-    from celebattr.results import Result
+    from celebattr.results.predictions import Result
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from celebattr.cli.options import command
-from celebattr.config import PackConfig
+from celebattr.config.pack import PackConfig
 from celebattr.errors import UsageError
 
 

@@ -12,14 +12,14 @@ import typer
 
 from celebattr.cli.options import command, format_option, known_format
 from celebattr.cli.output import FORMATS, Growing, Output, Tables, Text, complete
-from celebattr.config import PredictConfig
+from celebattr.config.predict import PredictConfig
 from celebattr.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celebattr.data.inputs import Input
-    from celebattr.results import Result
+    from celebattr.results.predictions import Result
 
 
 @command(PredictConfig)
@@ -141,27 +141,27 @@ def predict(
         from celebattr.inference.runs import Run, Shard
 
         share = Shard.parse(shard)
-        predictor = scorer.predictor
-        if predictor.never_present and not quiet:
+        facts = scorer.facts
+        if facts.never_present and not quiet:
             typer.echo(
                 f"{config.operating_point} is out of reach for "
-                f"{', '.join(predictor.never_present)}: never reported as present",
+                f"{', '.join(facts.never_present)}: never reported as present",
                 err=True,
             )
         pictures = None if annotate is None else _Pictures(annotate, explain, config.weights)
         out: Output
         if grows:
             assert file is not None
-            run = Run.of(predictor, config, format, share)
+            run = Run.of(facts, config, format, share)
             if resume and (counts := complete(file, run)) is not None:
                 typer.echo(f"{file} is complete already", err=True)
                 _end(counts, 0, 0.0, quiet=quiet, where=str(file))
                 return
-            out = Growing(file, predictor.attributes, run, resume=resume, quiet=quiet)
+            out = Growing(file, facts.attributes, run, resume=resume, quiet=quiet)
         elif format == "table":
             out = Tables()
         else:
-            out = Text(target, predictor.attributes, format)
+            out = Text(target, facts.attributes, format)
         inputs = share.take(expand(paths, null=null, column=column))
         with out, _Progress(progress, quiet) as show:
             out.skip(item.path for item in inputs)
@@ -250,7 +250,7 @@ class _Pictures:
         """The pictures of one input; a failure has nothing to draw."""
         from celebattr.data.images import open_image
         from celebattr.reports.annotate import annotate, output_name, save
-        from celebattr.results import Prediction
+        from celebattr.results.predictions import Prediction
 
         predictions = [result for result in results if isinstance(result, Prediction)]
         if not predictions:

@@ -16,7 +16,8 @@ from rich.text import Text
 from celebattr.reports.evaluation import headline
 from celebattr.reports.figures import percent
 from celebattr.reports.parts import TITLES, Part, parts
-from celebattr.results import MEANS, EvalReport, Failure, Prediction, Result
+from celebattr.results.evaluation import MEANS, EvalReport
+from celebattr.results.predictions import Failure, Prediction, Result
 
 FOOTNOTE = (
     "? uncertain. Attributes are annotators' opinions of a picture, not facts about a person."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from celebattr.cli.options import command
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.errors import UsageError
 from celebattr.models import catalog
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import IO
 
 from celebattr.data import remote
-from celebattr.data.images import IMAGE_SUFFIXES, MAX_BYTES
-from celebattr.data.inputs import Input
-from celebattr.results import Failure
+from celebattr.data.inputs import IMAGE_SUFFIXES, Input
+from celebattr.data.limits import MAX_BYTES
+from celebattr.results.predictions import Failure
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # of the first member, and of an archive without any
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "lzma"}

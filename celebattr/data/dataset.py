@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.config import FRAME_SIZE
+from celebattr.config.fields import FRAME_SIZE
 from celebattr.data.images import open_image, to_frame
 from celebattr.data.labels import TEST, TRAIN, VALIDATION
 from celebattr.data.stores import Distant, Store

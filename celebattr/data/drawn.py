@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from PIL import __version__ as PILLOW
 
 from celebattr.attributes import CELEBA
-from celebattr.config import FRAME_SIZE
+from celebattr.config.fields import FRAME_SIZE
 from celebattr.data.dataset import SPLITS, Source
 from celebattr.data.stores import digest
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from celebattr.config import FRAME_SIZE
+from celebattr.config.fields import FRAME_SIZE
+from celebattr.data.limits import MAX_BYTES, MAX_PIXELS
 from celebattr.data.modes import to_rgb
 from celebattr.data.sieve import sieve
 from celebattr.errors import (
@@ -30,17 +31,6 @@ from celebattr.errors import (
 
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 """Pillow's names of the accepted formats: no other is looked at. JPEG covers MPO, its variant."""
-
-IMAGE_SUFFIXES: frozenset[str] = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-)
-"""What a folder is searched for, in lower case; a file named outright may have any suffix."""
-
-MAX_PIXELS = 89_478_485
-"""Pixels an image may have, before it is decoded: a quarter of a GiB of RGB. Pillow's own limit."""
-
-MAX_BYTES = 1 << 28
-"""Bytes a file may have, before it is read: as many as the most pixels take without compression."""
 
 _MAX_RLE = 1 << 23
 """Pixels, and bytes, of a run-length encoded BMP: Pillow takes 0.25 s for a million, in Python."""

@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from celebattr.data import remote
-from celebattr.data.images import IMAGE_SUFFIXES
 from celebattr.errors import ImageError
-from celebattr.results import Failure
+from celebattr.results.predictions import Failure
 
 STDIN = "-"
+
+IMAGE_SUFFIXES: frozenset[str] = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+)
+"""What a folder is searched for, in lower case; a file named outright may have any suffix."""
 
 # How the accepted formats begin. RIFF is WebP's container. File names may begin like the second
 # kind, BMW.jpg for instance; but images of that kind have a zero byte near their beginning.

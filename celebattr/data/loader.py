@@ -6,22 +6,17 @@ container, and the same few lines serve training, evaluation and scoring on ever
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from celebattr.data.ordered import ordered_map
+
 if TYPE_CHECKING:
     from celebattr.data.dataset import FaceDataset
-
-_HELD_BYTES = 1 << 26
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -36,43 +31,6 @@ class Batch:
 def order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The permutation of 0..count-1 in which an epoch visits the samples."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
-
-
-def ordered_map(
-    function: Callable[[T], R],
-    items: Iterable[T],
-    *,
-    workers: int,
-    ahead: int,
-    size: Callable[[T], int] = lambda item: 0,
-) -> Iterator[R]:
-    """Applies `function` in threads, yielding results in the order of `items`.
-
-    At most `ahead` results wait unread, so memory is flat however many items there are. An
-    exception of `function` is raised where its result would have come.
-
-    Args:
-        function: called in threads.
-        items: its arguments.
-        workers: threads.
-        ahead: results that may wait.
-        size: bytes an item holds; of those at work and waiting, no more than 64 MiB and one item.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="celebattr")
-    waiting: deque[tuple[Future[R], int]] = deque()
-    held = 0
-    try:
-        for item in items:
-            waiting.append((pool.submit(function, item), size(item)))
-            held += waiting[-1][1]
-            while len(waiting) > ahead or (held > _HELD_BYTES and waiting):
-                future, taken = waiting.popleft()
-                held -= taken
-                yield future.result()
-        while waiting:
-            yield waiting.popleft()[0].result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def batches(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from celebattr.config import PackConfig
+from celebattr.config.pack import PackConfig
 from celebattr.data import cache, cache_choice, celeba, loader
 from celebattr.data.dataset import SPLITS, FaceDataset
 from celebattr.data.filesystems import files_at

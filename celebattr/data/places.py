@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from celebattr.attributes import CELEBA
 from celebattr.data import labels
-from celebattr.data.images import IMAGE_SUFFIXES
+from celebattr.data.inputs import IMAGE_SUFFIXES
 from celebattr.data.labels import TEST, TRAIN, VALIDATION
 from celebattr.data.stores import Folder, Store, Zip
 from celebattr.errors import DataError

@@ -21,8 +21,8 @@ import numpy as np
 from celebattr.data import shard_index
 from celebattr.data.dataset import SPLITS, FaceDataset
 from celebattr.data.filesystems import Files
-from celebattr.data.images import IMAGE_SUFFIXES
-from celebattr.data.loader import ordered_map
+from celebattr.data.inputs import IMAGE_SUFFIXES
+from celebattr.data.ordered import ordered_map
 from celebattr.data.shard_index import MANIFEST, Sample, ShardIndex, index_name
 from celebattr.data.stores import Store, digest
 from celebattr.errors import DataError

@@ -21,7 +21,7 @@ from celebattr.attributes import CELEBA
 from celebattr.data import shard_index, shards
 from celebattr.data.dataset import SPLITS, Source
 from celebattr.data.filesystems import Files, files_at
-from celebattr.data.images import IMAGE_SUFFIXES
+from celebattr.data.inputs import IMAGE_SUFFIXES
 from celebattr.data.labels import TRAIN
 from celebattr.data.shard_index import ShardIndex
 from celebattr.data.stores import digest

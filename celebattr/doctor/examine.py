@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from celebattr.config import DoctorConfig
+from celebattr.config.doctor import DoctorConfig
 from celebattr.data import celeba, drawn
 from celebattr.data.dataset import SPLITS, Source
 from celebattr.doctor import files, leaks, pictures, rows

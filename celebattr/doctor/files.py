@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from celebattr.data import mask_hq, places
-from celebattr.data.images import IMAGE_SUFFIXES
+from celebattr.data.inputs import IMAGE_SUFFIXES
 from celebattr.doctor import official
 from celebattr.results.doctor import Finding
 

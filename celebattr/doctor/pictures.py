@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.config import FRAME_SIZE
+from celebattr.config.fields import FRAME_SIZE
 from celebattr.data import images
 from celebattr.data.dataset import Source
-from celebattr.data.loader import ordered_map
 from celebattr.data.mask_hq import Crops
+from celebattr.data.ordered import ordered_map
 from celebattr.data.stores import Folder, Zip
 from celebattr.doctor import duplicates, files
 from celebattr.doctor.rows import EXAMPLES, many

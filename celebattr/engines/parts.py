@@ -24,7 +24,7 @@ from celebattr.reports.journal import Row
 
 if TYPE_CHECKING:
     from celebattr.data.inputs import Input
-    from celebattr.results import Result
+    from celebattr.results.predictions import Result
 
 Score = Callable[[Iterable["Input"]], Iterator[tuple["Input", list["Result"]]]]
 """`Scorer.stream`, or what stands in for it."""

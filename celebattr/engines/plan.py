@@ -22,7 +22,7 @@ from celebattr.data import archives, remote
 from celebattr.data.inputs import Input, photo
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
-from celebattr.results import Failure
+from celebattr.results.predictions import Failure
 
 PIECES_A_FILE = 32
 """A worker that takes pieces in turn reads each file once, and keeps some 3 MB of it."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from celebattr.config import PredictConfig
+from celebattr.config.predict import PredictConfig
 from celebattr.engines import parts
 from celebattr.engines.folder import Folder
 from celebattr.errors import (
@@ -61,10 +61,10 @@ class Actor:
         self._error: CelebattrError | None = None
         try:
             self._scorer = Scorer(config, cores=cores)
-            card = self._scorer.predictor.backend.card
-            if card.sha256 != run.weights["sha256"]:
+            facts = self._scorer.facts
+            if facts.sha256 != run.weights["sha256"]:
                 raise WeightsError(
-                    f"{card.name} on this node has sha256 {card.sha256}, where the run began "
+                    f"{facts.name} on this node has sha256 {facts.sha256}, where the run began "
                     f"{run.weights['sha256']}: install the same everywhere"
                 )
         except CelebattrError as error:  # Ray would start an actor that raises here for ever

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from celebattr import bundle
 from celebattr.reports.evaluation import to_json
-from celebattr.results import EvalReport
+from celebattr.results.evaluation import EvalReport
 
 
 def record(path: Path, report: EvalReport) -> None:

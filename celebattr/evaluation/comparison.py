@@ -15,7 +15,7 @@ import numpy as np
 
 from celebattr.evaluation import intervals
 from celebattr.evaluation.metrics import Measured, mean
-from celebattr.results import MEANS, Comparison, Difference
+from celebattr.results.evaluation import MEANS, Comparison, Difference
 
 METRICS: tuple[str, ...] = ("accuracy", "average_precision")
 """What is compared attribute by attribute; the means are of every metric."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from celebattr import decisions
 from celebattr.evaluation import calibration
-from celebattr.results import AttributeCurves, EvalReport, ReliabilityBin, ThresholdRow
+from celebattr.results.curves import AttributeCurves, ReliabilityBin, ThresholdRow
+from celebattr.results.evaluation import EvalReport
 
 POINTS = 100
 """Most points of a curve."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from celebattr import decisions
 from celebattr.attributes import select
 from celebattr.card import Card
-from celebattr.config import EvaluateConfig
+from celebattr.config.evaluate import EvaluateConfig
 from celebattr.data import cache_choice, celeba, corrupt
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError, UsageError
@@ -31,7 +31,7 @@ from celebattr.evaluation.slices import gaps, slices
 from celebattr.inference.backends import Backend, open_backend
 from celebattr.inference.explain import Explainer
 from celebattr.parse import parse_operating_point
-from celebattr.results import Comparison, EvalReport
+from celebattr.results.evaluation import Comparison, EvalReport
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import Rule, rules_of
-from celebattr.config import DoctorConfig
+from celebattr.config.doctor import DoctorConfig
 from celebattr.data import celeba
 from celebattr.data.dataset import SPLITS
 from celebattr.evaluation import confident, label_evidence

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr.data import loader
 from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.data.ordered import ordered_map
 from celebattr.data.soft_labels import read_probabilities
 from celebattr.doctor import duplicates
 from celebattr.doctor.pictures import spread
@@ -136,5 +136,5 @@ def copies(images: FaceDataset, *, workers: int) -> NDArray[np.int64]:
         return duplicates.thumbnail(frame, frame.size)
 
     rows = range(len(images))
-    found = list(loader.ordered_map(read, rows, workers=workers, ahead=4 * workers))
+    found = list(ordered_map(read, rows, workers=workers, ahead=4 * workers))
     return duplicates.pairs(np.stack(found))

@@ -12,7 +12,7 @@ from celebattr import decisions
 from celebattr.attributes import rules_of
 from celebattr.evaluation import intervals
 from celebattr.evaluation.intervals import Interval, Resamples
-from celebattr.results import LogicReport, RuleReport
+from celebattr.results.evaluation import LogicReport, RuleReport
 
 
 def logic(

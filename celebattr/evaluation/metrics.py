@@ -23,7 +23,7 @@ from celebattr.evaluation import intervals
 from celebattr.evaluation.calibration import calibration_error
 from celebattr.evaluation.checks import check
 from celebattr.evaluation.intervals import Resamples
-from celebattr.results import AttributeReport, EvalReport
+from celebattr.results.evaluation import AttributeReport, EvalReport
 
 try:
     import torch

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.config import FRAME_SIZE
+from celebattr.config.fields import FRAME_SIZE
 from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.inference.explain import Explainer
-from celebattr.results import PointingReport
+from celebattr.results.evaluation import PointingReport
 
 IMAGES = 500
 """At most, evenly spaced over the split."""

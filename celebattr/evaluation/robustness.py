@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from celebattr.data.corrupt import Corruption
 from celebattr.evaluation import metrics
 from celebattr.evaluation.logic import paired
-from celebattr.results import CorruptionReport
+from celebattr.results.evaluation import CorruptionReport
 
 
 def robustness(

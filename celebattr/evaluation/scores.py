@@ -11,6 +11,7 @@ from celebattr import decisions
 from celebattr.data import corrupt, loader
 from celebattr.data.corrupt import Corruption
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.ordered import ordered_map
 from celebattr.inference.backends import Backend
 
 
@@ -55,7 +56,7 @@ def probabilities(
 
     batches = loader.batches(images, np.arange(len(images)), batch_size=batch_size, workers=workers)
     cores = min(backend.at_once for backend in backends)
-    for found in loader.ordered_map(run, batches, workers=cores, ahead=cores):
+    for found in ordered_map(run, batches, workers=cores, ahead=cores):
         for part, p_VBA in zip(parts, found, strict=True):
             part.append(p_VBA)
         done += found[0].shape[1]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from celebattr.evaluation import metrics
 from celebattr.evaluation.intervals import Resamples, interval
-from celebattr.results import FEW, GapReport, SliceReport
+from celebattr.results.evaluation import FEW, GapReport, SliceReport
 
 
 def slices(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import bundle
+from celebattr import bundle, paths
 from celebattr.card import Card
 from celebattr.device import gpu_likely, usable_cores
 from celebattr.errors import DeviceError, MissingExtraError, WeightsError
@@ -50,7 +50,7 @@ def open_backend(weights: str | None, *, device: str = "auto", precision: str = 
         MissingExtraError: a safetensors bundle needs torch, which is not installed.
     """
     gpu = gpu_likely() if device == "auto" else device != "cpu"
-    path = bundle.resolve(weights, gpu=gpu)
+    path = paths.bundle_file(weights, gpu=gpu)
     data = bundle.read(path)
     if bundle.kind(data) == "safetensors":
         return TorchBackend(path, device=device, precision=precision)

@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr import bundle
-from celebattr.config import FRAME_SIZE
+from celebattr import bundle, paths
+from celebattr.config.fields import FRAME_SIZE
 from celebattr.data.images import to_frame
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError, UsageError
 from celebattr.faces.alignment import inverse, warp
 from celebattr.models import catalog
-from celebattr.results import Prediction
+from celebattr.results.predictions import Prediction
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ class Explainer:
     """A safetensors bundle that shows where it looks, in torch on the CPU.
 
     Args:
-        weights: a bundle, as `celebattr.bundle.resolve` takes it; None is the shipped one.
+        weights: a bundle, as `celebattr.paths.bundle_file` takes it; None is the shipped one.
 
     Raises:
         WeightsError: the bundle is missing, damaged, or ONNX.
@@ -51,7 +51,7 @@ class Explainer:
         from celebattr.data.preprocess import Preprocess
         from celebattr.models.unet import MapHead
 
-        path = bundle.resolve(weights, gpu=True)
+        path = paths.bundle_file(weights, gpu=True)
         self.card, network = bundle.load(path)
         finest = min(catalog.row(self.card.arch).output_strides)
         if finest < network.spec.output_stride:

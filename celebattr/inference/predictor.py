@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from celebattr import decisions
 from celebattr.attributes import select
-from celebattr.config import PredictConfig
+from celebattr.config.predict import PredictConfig
 from celebattr.inference.backends import Backend, open_backend
-from celebattr.inference.prepare import Prepared
+from celebattr.inference.facts import Facts
+from celebattr.inference.prepared import Prepared
 from celebattr.parse import parse_operating_point
-from celebattr.results import Prediction, Result
+from celebattr.results.predictions import Prediction, Result
 
 
 class Predictor:
@@ -48,10 +49,12 @@ class Predictor:
         )
 
     @property
-    def never_present(self) -> list[str]:
-        """Attributes that the operating point rules out: no threshold has the precision asked."""
-        pairs = zip(self.backend.card.attributes, self._thresholds, strict=True)
-        return [name for name, threshold in pairs if threshold > 1.0 and name in self.attributes]
+    def facts(self) -> Facts:
+        """What all rows have in common."""
+        card = self.backend.card
+        pairs = zip(card.attributes, self._thresholds, strict=True)
+        never = tuple(n for n, threshold in pairs if threshold > 1.0 and n in self.attributes)
+        return Facts(card.name, card.sha256, self.attributes, never)
 
     def finish(self, prepared: Sequence[Prepared]) -> list[list[Result]]:
         """Scores the frames of some inputs together: the results of each, in order."""

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from celebattr.config import PredictConfig
+from celebattr.config.predict import PredictConfig
 from celebattr.data.inputs import Input
 from celebattr.errors import DataError, UsageError
 from celebattr.files import write_text
-from celebattr.inference.predictor import Predictor
+from celebattr.inference.facts import Facts
 
 SCHEMA = 1
 FOLDER_FILE = "run.json"
@@ -54,12 +54,11 @@ class Run:
     schema: int = SCHEMA
 
     @classmethod
-    def of(cls, predictor: Predictor, config: PredictConfig, format: str, shard: Shard) -> Run:
+    def of(cls, facts: Facts, config: PredictConfig, format: str, shard: Shard) -> Run:
         """The run that a command line asks for, before it begins."""
-        card = predictor.backend.card
         options: dict[str, Any] = {name: getattr(config, name) for name in OPTIONS}
-        options["attributes"] = list(predictor.attributes)
-        weights = {"name": card.name, "sha256": card.sha256}
+        options["attributes"] = list(facts.attributes)
+        weights = {"name": facts.name, "sha256": facts.sha256}
         return cls(weights, options, format, (shard.index, shard.count))
 
     def to_json(self) -> str:

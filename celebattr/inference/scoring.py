@@ -1,22 +1,50 @@
-"""Many photos: decoded and aligned in threads, scored in batches, reported in order."""
+"""Many photos: opened in other processes, scored there or here, reported in order."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from celebattr.data.inputs import Input
-from celebattr.data.loader import ordered_map
-from celebattr.inference.predictor import Predictor
-from celebattr.inference.prepare import Prepared
-from celebattr.results import Result
+from celebattr.data.ordered import ordered_map
+
+if TYPE_CHECKING:
+    from celebattr.data.inputs import Input
+    from celebattr.inference.predictor import Predictor
+    from celebattr.inference.prepared import Prepared
+    from celebattr.results.predictions import Result
 
 READERS = 8
 """Threads that fetch what does not lie in a file of its own: an object store takes tens of
 milliseconds to answer, whatever it is asked."""
 
 
-def score(
+def apart(
+    inputs: Iterable[Input],
+    score: Callable[[Input], list[Result]],
+    *,
+    workers: int,
+    keep_data: bool = True,
+) -> Iterator[tuple[Input, list[Result]]]:
+    """Each input with its results, scored by itself.
+
+    Args:
+        inputs: what to score.
+        score: opens and scores an input: `Workers.results`.
+        workers: threads that call it.
+        keep_data: give inputs back with the bytes of their files, where they came with them.
+    """
+    yield from ordered_map(
+        lambda item: (item if keep_data else _without_data(item), score(item)),
+        _fetched(inputs),
+        workers=workers,
+        ahead=8 * workers,
+        size=_bytes,
+    )
+
+
+def together(
     inputs: Iterable[Input],
     prepare: Callable[[Input], Prepared],
     predictor: Predictor,
@@ -26,13 +54,11 @@ def score(
     at_once: int | None = None,
     keep_data: bool = True,
 ) -> Iterator[tuple[Input, list[Result]]]:
-    """Each input with its results, in the order of `inputs`: one a face, or one failure.
-
-    Memory stays flat: no more than a few batches of inputs are under way at any time.
+    """Each input with its results, scored here in batches of faces.
 
     Args:
         inputs: what to score.
-        prepare: opens an input: a `Preparer` in this process, or `Workers` in others.
+        prepare: opens an input: a `Preparer` in this process, or `Workers.frames` in others.
         predictor: scores what was prepared.
         batch_size: faces scored together.
         workers: threads that call `prepare`.
@@ -61,18 +87,15 @@ def _batches(
 ) -> Iterator[list[Prepared]]:
     waiting: list[Prepared] = []
     faces = 0
-    fetched = ordered_map(
-        lambda item: item.ready(), inputs, workers=READERS, ahead=2 * READERS, size=_bytes
-    )
     for prepared in ordered_map(
         prepare,
-        fetched,
+        _fetched(inputs),
         workers=workers,
         ahead=batch_size + 2 * workers,
         size=_bytes,
     ):
-        if not keep_data and prepared.input.data is not None:
-            prepared = replace(prepared, input=replace(prepared.input, data=None))
+        if not keep_data:
+            prepared = replace(prepared, input=_without_data(prepared.input))
         waiting.append(prepared)
         faces += len(prepared.frames)
         if faces >= batch_size or len(waiting) >= 4 * batch_size:
@@ -80,6 +103,21 @@ def _batches(
             waiting, faces = [], 0
     if waiting:
         yield waiting
+
+
+def _fetched(inputs: Iterable[Input]) -> Iterator[Input]:
+    """The inputs with their bytes; those that lie in files go no way round."""
+    for in_a_file, some in itertools.groupby(inputs, key=lambda item: item.read is None):
+        if in_a_file:
+            yield from some
+        else:
+            yield from ordered_map(
+                lambda item: item.ready(), some, workers=READERS, ahead=2 * READERS, size=_bytes
+            )
+
+
+def _without_data(item: Input) -> Input:
+    return item if item.data is None else replace(item, data=None)
 
 
 def _bytes(item: Input) -> int:

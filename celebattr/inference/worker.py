@@ -1,11 +1,15 @@
-"""A process that prepares inputs, so that no file can take the run with it.
+"""A process that opens photos, and scores them, so that no file can take the run with it.
 
 Started by `celebattr.inference.workers` as a program of its own; it reads requests on standard
 input and answers on standard output until the input ends. A message is the length of its head (4
 bytes, big endian), the head (JSON), and as many bytes as the head says. No pickle.
 
+    request   the fields of a PredictConfig, first and once
+    answer    {"ready": PID, "facts": ... or null} or {"refused": [kind of error, message]}
+
     request   {"path": ..., "file": ..., "bytes": N or null, "seconds": ...}  + the file's N bytes
-    answer    {"failure": [status, error]} or
+    answer    {"failure": [status, error]}, or of a process with a bundle
+              {"results": [a `Prediction` without its path, ...]}, or of one without
               {"boxes": [[left, top, right, bottom, score] or null, ...],
                "to_frame": [[six numbers] or null, ...], "faces": ...} + the frames
 """
@@ -19,15 +23,21 @@ import os
 import signal
 import struct
 import sys
-import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from celebattr.config import FRAME_SIZE
+from celebattr.config.fields import FRAME_SIZE
+from celebattr.inference import child
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
-    from celebattr.data.inputs import Input
-    from celebattr.inference.prepare import Prepared, Preparer
+    from celebattr.inference.predictor import Predictor
+    from celebattr.inference.prepare import Preparer
+    from celebattr.inference.prepared import Prepared
+    from celebattr.results.predictions import Failure, Prediction, Result
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 FRAME_BYTES = FRAME_SIZE[0] * FRAME_SIZE[1] * 3
 _LENGTH = struct.Struct(">I")
@@ -52,38 +62,63 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
     return json.loads(text) if len(text) == size else None
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, preparer: Preparer) -> None:
-    """Answers requests until they end."""
+def serve(
+    requests: BinaryIO,
+    answers: BinaryIO,
+    preparer: Preparer,
+    score: Callable[[Prepared], Sequence[Result]] | None,
+) -> None:
+    """Answers requests until they end: with results, or without `score` with frames."""
     from celebattr.data.inputs import Input
+    from celebattr.results.predictions import Failure, Prediction
 
-    send(answers, {"ready": os.getpid()})
     while (request := receive(requests)) is not None:
+        path = request["path"]
         data = None if request["bytes"] is None else requests.read(request["bytes"])
         with _time_limit(request["seconds"]):
-            prepared = _prepare(preparer, Input(request["path"], data=data, file=request["file"]))
-        if prepared.failure is not None:
-            send(answers, {"failure": [prepared.failure.status, prepared.failure.error]})
-            continue
-        boxes = [None if box is None else dataclasses.astuple(box) for box in prepared.boxes]
-        send(
-            answers,
-            {"boxes": boxes, "to_frame": prepared.to_frame, "faces": prepared.faces},
-            *(frame.data for frame in prepared.frames),
-        )
+            prepared = _caught(preparer, Input(path, data=data, file=request["file"]), path)
+        opened = prepared if isinstance(prepared, Failure) else prepared.failure or prepared
+        results: Failure | Prepared | Sequence[Result] = opened
+        if score is not None and not isinstance(opened, Failure):
+            results = _caught(score, opened, path)
+        if isinstance(results, Failure):
+            send(answers, {"failure": [results.status, results.error]})
+        elif isinstance(results, Sequence):
+            send(answers, {"results": [_told(r) for r in results if isinstance(r, Prediction)]})
+        else:
+            boxes = [None if box is None else dataclasses.astuple(box) for box in results.boxes]
+            send(
+                answers,
+                {"boxes": boxes, "to_frame": results.to_frame, "faces": results.faces},
+                *(frame.data for frame in results.frames),
+            )
 
 
-def _prepare(preparer: Preparer, item: Input) -> Prepared:
+def _told(result: Prediction) -> dict[str, Any]:
+    """A prediction as JSON, to the last digit; its path is known."""
+    box = result.box
+    return {
+        "face": result.face,
+        "faces": result.faces,
+        "box": None if box is None else dataclasses.astuple(box),
+        "probabilities": result.probabilities,
+        "present": result.present,
+        "unsure": result.unsure,
+        "to_frame": result.to_frame,
+    }
+
+
+def _caught(work: Callable[[T], R], item: T, path: str) -> R | Failure:
     """Whatever one input does to a library, it must not end the others."""
-    from celebattr.inference.prepare import Prepared
-    from celebattr.results import Failure
+    from celebattr.results.predictions import Failure
 
     try:
-        return preparer(item)
+        return work(item)
     except MemoryError:
         status, reason = "too_large", "more memory needed than one photo may take"
     except Exception as error:
         status, reason = "unreadable", f"cannot be processed ({type(error).__name__}: {error})"
-    return Prepared(item, failure=Failure(item.path, status, f"{item.path}: {reason}"))
+    return Failure(path, status, f"{path}: {reason}")
 
 
 @contextlib.contextmanager
@@ -110,20 +145,52 @@ def _limit_memory(megabytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def main(faces: str, megabytes: str) -> None:
-    """Runs the process: `python -m celebattr.inference.worker FACES MEGABYTES`."""
+def main(faces: str, megabytes: str, weights: str) -> None:
+    """Runs the process: `python -m celebattr.inference.worker FACES MEGABYTES WEIGHTS`.
+
+    See `celebattr.inference.child.start`.
+    """
     # Ctrl-C reaches the whole group; who ends this process is its parent, by closing its input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _limit_memory(int(megabytes))
-    answers = os.fdopen(os.dup(1), "wb")
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not print into an answer
+    from celebattr.errors import CelebattrError
     from celebattr.inference.prepare import Preparer
 
     preparer = Preparer(faces)
-    if faces != "none":
-        # While the model is loaded there is nothing else to do.
-        threading.Thread(target=preparer.detector, daemon=True).start()
-    serve(sys.stdin.buffer, answers, preparer)
+    try:
+        predictor = _predictor(requests, weights)
+    except CelebattrError as error:
+        send(answers, {"refused": [type(error).__name__, str(error)]})
+        return
+    if predictor is None:
+        send(answers, {"ready": os.getpid(), "facts": None})
+        serve(requests, answers, preparer, None)
+    else:
+        send(answers, {"ready": os.getpid(), "facts": dataclasses.asdict(predictor.facts)})
+        serve(requests, answers, preparer, lambda prepared: predictor.finish([prepared])[0])
+
+
+def _predictor(requests: BinaryIO, weights: str) -> Predictor | None:
+    """Loads the bundle, and then reads what it will be asked for: the parent may not know yet."""
+    from celebattr.config.predict import PredictConfig
+
+    if weights == child.DEFAULT:
+        from celebattr.inference.placement import bundle_for
+
+        weights = str(bundle_for(PredictConfig()) or "")
+    backend = None
+    if weights:
+        from celebattr.inference.backends import open_backend
+
+        backend = open_backend(weights, device="cpu")
+    values = receive(requests)
+    if backend is None or values is None:
+        return None
+    from celebattr.inference.predictor import Predictor
+
+    return Predictor(PredictConfig(**values), backend)
 
 
 if __name__ == "__main__":

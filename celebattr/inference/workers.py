@@ -1,4 +1,4 @@
-"""Prepares inputs in processes of their own, each with a time limit and a memory limit.
+"""Opens inputs, and scores them, in processes of their own with a time and a memory limit.
 
 A file that crashes, hangs or eats memory ends its process and becomes a failure row; the process is
 replaced and the run goes on. A process that ends for another reason, killed by the system for
@@ -8,41 +8,36 @@ instance, costs nothing: its input is given to a new one.
 from __future__ import annotations
 
 import contextlib
-import os
+import dataclasses
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
-import celebattr
-from celebattr.config import FRAME_SIZE
+from celebattr import errors
+from celebattr.config.fields import FRAME_SIZE
 from celebattr.errors import DeviceError
+from celebattr.inference import child
+from celebattr.inference.facts import Facts
 from celebattr.inference.worker import FRAME_BYTES, receive, send
-from celebattr.results import FaceBox, Failure
+from celebattr.results.predictions import FaceBox, Failure, Prediction, Result
 
-# Nothing heavy is imported before the first process starts: it has as much to import, beside this.
+# Nothing heavy is imported: the processes do that, and this one has not even need of numpy where
+# they score too.
 if TYPE_CHECKING:
+    from celebattr.config.predict import PredictConfig
     from celebattr.data.inputs import Input
-    from celebattr.inference.prepare import Prepared
+    from celebattr.inference.prepared import Prepared
 
-MEMORY_MEGABYTES = 1024
-"""What a process may take beside its libraries: room for a photo of 89 megapixels and a copy."""
+R = TypeVar("R")
 
 _PIPE_BYTES = 1 << 20
-_ENVIRONMENT = {
-    # There are as many processes as the processor can use; threads in each would be in the way, and
-    # on large machines take gigabytes of address space.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OPENCV_FOR_THREADS_NUM": "1",
-    # Arrays of a photo's size are kept for the next one. glibc would give each back to the system
-    # and get it anew, zeroed: 5 % of the time that un-cropped photos take.
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 26),
-}
 
+_CRASHES, _KILLS = 2, 5
+"""Processes that an input may end, by itself or while the system kills them."""
 
 _STARTS = 5
 """So many processes end before they are ready, one after the other, and the machine is to blame."""
@@ -60,35 +55,55 @@ class WorkerDiedError(Exception):
 
 
 class Worker:
-    """One process, asked one input at a time."""
+    """One process, asked one input at a time.
 
-    def __init__(self, faces: str) -> None:
-        # -P: the folder one stands in, which may be full of photos, is no place to import from.
-        command = [sys.executable, "-P", "-m", "celebattr.inference.worker"]
-        package = str(Path(celebattr.__file__).resolve().parent.parent)
-        paths = [package, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-        self._process = subprocess.Popen(
-            [*command, faces, str(MEMORY_MEGABYTES)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(p for p in paths if p)},
-        )
+    Args:
+        faces: `PredictConfig.faces`.
+        weights: the ONNX bundle it scores with; None: it gives frames.
+        process: the same, started before.
+    """
+
+    def __init__(
+        self,
+        faces: str,
+        weights: Path | None = None,
+        process: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        self._process = process or child.start(faces, str(weights or ""))
         self._requests = cast(BinaryIO, self._process.stdin)
         self._answers = cast(BinaryIO, self._process.stdout)
-        self._ready = False
+        self._facts: tuple[Facts | None] | None = None
         _widen(self._answers)
 
-    def ask(self, item: Input, seconds: float) -> Prepared:
-        """What the process makes of an input.
+    def ready(self, config: PredictConfig) -> Facts | None:
+        """Waits until it can begin: its start is not the first photo's time.
+
+        Returns:
+            What its rows have in common; None of a process that gives frames.
+
+        Raises:
+            CelebattrError: it cannot do what is asked for.
+            WorkerDiedError: it ended before.
+        """
+        if self._facts is None:
+            try:
+                send(self._requests, dataclasses.asdict(config))
+                answer = self._receive()
+            except (EOFError, OSError) as error:
+                raise WorkerDiedError(self._ended(), ready=False) from error
+            if "refused" in answer:
+                kind, message = answer["refused"]
+                raise getattr(errors, kind)(message)
+            told = answer["facts"]
+            self._facts = (None if told is None else Facts.of(told),)
+        return self._facts[0]
+
+    def ask(self, item: Input, seconds: float) -> tuple[dict[str, Any], list[bytes]]:
+        """What the process makes of an input: its answer, and the frames that go with it.
 
         Raises:
             WorkerDiedError: it ended before it answered.
         """
-        import numpy as np
-
-        from celebattr.inference.prepare import Prepared
-
         head = {
             "path": item.path,
             "file": item.file,
@@ -96,24 +111,14 @@ class Worker:
             "seconds": seconds,
         }
         try:
-            if not self._ready:
-                self._receive()  # it says when it can begin: its start is not the photo's time
-                self._ready = True
             send(self._requests, head, item.data or b"")
             answer = self._receive()
-            if "failure" in answer:
-                return Prepared(item, failure=Failure(item.path, *answer["failure"]))
-            frames = []
-            for _ in answer["boxes"]:
-                data = self._answers.read(FRAME_BYTES)
-                if len(data) < FRAME_BYTES:
-                    raise EOFError
-                frames.append(np.frombuffer(data, np.uint8).reshape(*FRAME_SIZE, 3))
+            frames = [self._answers.read(FRAME_BYTES) for _ in answer.get("boxes", ())]
+            if any(len(frame) < FRAME_BYTES for frame in frames):
+                raise EOFError
         except (EOFError, OSError) as error:
-            raise WorkerDiedError(self._ended(), ready=self._ready) from error
-        boxes = tuple(None if box is None else FaceBox(*box) for box in answer["boxes"])
-        to_frame = tuple(row and tuple(row) for row in answer["to_frame"])
-        return Prepared(item, boxes, tuple(frames), to_frame, answer["faces"])
+            raise WorkerDiedError(self._ended(), ready=True) from error
+        return answer, frames
 
     def close(self) -> None:
         """Ends the process at once: it has nothing to save."""
@@ -139,68 +144,133 @@ class Worker:
 
 
 class Workers:
-    """Prepares inputs from any number of threads, as many processes as ask at the same time.
+    """Opens inputs, and scores them, from any number of threads: a process for each that asks.
 
     Args:
-        faces: `PredictConfig.faces`.
-        seconds: how long one input may take.
+        config: the options.
+        weights: the ONNX bundle to score with, `bundle_for(config)`; None: they give frames.
+        first: a process that was started before to do the same.
     """
 
-    def __init__(self, faces: str, *, seconds: float) -> None:
-        self._faces, self._seconds = faces, seconds
+    def __init__(
+        self,
+        config: PredictConfig,
+        weights: Path | None = None,
+        first: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        self._config, self._weights = config, weights
         self._lock = threading.Lock()
-        # Started at once, so that it imports its libraries while the model is loaded.
-        self._idle: list[Worker] = [Worker(faces)]
+        # Started at once, so that it imports its libraries while others do their part.
+        self._idle: list[Worker] = [Worker(config.faces, weights, first)]
         self._all: list[Worker] = [*self._idle]
 
-    def __call__(self, item: Input) -> Prepared:
+    def facts(self) -> Facts | None:
+        """What all rows have in common; None where the processes give frames.
+
+        Raises:
+            CelebattrError: the processes cannot do what is asked for, or cannot be started.
+        """
+        return self._with_worker(lambda worker: worker.ready(self._config))
+
+    def frames(self, item: Input) -> Prepared:
         """What `Preparer` would make of an input, and a failure where that would not end well.
 
         Raises:
             DeviceError: no process can be started.
         """
-        from celebattr.inference.prepare import Prepared
+        import numpy as np
 
+        from celebattr.inference.prepared import Prepared
+
+        answer, data = self._answer(item)
+        if isinstance(answer, Failure):
+            return Prepared(item, failure=answer)
+        frames = tuple(np.frombuffer(d, np.uint8).reshape(*FRAME_SIZE, 3) for d in data)
+        boxes = tuple(_box(box) for box in answer["boxes"])
+        to_frame = tuple(row and tuple(row) for row in answer["to_frame"])
+        return Prepared(item, boxes, frames, to_frame, answer["faces"])
+
+    def results(self, item: Input) -> list[Result]:
+        """The results of an input: one a face, or one failure.
+
+        Raises:
+            DeviceError: no process can be started.
+        """
+        answer, _ = self._answer(item)
+        if isinstance(answer, Failure):
+            return [answer]
+        return [
+            Prediction(
+                item.path,
+                told["face"],
+                told["faces"],
+                _box(told["box"]),
+                told["probabilities"],
+                told["present"],
+                told["unsure"],
+                told["to_frame"] and tuple(told["to_frame"]),
+            )
+            for told in answer["results"]
+        ]
+
+    def _answer(self, item: Input) -> tuple[dict[str, Any] | Failure, list[bytes]]:
         if item.failure is not None:
-            return Prepared(item, failure=item.failure)
-        crashes = unborn = 0
+            return item.failure, []
+        crashes = kills = 0
         while True:
-            worker = self._take()
             try:
-                prepared = worker.ask(item, self._seconds)
-            except WorkerDiedError as error:
+                answer, frames = self._with_worker(
+                    lambda worker: worker.ask(item, self._config.timeout)
+                )
+            except WorkerDiedError as died:
+                if died.code == -getattr(signal, "SIGALRM", 0):
+                    status, reason = "timeout", f"took longer than {self._config.timeout:g} s"
+                    break
+                killed = died.code == -getattr(signal, "SIGKILL", 0)
+                crashes, kills = crashes + (not killed), kills + killed
+                # Once may be the system's doing; a file that ends two processes is to blame. Killed
+                # they are by others, for want of memory, and the next photo may be the victim.
+                if crashes == _CRASHES or kills == _KILLS:
+                    times = "twice" if crashes == _CRASHES else f"{kills} times"
+                    status, reason = "unreadable", f"crashed its reader {times} ({_how(died.code)})"
+                    break
+            else:
+                if "failure" not in answer:
+                    return answer, frames
+                return Failure(item.path, *answer["failure"]), []
+        return Failure(item.path, status, f"{item.path}: {reason}"), []
+
+    def _with_worker(self, use: Callable[[Worker], R]) -> R:
+        """Uses a process that is ready and that nobody asks now.
+
+        Raises:
+            WorkerDiedError: it ended while it was used.
+            DeviceError: none can be started.
+        """
+        for _ in range(_STARTS):
+            with self._lock:
+                if self._idle:
+                    worker = self._idle.pop()
+                else:
+                    worker = Worker(self._config.faces, self._weights)
+                    self._all.append(worker)
+            try:
+                worker.ready(self._config)
+                used = use(worker)
+            except WorkerDiedError as died:
                 with self._lock:
                     self._all.remove(worker)
-                died = error
+                if died.ready:
+                    raise
+                how = _how(died.code)
             else:
                 with self._lock:
                     self._idle.append(worker)
-                return prepared
-            if died.code == -getattr(signal, "SIGALRM", 0):
-                status, reason = "timeout", f"took longer than {self._seconds:g} s"
-                break
-            # Once may be the system's doing; a file that ends two processes is to blame. One that
-            # a process never saw is not.
-            crashes, unborn = crashes + died.ready, unborn + (not died.ready)
-            if crashes == 2:
-                status, reason = "unreadable", f"crashed its reader twice ({_how(died.code)})"
-                break
-            if unborn == _STARTS:
-                raise DeviceError(
-                    f"{_STARTS} processes that read photos ended as they started, one after the "
-                    f"other (the last: {_how(died.code)}). Is there memory for them? Fewer take "
-                    "less: --workers 1"
-                )
-        return Prepared(item, failure=Failure(item.path, status, f"{item.path}: {reason}"))
-
-    def _take(self) -> Worker:
-        """A process that nobody asks now; it belongs to no thread, and outlives them."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-            worker = Worker(self._faces)
-            self._all.append(worker)
-            return worker
+                return used
+        raise DeviceError(
+            f"{_STARTS} processes that open photos ended as they started, one after the other "
+            f"(the last: {how}). Is there memory for them? Fewer take less: --workers 1"
+        )
 
     def close(self) -> None:
         """Ends all processes."""
@@ -215,6 +285,10 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _box(values: list[float] | None) -> FaceBox | None:
+    return None if values is None else FaceBox(*values)
 
 
 def _how(code: int) -> str:

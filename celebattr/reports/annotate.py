@@ -17,7 +17,7 @@ from celebattr.reports.layout import Panel, Rect, Text
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
-    from celebattr.results import Prediction
+    from celebattr.results.predictions import Prediction
 
 MIN_SIDE = 480
 """A photo whose shorter side is less is enlarged by a whole factor, so that text has room."""

@@ -16,7 +16,8 @@ from celebattr.files import StrPath
 from celebattr.reports.figures import between, percent
 from celebattr.reports.formats import format_of_suffix
 from celebattr.reports.parts import TITLES, Part, parts
-from celebattr.results import MEANS, SCHEMA, AttributeReport, Difference, EvalReport, GapReport
+from celebattr.results.evaluation import MEANS, AttributeReport, Difference, EvalReport, GapReport
+from celebattr.results.predictions import SCHEMA
 
 COLUMNS: tuple[str, ...] = tuple(
     field.name

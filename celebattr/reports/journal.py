@@ -23,7 +23,7 @@ from typing import BinaryIO, cast
 from celebattr.errors import DataError
 from celebattr.files import reporting, sync_folder
 from celebattr.reports.writers import FORMATS
-from celebattr.results import Result
+from celebattr.results.predictions import Result
 
 FORMATS_THAT_GROW = ("jsonl", "csv", "parquet")
 SYNC_SECONDS = 5.0

@@ -12,8 +12,8 @@ from typing import Any
 
 from celebattr.reports.figures import between, percent
 from celebattr.reports.writers import LIST_SEPARATOR
-from celebattr.results import SCHEMA
 from celebattr.results.labels import LabelReport, Suspect
+from celebattr.results.predictions import SCHEMA
 
 COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank", "reasons")
 """Columns of the CSV of suspects; `rank` counts within an attribute."""

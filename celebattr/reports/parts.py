@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from celebattr.reports.figures import between, percent, points
-from celebattr.results import FEW, Difference, EvalReport, GapReport, PointingReport, SliceReport
+from celebattr.results.evaluation import (
+    FEW,
+    Difference,
+    EvalReport,
+    GapReport,
+    PointingReport,
+    SliceReport,
+)
 
 TITLES: dict[str, str] = {
     "attribute": "attribute",

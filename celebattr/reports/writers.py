@@ -30,7 +30,7 @@ from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
 from celebattr.files import Replacement, StrPath, reporting
 from celebattr.reports.formats import format_of_suffix
-from celebattr.results import Result
+from celebattr.results.predictions import Result
 
 LIST_SEPARATOR = ";"
 """Between the names in the `present` and `unsure` columns of a CSV."""

@@ -8,7 +8,7 @@ import json
 import platform
 from dataclasses import dataclass
 
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.data import cache_choice, celeba
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.soft_labels import soften

@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from celebattr import bundle
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.errors import DataError, UsageError, WeightsError
 from celebattr.files import write_bytes
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from celebattr import __version__
 from celebattr.card import Card
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.data import celeba
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.transforms import PreprocessSpec

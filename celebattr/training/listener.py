@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Protocol
 
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.training.checkpoint import Progress
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from celebattr import bundle
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.data import loader
 from celebattr.data.preprocess import Preprocess
 from celebattr.data.transforms import PreprocessSpec

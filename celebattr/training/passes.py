@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.data.loader import Batch
 from celebattr.data.preprocess import Preprocess
 from celebattr.device import DeviceChoice

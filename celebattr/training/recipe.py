@@ -10,7 +10,7 @@ import dataclasses
 import json
 from typing import Any
 
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.errors import UsageError
 from celebattr.models import catalog
 from celebattr.parse import parse_sizes

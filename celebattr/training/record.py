@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from celebattr import __version__
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import MissingExtraError
 from celebattr.evaluation.examples import examples
@@ -21,7 +21,7 @@ from celebattr.files import write_bytes, write_text
 from celebattr.reports import charts
 from celebattr.reports.html import training as html
 from celebattr.reports.html.page import Made
-from celebattr.results import Example
+from celebattr.results.evaluation import Example
 
 EXAMPLES = 6
 """Validation images of each kind that the page shows once the run is done."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from celebattr import bundle
-from celebattr.config import TrainConfig
+from celebattr import bundle, paths
+from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import UsageError
 from celebattr.models import backbones, catalog
@@ -57,7 +57,7 @@ def start(
             return network, origin
         tensors, where = backbones.imagenet(config.arch), "ImageNet weights"
     else:
-        path = bundle.resolve(source)
+        path = paths.bundle_file(source)
         data = bundle.read(path)
         tensors, where = bundle.tensors_in(data, path), str(path)
         origin = path.name

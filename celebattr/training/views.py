@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from celebattr import bundle
-from celebattr.config import TrainConfig
+from celebattr import bundle, paths
+from celebattr.config.train import TrainConfig
 from celebattr.data import augment
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
@@ -106,7 +106,7 @@ class Teacher(nn.Module):
     ) -> None:
         super().__init__()
         self.autocast = autocast
-        card, network = bundle.load(bundle.resolve(str(path)))
+        card, network = bundle.load(paths.bundle_file(str(path)))
         if set(card.attributes) != set(attributes):
             odd = sorted(set(card.attributes) ^ set(attributes))
             raise WeightsError(

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from celebattr import __version__, bundle
-from celebattr.cli.app import app
+from celebattr.cli.app import Commands, app
 
 COMMANDS = ("predict", "train", "evaluate", "export", "pack", "doctor", "info")
 
@@ -28,14 +28,26 @@ def test_the_version_is_printed() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_has_a_help_text(command: str) -> None:
-    from typer.main import get_command
-
-    group = get_command(app)
-    for parameter in group.commands[command].params:  # type: ignore[attr-defined]
+    for parameter in Commands().get_command(None, command).params:
         assert parameter.help, parameter.name
     result = run(command, "--help")
     assert result.exit_code == 0
     assert "Usage" in result.stdout
+
+
+def test_only_the_command_that_runs_is_loaded() -> None:
+    code = (
+        "import sys; from celebattr.cli.app import app; app(['merge', '--help'], "
+        "standalone_mode=False); print(*(m for m in sys.modules if m.startswith('celebattr.cli.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.splitlines()[-1].split()) == {"celebattr.cli.app", "celebattr.cli.merge"}
+
+
+def test_a_mistyped_command_is_answered_with_the_one_it_looks_like() -> None:
+    result = run("predcit", "x.jpg")
+    assert result.exit_code == 2
+    assert "Did you mean 'predict'?" in result.output
 
 
 def test_defaults_are_shown() -> None:
@@ -47,7 +59,7 @@ def test_defaults_are_shown() -> None:
 
 def test_help_imports_neither_torch_nor_cv2_nor_numpy() -> None:
     code = (
-        "import sys; from celebattr.cli.app import app\n"
+        "import sys; from celebattr.cli.app import Commands, app\n"
         "try: app(['train', '--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'cv2', 'numpy', 'PIL', 'onnxruntime'} & set(sys.modules)))"

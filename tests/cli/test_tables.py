@@ -8,17 +8,15 @@ from rich.console import Console
 
 from celebattr.attributes import CELEBA
 from celebattr.cli import tables
-from celebattr.results import (
+from celebattr.results.evaluation import (
     AttributeReport,
     Comparison,
     Difference,
     EvalReport,
-    FaceBox,
-    Failure,
     GapReport,
-    Prediction,
     SliceReport,
 )
+from celebattr.results.predictions import FaceBox, Failure, Prediction
 
 FACE = Prediction(
     path="photos/a.jpg",

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.config import FRAME_SIZE
+from celebattr.config.fields import FRAME_SIZE
 from celebattr.data import corrupt
 from celebattr.errors import UsageError
 
@@ -114,7 +114,7 @@ def test_names_are_read_and_unknown_ones_refused() -> None:
 
 
 def test_the_help_of_the_option_names_every_corruption() -> None:
-    from celebattr.config import EvaluateConfig
+    from celebattr.config.evaluate import EvaluateConfig
 
     text = EvaluateConfig.__dataclass_fields__["corrupt"].metadata["help"]
     assert ", ".join(corrupt.CORRUPTIONS) in text

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from celebattr.attributes import CELEBA
-from celebattr.config import PackConfig
+from celebattr.config.pack import PackConfig
 from celebattr.data import celeba, drawn, pack, shard_writer
 from celebattr.data.dataset import SPLITS, FaceDataset
 from celebattr.errors import DataError, UnreadableImageError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celebattr.config import DoctorConfig
+from celebattr.config.doctor import DoctorConfig
 from celebattr.data import drawn
 from celebattr.data.images import decode
 from celebattr.doctor import duplicates

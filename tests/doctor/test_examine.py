@@ -13,7 +13,7 @@ import pytest
 from accidents import ARCHIVE, LIST, QUOTA, found, loads, report_of, write
 from PIL import Image
 
-from celebattr.config import DoctorConfig
+from celebattr.config.doctor import DoctorConfig
 from celebattr.data import celeba, drawn
 from celebattr.doctor import files, official
 from celebattr.doctor.examine import examine

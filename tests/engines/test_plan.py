@@ -19,7 +19,7 @@ from celebattr.engines import parts, plan
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
 from celebattr.inference.runs import Run
-from celebattr.results import Failure, Prediction, Result
+from celebattr.results.predictions import Failure, Prediction, Result
 
 RUN = Run({"name": "x", "sha256": "0"}, {"faces": "largest", "attributes": ["Smiling"]}, "parquet")
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from celebattr.attributes import CELEBA, Rule
-from celebattr.config import DoctorConfig
+from celebattr.config.doctor import DoctorConfig
 from celebattr.data import celeba, drawn
 from celebattr.data.dataset import SPLITS, FaceDataset
 from celebattr.errors import DataError

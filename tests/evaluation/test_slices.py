@@ -11,7 +11,7 @@ from sklearn import metrics as oracle
 from celebattr.evaluation import metrics
 from celebattr.evaluation.slices import gaps, slices
 from celebattr.reports.parts import slice_cells
-from celebattr.results import GapReport
+from celebattr.results.evaluation import GapReport
 
 ATTRIBUTES = ("Male", "Young", "Smiling")
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.config import FRAME_SIZE
+from celebattr.config.fields import FRAME_SIZE
 from celebattr.data.photo import Photo
 from celebattr.faces.alignment import (
     ANCHORS_32,
@@ -20,7 +20,7 @@ from celebattr.faces.alignment import (
     warp,
 )
 from celebattr.faces.detector import Face, YuNet
-from celebattr.results import FaceBox
+from celebattr.results.predictions import FaceBox
 
 
 class Blind:

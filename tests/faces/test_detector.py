@@ -22,7 +22,7 @@ from celebattr.faces.detector import (
     unturned,
 )
 from celebattr.paths import weights_folder
-from celebattr.results import FaceBox
+from celebattr.results.predictions import FaceBox
 
 EYES_AND_MOUTH = np.array([[203, 101], [246, 103], [224, 141]])  # of the astronaut, by hand
 

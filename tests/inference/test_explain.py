@@ -19,7 +19,7 @@ from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError, UsageError, WeightsError
 from celebattr.inference.explain import Explainer
 from celebattr.models import catalog
-from celebattr.results import Prediction
+from celebattr.results.predictions import Prediction
 
 NAMES = ("Smiling", "Eyeglasses", "Bald")
 HEADS = {"mlp": (8,), "cnn": (8,)}

@@ -15,7 +15,7 @@ from celebattr.inference.merge import merge
 from celebattr.inference.runs import Run
 from celebattr.reports import parquet
 from celebattr.reports.journal import Journal
-from celebattr.results import Failure, Prediction, Result
+from celebattr.results.predictions import Failure, Prediction, Result
 
 NAMES = ("Eyeglasses", "Smiling")
 

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from skimage.data import astronaut
 
-from celebattr.config import PredictConfig
+from celebattr.config.predict import PredictConfig
 from celebattr.data import drawn
 from celebattr.data.inputs import Input
+from celebattr.errors import UsageError, WeightsError
+from celebattr.inference import ahead
+from celebattr.inference.predictor import Predictor
+from celebattr.inference.prepare import Preparer
 from celebattr.inference.scorer import Scorer
 
 
@@ -40,12 +46,75 @@ def test_each_photo_gives_its_rows_in_order(scorer: Scorer, photo: Path) -> None
     assert found[0][0]["probabilities"] == found[1][0]["probabilities"]
 
 
+def test_processes_that_score_say_what_this_one_would_to_the_last_digit(
+    tiny_onnx: Path, tmp_path: Path
+) -> None:
+    crowd = tmp_path / "two.png"
+    face = Image.fromarray(astronaut())
+    both = Image.new("RGB", (2 * face.width, face.height))
+    both.paste(face, (0, 0))
+    both.paste(face.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (face.width, 0))
+    both.save(crowd)
+    config = PredictConfig(weights=str(tiny_onnx), faces="all", attributes="Smiling,Bald")
+    items = [Input(str(crowd)), Input("memory", data=crowd.read_bytes()), Input("missing.jpg")]
+    here = Predictor(config).finish([Preparer("all")(item) for item in items])
+    with Scorer(config) as there:
+        assert [results for _, results in there.stream(items)] == here
+        assert there.facts == Predictor(config).facts
+    assert [len(results) for results in here] == [2, 2, 1]
+
+
+def test_a_torch_bundle_gives_the_rows_of_its_frames_scored_here(
+    tiny_bundle: Path, photo: Path
+) -> None:
+    config = PredictConfig(weights=str(tiny_bundle), device="cpu")
+    with Scorer(config) as scorer:
+        found = [results for _, results in scorer.stream([Input(str(photo))] * 3)]
+        assert scorer.facts == Predictor(config).facts
+    expected = Predictor(config).finish([Preparer("largest")(Input(str(photo)))] * 3)
+    assert found == expected
+
+
+def test_what_the_processes_cannot_do_is_the_error_it_would_be_here(
+    tiny_onnx: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"'Smilling'\. Did you mean Smiling\?"):
+        Scorer(PredictConfig(weights=str(tiny_onnx), attributes="Smilling"))
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(tiny_onnx.read_bytes()[:-1] + b"x")
+    with pytest.raises(WeightsError, match=r"broken\.onnx"):
+        Scorer(PredictConfig(weights=str(broken)))
+
+
+def test_a_process_that_was_started_ahead_is_taken_where_it_fits_and_ended_where_not(
+    photo: Path, tiny_onnx: Path
+) -> None:
+    ahead.begin([str(photo), "--threshold", "0.4"])
+    begun = ahead._started
+    assert begun is not None
+    with Scorer(PredictConfig(threshold=0.4)) as scorer:
+        assert scorer._processes._all[0]._process is begun
+        assert next(scorer.rows([str(photo)]))[0]["status"] == "ok"
+    ahead.begin([str(photo)])
+    begun = ahead._started
+    assert begun is not None
+    with Scorer(PredictConfig(weights=str(tiny_onnx))) as scorer:
+        assert scorer._processes._all[0]._process is not begun
+    assert begun.returncode != 0
+
+
+@pytest.mark.parametrize("option", ["--faces=none", "-wother.onnx", "--weights", "--help"])
+def test_nothing_is_started_ahead_where_something_else_is_asked_for(option: str) -> None:
+    ahead.begin(["photo.jpg", option, "x"])
+    assert ahead._started is None
+
+
 def test_batch_after_batch_is_opened_by_the_same_processes(scorer: Scorer, photo: Path) -> None:
     list(scorer.rows([str(photo)]))
-    before = {worker._process.pid for worker in scorer._prepare._all}
+    before = {worker._process.pid for worker in scorer._processes._all}
     for _ in range(5):
         list(scorer.rows([str(photo)] * 3))
-    assert {worker._process.pid for worker in scorer._prepare._all} == before
+    assert {worker._process.pid for worker in scorer._processes._all} == before
     assert len(before) == 1
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celebattr.config import PredictConfig
+from celebattr.config.predict import PredictConfig
 from celebattr.data import drawn
 from celebattr.data.inputs import Input
 from celebattr.errors import UsageError
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Preparer
-from celebattr.inference.scoring import score
-from celebattr.results import Failure, Prediction, Result
+from celebattr.inference.scoring import together
+from celebattr.results.predictions import Failure, Prediction, Result
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def rows(
     workers: int = 1,
 ) -> list[Result]:
     prepare = prepare or Preparer(predictor.config.faces)
-    scored = score(inputs, prepare, predictor, batch_size=batch_size, workers=workers)
+    scored = together(inputs, prepare, predictor, batch_size=batch_size, workers=workers)
     return [result for _, results in scored for result in results]
 
 

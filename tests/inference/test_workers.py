@@ -15,14 +15,14 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from celebattr.config.predict import PredictConfig
 from celebattr.data import drawn
 from celebattr.data.inputs import Input
 from celebattr.errors import DeviceError
 from celebattr.inference import worker as child
-from celebattr.inference import workers as parent
 from celebattr.inference.prepare import Preparer
-from celebattr.inference.workers import Workers
-from celebattr.results import Failure
+from celebattr.inference.workers import Worker, Workers
+from celebattr.results.predictions import Failure
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
-    with Workers("largest", seconds=20.0) as pool:
+    with Workers(PredictConfig(timeout=20.0)) as pool:
         yield pool
 
 
@@ -44,7 +44,7 @@ def pid(pool: Workers) -> int:
 
 def test_a_process_gives_what_this_one_would(workers: Workers, photo: Path) -> None:
     for item in (Input(str(photo)), Input("from memory", data=photo.read_bytes())):
-        here, there = Preparer("largest")(item), workers(item)
+        here, there = Preparer("largest")(item), workers.frames(item)
         assert there.input is item
         assert there.boxes == here.boxes
         assert there.faces == here.faces == 1
@@ -55,16 +55,16 @@ def test_failures_come_back_word_for_word(workers: Workers, tmp_path: Path) -> N
     broken = tmp_path / "bro\nken\udcff.jpg"
     broken.write_bytes(b"no image")
     for item in (Input(str(broken)), Input("nowhere.jpg"), Input("empty", data=b"")):
-        assert workers(item).failure == Preparer("largest")(item).failure
+        assert workers.frames(item).failure == Preparer("largest")(item).failure
     given = Input("x", failure=Failure("x", "unreadable", "as it was"))
-    assert workers(given).failure is given.failure
+    assert workers.frames(given).failure is given.failure
 
 
 def test_a_killed_process_loses_nothing(workers: Workers, photo: Path) -> None:
     for _ in range(3):
         before = pid(workers)
         os.kill(before, signal.SIGKILL)
-        assert workers(Input(str(photo))).faces == 1
+        assert workers.frames(Input(str(photo))).faces == 1
         assert pid(workers) != before
 
 
@@ -72,9 +72,9 @@ def test_a_process_killed_at_any_moment_loses_nothing(photo: Path) -> None:
     aligned = drawn.draw_face({"Smiling"}, np.random.default_rng(0))
     path = photo.with_name("aligned.png")
     aligned.save(path)
-    with Workers("largest", seconds=20.0) as pool:
+    with Workers(PredictConfig(timeout=20.0)) as pool:
         began = time.monotonic()
-        pool(Input(str(path)))
+        pool.frames(Input(str(path)))
         start = time.monotonic() - began  # of a process, on this machine: some live to be asked
         killed = 0
 
@@ -91,9 +91,9 @@ def test_a_process_killed_at_any_moment_loses_nothing(photo: Path) -> None:
         killer.start()
         failures = []
         while killed < 10:
-            failures.append(pool(Input(str(path))).failure)
+            failures.append(pool.frames(Input(str(path))).failure)
         killer.join()
-    assert not any(failures)
+    assert [f for f in failures if f] == []
 
 
 @pytest.fixture
@@ -131,16 +131,16 @@ def test_whatever_a_file_does_it_becomes_one_row_and_the_next_is_read(
         "memory": ("too_large", "more memory needed than one photo may take"),
         "bug": ("unreadable", "cannot be processed (RuntimeError: a"),
     }
-    with Workers("largest", seconds=1.0) as pool:
+    with Workers(PredictConfig(timeout=1.0)) as pool:
         for name, (status, reason) in cases.items():
             started = time.monotonic()
-            failure = pool(Input(name)).failure
+            failure = pool.frames(Input(name)).failure
             assert failure is not None, name
             assert (failure.path, failure.status) == (name, status)
             assert reason in failure.error
             assert time.monotonic() - started < 15.0
-            assert pool(Input(str(photo))).faces == 1
-        assert pool(Input("print", data=photo.read_bytes())).faces == 1
+            assert pool.frames(Input(str(photo))).faces == 1
+        assert pool.frames(Input("print", data=photo.read_bytes())).faces == 1
 
 
 def test_a_process_that_ends_before_it_is_ready_is_not_the_files_fault(
@@ -154,8 +154,8 @@ def test_a_process_that_ends_before_it_is_ready_is_not_the_files_fault(
         "if starts.stat().st_size < 5: os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Workers("largest", seconds=20.0) as pool:
-        assert pool(Input(str(photo))).failure is None
+    with Workers(PredictConfig(timeout=20.0)) as pool:
+        assert pool.frames(Input(str(photo))).failure is None
     assert (tmp_path / "starts").read_text() == "xxxxx"
 
 
@@ -165,18 +165,38 @@ def test_processes_that_never_start_are_an_error_of_the_machine_not_of_every_fil
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with (
-        Workers("largest", seconds=20.0) as pool,
+        Workers(PredictConfig(timeout=20.0)) as pool,
         pytest.raises(DeviceError, match=r"ended as they started.*exit code 9.*--workers 1"),
     ):
-        pool(Input(str(photo)))
+        pool.frames(Input(str(photo)))
+
+
+def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
+    workers: Workers, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    ask = Worker.ask
+
+    def killed_first(worker: Worker, item: Input, seconds: float) -> Any:
+        nonlocal asked
+        asked += 1
+        worker._process.kill()
+        worker._process.wait()
+        return ask(worker, item, seconds)
+
+    monkeypatch.setattr(Worker, "ask", killed_first)
+    failure = workers.frames(Input(str(photo))).failure
+    assert failure is not None
+    assert (failure.status, asked) == ("unreadable", 5)
+    assert "crashed its reader 5 times (SIGKILL)" in failure.error
 
 
 def test_many_threads_each_have_a_process(photo: Path) -> None:
-    with Workers("largest", seconds=20.0) as pool:
+    with Workers(PredictConfig(timeout=20.0)) as pool:
         pids: set[int] = set()
 
         def work() -> None:
-            assert pool(Input(str(photo))).faces == 1
+            assert pool.frames(Input(str(photo))).faces == 1
             pids.add(pid(pool))
 
         threads = [threading.Thread(target=work) for _ in range(3)]
@@ -190,8 +210,8 @@ def test_many_threads_each_have_a_process(photo: Path) -> None:
 
 
 def test_a_process_ends_with_its_parent(photo: Path) -> None:
-    pool = Workers("largest", seconds=20.0)
-    pool(Input(str(photo)))
+    pool = Workers(PredictConfig(timeout=20.0))
+    pool.frames(Input(str(photo)))
     process = pool._idle[-1]._process
     assert process.stdin is not None
     process.stdin.close()  # what the system does when the parent is gone
@@ -205,8 +225,8 @@ def test_the_folder_one_stands_in_is_not_imported_from(
     for name in ("json", "numpy", "PIL", "celebattr", "struct"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken over')\n")
     monkeypatch.chdir(tmp_path)
-    with Workers("largest", seconds=20.0) as pool:
-        assert pool(Input(str(photo))).faces == 1
+    with Workers(PredictConfig(timeout=20.0)) as pool:
+        assert pool.frames(Input(str(photo))).faces == 1
 
 
 def test_messages_survive_any_name() -> None:
@@ -220,4 +240,4 @@ def test_messages_survive_any_name() -> None:
     assert stream.read() == b"abc"
     for cut in range(len(stream.getvalue()) - 3):
         assert child.receive(io.BytesIO(stream.getvalue()[:cut])) is None
-    assert parent.FRAME_BYTES == 218 * 178 * 3
+    assert child.FRAME_BYTES == 218 * 178 * 3

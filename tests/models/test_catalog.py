@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from celebattr.config import ACTIVATIONS
+from celebattr.config.train import ACTIVATIONS
 from celebattr.errors import UsageError
 from celebattr.models import catalog
 from celebattr.models.catalog import ModelSpec

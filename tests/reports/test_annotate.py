@@ -8,7 +8,7 @@ from PIL import Image
 from celebattr.attributes import CELEBA
 from celebattr.errors import DataError
 from celebattr.reports import annotate, layout
-from celebattr.results import FaceBox, Prediction
+from celebattr.results.predictions import FaceBox, Prediction
 
 
 def prediction(

@@ -9,7 +9,7 @@ import pytest
 
 from celebattr.errors import UsageError
 from celebattr.reports import evaluation
-from celebattr.results import AttributeReport, EvalReport
+from celebattr.results.evaluation import AttributeReport, EvalReport
 
 REPORT = EvalReport(
     images=200,

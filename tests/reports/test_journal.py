@@ -12,7 +12,7 @@ import pytest
 from celebattr.errors import DataError
 from celebattr.reports import journal, parquet
 from celebattr.reports.journal import Journal
-from celebattr.results import FaceBox, Failure, Prediction, Result
+from celebattr.results.predictions import FaceBox, Failure, Prediction, Result
 
 ATTRIBUTES = ("Bald", "Smiling")
 NAMES = [

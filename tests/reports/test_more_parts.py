@@ -7,7 +7,7 @@ import pytest
 
 from celebattr.reports import evaluation
 from celebattr.reports.parts import parts
-from celebattr.results import (
+from celebattr.results.evaluation import (
     CorruptionReport,
     EvalReport,
     LogicReport,

@@ -8,7 +8,7 @@ import json
 from celebattr.reports import evaluation
 from celebattr.reports.figures import points
 from celebattr.reports.parts import difference_cells, gap_cells, parts
-from celebattr.results import (
+from celebattr.results.evaluation import (
     AttributeReport,
     Comparison,
     Difference,

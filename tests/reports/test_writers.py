@@ -12,7 +12,7 @@ import pytest
 
 from celebattr.errors import DataError, UsageError
 from celebattr.reports import writers
-from celebattr.results import FaceBox, Failure, Prediction
+from celebattr.results.predictions import FaceBox, Failure, Prediction
 
 NAMES = ("Smiling", "Wearing_Hat")
 FACE = Prediction(

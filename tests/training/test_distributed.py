@@ -19,7 +19,8 @@ import psutil
 import pytest
 import torch
 
-from celebattr.config import TrainConfig, flag
+from celebattr.config.fields import flag
+from celebattr.config.train import TrainConfig
 from celebattr.device import resolve_one_of
 from celebattr.errors import DeviceError, UsageError
 from celebattr.training import checkpoint, distributed, loop, record

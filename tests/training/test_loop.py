@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from celebattr import bundle
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.data import celeba, drawn
 from celebattr.data.stores import Zip
 from celebattr.errors import DataError, DeviceError, UsageError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.errors import UsageError
 from celebattr.training.recipe import complete
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.errors import MissingExtraError
 from celebattr.training import loop, record
 

@@ -11,7 +11,7 @@ import torch
 from celebattr import bundle
 from celebattr.attributes import CELEBA
 from celebattr.card import Card
-from celebattr.config import TrainConfig
+from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.data.preprocess import Preprocess

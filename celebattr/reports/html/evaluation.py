@@ -14,7 +14,14 @@ from celebattr.reports.html import svg
 from celebattr.reports.html.page import Made, from_markdown, picture_rows, render
 from celebattr.reports.html.svg import Dot, Line
 from celebattr.reports.parts import TITLES
-from celebattr.results import FEW, MEANS, AttributeReport, Difference, EvalReport, GapReport
+from celebattr.results.evaluation import (
+    FEW,
+    MEANS,
+    AttributeReport,
+    Difference,
+    EvalReport,
+    GapReport,
+)
 
 _MOST = 20  # rows of a chart of differences: the largest
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from celebattr.reports.html import svg
 from celebattr.reports.html.page import Made, picture_rows, render
 from celebattr.reports.html.svg import Line
-from celebattr.results import Example
+from celebattr.results.evaluation import Example
 
 Row = Mapping[str, Any]
 """A row of history.jsonl: one epoch."""

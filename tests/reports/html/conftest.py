@@ -11,8 +11,8 @@ from PIL import Image
 from celebattr.attributes import CELEBA
 from celebattr.reports.html import evaluation, training
 from celebattr.reports.html.page import Made
-from celebattr.results import (
-    AttributeCurves,
+from celebattr.results.curves import AttributeCurves, ReliabilityBin, ThresholdRow
+from celebattr.results.evaluation import (
     AttributeReport,
     Comparison,
     CorruptionReport,
@@ -23,10 +23,8 @@ from celebattr.results import (
     LogicReport,
     PointingReport,
     PublishedReport,
-    ReliabilityBin,
     RuleReport,
     SliceReport,
-    ThresholdRow,
 )
 
 MADE = Made("2026-01-02 03:04 UTC", ["celebattr 0.1.0", "Python 3.11.7"], "my-faces")

@@ -15,7 +15,7 @@ import pytest
 
 from celebattr.reports.html import evaluation, svg, training
 from celebattr.reports.html.page import Made, between, from_markdown, points, share
-from celebattr.results import EvalReport
+from celebattr.results.evaluation import EvalReport
 
 DASH, MINUS = "\u2013", "\u2212"
 

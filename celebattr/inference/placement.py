@@ -1,0 +1,26 @@
+"""Which process scores: the one that is asked, or those that open the photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from celebattr import paths
+from celebattr.config.predict import PredictConfig
+from celebattr.device import gpu_likely
+
+
+def bundle_for(config: PredictConfig) -> Path | None:
+    """The bundle that the processes score with themselves: ONNX, on the CPU. Else None.
+
+    Each process then takes a core and passes on some numbers; the frames of its photos, 116 kB
+    each, go nowhere.
+
+    Raises:
+        WeightsError: there is no such bundle.
+    """
+    if config.device not in ("auto", "cpu") or config.precision not in ("auto", "float32"):
+        return None
+    gpu = config.weights is None and config.device == "auto" and gpu_likely()
+    path = paths.bundle_file(config.weights, gpu=gpu)
+    with path.open("rb") as file:
+        return path if file.read(1) == paths.ONNX_BEGINS else None
