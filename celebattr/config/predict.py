@@ -41,9 +41,12 @@ class PredictConfig(Checks):
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()
     unsure_below: float | None = unsure_below_option()
-    batch_size: int = option(16, "Faces scored together.")
+    batch_size: int = option(
+        16, "Faces that a torch bundle scores together; ONNX takes a few photos at a time."
+    )
     workers: int | None = option(
-        None, "Processes that open photos and find faces. Without it, one a core."
+        None,
+        "Processes that open photos, find faces and, on a CPU, score them. Without it, one a core.",
     )
     timeout: float = option(5.0, "Seconds that opening one photo and finding its faces may take.")
     device: str = option(

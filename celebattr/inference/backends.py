@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import torch
 
 
+_AT_ONCE = 16
+"""Frames in one call of onnxruntime: more are no faster."""
+
+
 class Backend(Protocol):
     """A loaded bundle.
 
@@ -95,9 +99,12 @@ class OnnxBackend:
         self.description = f"CPU, onnxruntime {onnxruntime.__version__}, {self.card.precision}"
 
     def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits [N, A] of frames uint8 [N, 218, 178, 3]."""
-        result: NDArray[np.float32] = self._session.run(None, {self._input: frames_NHWC})[0]
-        return result
+        """Logits [N, A] of frames uint8 [N, 218, 178, 3], a few at a time: memory stays flat."""
+        parts: list[NDArray[np.float32]] = [
+            self._session.run(None, {self._input: frames_NHWC[i : i + _AT_ONCE]})[0]
+            for i in range(0, len(frames_NHWC), _AT_ONCE)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class TorchBackend:

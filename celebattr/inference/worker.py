@@ -7,8 +7,9 @@ bytes, big endian), the head (JSON), and as many bytes as the head says. No pick
     request   the fields of a PredictConfig, first and once
     answer    {"ready": PID, "facts": ... or null} or {"refused": [kind of error, message]}
 
-    request   {"path": ..., "file": ..., "bytes": N or null, "seconds": ...}  + the file's N bytes
-    answer    {"failure": [status, error]}, or of a process with a bundle
+    request   {"photos": [{"path": ..., "file": ..., "bytes": N or null}, ...], "seconds": ...}
+              + the N bytes of each file
+    answer    one a photo: {"failure": [status, error]}, or of a process with a bundle
               {"results": [a `Prediction` without its path, ...]}, or of one without
               {"boxes": [[left, top, right, bottom, score] or null, ...],
                "to_frame": [[six numbers] or null, ...], "faces": ...} + the frames
@@ -23,7 +24,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -31,6 +32,7 @@ from celebattr.config.fields import FRAME_SIZE
 from celebattr.inference import child
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
+    from celebattr.data.inputs import Input
     from celebattr.inference.predictor import Predictor
     from celebattr.inference.prepare import Preparer
     from celebattr.inference.prepared import Prepared
@@ -66,32 +68,71 @@ def serve(
     requests: BinaryIO,
     answers: BinaryIO,
     preparer: Preparer,
-    score: Callable[[Prepared], Sequence[Result]] | None,
+    score: Callable[[Sequence[Prepared]], Sequence[Sequence[Result]]] | None,
 ) -> None:
     """Answers requests until they end: with results, or without `score` with frames."""
-    from celebattr.data.inputs import Input
-    from celebattr.results.predictions import Failure, Prediction
-
     while (request := receive(requests)) is not None:
-        path = request["path"]
-        data = None if request["bytes"] is None else requests.read(request["bytes"])
-        with _time_limit(request["seconds"]):
-            prepared = _caught(preparer, Input(path, data=data, file=request["file"]), path)
-        opened = prepared if isinstance(prepared, Failure) else prepared.failure or prepared
-        results: Failure | Prepared | Sequence[Result] = opened
-        if score is not None and not isinstance(opened, Failure):
-            results = _caught(score, opened, path)
-        if isinstance(results, Failure):
-            send(answers, {"failure": [results.status, results.error]})
-        elif isinstance(results, Sequence):
-            send(answers, {"results": [_told(r) for r in results if isinstance(r, Prediction)]})
+        items = [_item(photo, requests) for photo in request["photos"]]
+        opened = []
+        for item in items:
+            with _time_limit(request["seconds"]):
+                opened.append(_caught(preparer, item, item.path))
+        if score is None:
+            for prepared in opened:
+                _send_frames(answers, prepared)
         else:
-            boxes = [None if box is None else dataclasses.astuple(box) for box in results.boxes]
-            send(
-                answers,
-                {"boxes": boxes, "to_frame": results.to_frame, "faces": results.faces},
-                *(frame.data for frame in results.frames),
-            )
+            for results in _scored(score, opened):
+                _send_results(answers, results)
+        answers.flush()
+
+
+def _item(photo: dict[str, Any], requests: BinaryIO) -> Input:
+    from celebattr.data.inputs import Input
+
+    data = None if photo["bytes"] is None else requests.read(photo["bytes"])
+    return Input(photo["path"], data=data, file=photo["file"])
+
+
+def _scored(
+    score: Callable[[Sequence[Prepared]], Sequence[Sequence[Result]]],
+    opened: Sequence[Prepared | Failure],
+) -> Iterator[Sequence[Result]]:
+    """The results of each photo. They are scored together; if that fails, each by itself."""
+    from celebattr.results.predictions import Failure
+
+    good = [prepared for prepared in opened if not isinstance(prepared, Failure)]
+    try:
+        results = iter(score(good))
+    except Exception:  # for want of memory, for instance: one of them has a hundred faces
+        each = (_caught(lambda one: score([one])[0], one, one.input.path) for one in good)
+        results = ([found] if isinstance(found, Failure) else found for found in each)
+    for prepared in opened:
+        yield [prepared] if isinstance(prepared, Failure) else next(results)
+
+
+def _send_results(answers: BinaryIO, results: Sequence[Result]) -> None:
+    from celebattr.results.predictions import Failure
+
+    for result in results:
+        if isinstance(result, Failure):
+            send(answers, {"failure": [result.status, result.error]})
+            return
+    send(answers, {"results": [_told(r) for r in results if not isinstance(r, Failure)]})
+
+
+def _send_frames(answers: BinaryIO, prepared: Prepared | Failure) -> None:
+    from celebattr.results.predictions import Failure
+
+    failure = prepared if isinstance(prepared, Failure) else prepared.failure
+    if failure is not None:
+        send(answers, {"failure": [failure.status, failure.error]})
+    elif not isinstance(prepared, Failure):
+        boxes = [None if box is None else dataclasses.astuple(box) for box in prepared.boxes]
+        send(
+            answers,
+            {"boxes": boxes, "to_frame": prepared.to_frame, "faces": prepared.faces},
+            *(frame.data for frame in prepared.frames),
+        )
 
 
 def _told(result: Prediction) -> dict[str, Any]:
@@ -169,7 +210,7 @@ def main(faces: str, megabytes: str, weights: str) -> None:
         serve(requests, answers, preparer, None)
     else:
         send(answers, {"ready": os.getpid(), "facts": dataclasses.asdict(predictor.facts)})
-        serve(requests, answers, preparer, lambda prepared: predictor.finish([prepared])[0])
+        serve(requests, answers, preparer, predictor.finish)
 
 
 def _predictor(requests: BinaryIO, weights: str) -> Predictor | None:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
@@ -98,26 +98,34 @@ class Worker:
             self._facts = (None if told is None else Facts.of(told),)
         return self._facts[0]
 
-    def ask(self, item: Input, seconds: float) -> tuple[dict[str, Any], list[bytes]]:
-        """What the process makes of an input: its answer, and the frames that go with it.
+    def ask(
+        self, items: Sequence[Input], seconds: float
+    ) -> list[tuple[dict[str, Any], list[bytes]]]:
+        """What the process makes of some inputs: for each its answer, and frames that go with it.
 
         Raises:
-            WorkerDiedError: it ended before it answered.
+            WorkerDiedError: it ended before it had answered.
         """
-        head = {
-            "path": item.path,
-            "file": item.file,
-            "bytes": None if item.data is None else len(item.data),
-            "seconds": seconds,
-        }
+        photos = [
+            {
+                "path": item.path,
+                "file": item.file,
+                "bytes": None if item.data is None else len(item.data),
+            }
+            for item in items
+        ]
         try:
-            send(self._requests, head, item.data or b"")
-            answer = self._receive()
-            frames = [self._answers.read(FRAME_BYTES) for _ in answer.get("boxes", ())]
-            if any(len(frame) < FRAME_BYTES for frame in frames):
-                raise EOFError
+            request = {"photos": photos, "seconds": seconds}
+            send(self._requests, request, *(item.data for item in items if item.data is not None))
+            return [self._answer() for _ in items]
         except (EOFError, OSError) as error:
             raise WorkerDiedError(self._ended(), ready=True) from error
+
+    def _answer(self) -> tuple[dict[str, Any], list[bytes]]:
+        answer = self._receive()
+        frames = [self._answers.read(FRAME_BYTES) for _ in answer.get("boxes", ())]
+        if any(len(frame) < FRAME_BYTES for frame in frames):
+            raise EOFError
         return answer, frames
 
     def close(self) -> None:
@@ -182,45 +190,43 @@ class Workers:
 
         from celebattr.inference.prepared import Prepared
 
+        if item.failure is not None:
+            return Prepared(item, failure=item.failure)
         answer, data = self._answer(item)
-        if isinstance(answer, Failure):
-            return Prepared(item, failure=answer)
+        if "failure" in answer:
+            return Prepared(item, failure=Failure(item.path, *answer["failure"]))
         frames = tuple(np.frombuffer(d, np.uint8).reshape(*FRAME_SIZE, 3) for d in data)
         boxes = tuple(_box(box) for box in answer["boxes"])
         to_frame = tuple(row and tuple(row) for row in answer["to_frame"])
         return Prepared(item, boxes, frames, to_frame, answer["faces"])
 
-    def results(self, item: Input) -> list[Result]:
-        """The results of an input: one a face, or one failure.
+    def results(self, items: Sequence[Input]) -> list[list[Result]]:
+        """The results of each input: one a face, or one failure.
 
         Raises:
             DeviceError: no process can be started.
         """
-        answer, _ = self._answer(item)
-        if isinstance(answer, Failure):
-            return [answer]
+        answers = iter(self._answers([item for item in items if item.failure is None]))
         return [
-            Prediction(
-                item.path,
-                told["face"],
-                told["faces"],
-                _box(told["box"]),
-                told["probabilities"],
-                told["present"],
-                told["unsure"],
-                told["to_frame"] and tuple(told["to_frame"]),
-            )
-            for told in answer["results"]
+            [item.failure] if item.failure is not None else _results(item, next(answers))
+            for item in items
         ]
 
-    def _answer(self, item: Input) -> tuple[dict[str, Any] | Failure, list[bytes]]:
-        if item.failure is not None:
-            return item.failure, []
+    def _answers(self, items: Sequence[Input]) -> list[dict[str, Any]]:
+        if len(items) > 1:
+            # Where a process ends, nobody knows at which of them: each is asked for alone then.
+            with contextlib.suppress(WorkerDiedError):
+                found = self._with_worker(lambda w: w.ask(items, self._config.timeout))
+                return [answer for answer, _ in found]
+        return [self._answer(item)[0] for item in items]
+
+    def _answer(self, item: Input) -> tuple[dict[str, Any], list[bytes]]:
+        """The answer to one input, whatever it does to a process."""
         crashes = kills = 0
         while True:
             try:
-                answer, frames = self._with_worker(
-                    lambda worker: worker.ask(item, self._config.timeout)
+                ((answer, frames),) = self._with_worker(
+                    lambda worker: worker.ask([item], self._config.timeout)
                 )
             except WorkerDiedError as died:
                 if died.code == -getattr(signal, "SIGALRM", 0):
@@ -235,10 +241,8 @@ class Workers:
                     status, reason = "unreadable", f"crashed its reader {times} ({_how(died.code)})"
                     break
             else:
-                if "failure" not in answer:
-                    return answer, frames
-                return Failure(item.path, *answer["failure"]), []
-        return Failure(item.path, status, f"{item.path}: {reason}"), []
+                return answer, frames
+        return {"failure": [status, f"{item.path}: {reason}"]}, []
 
     def _with_worker(self, use: Callable[[Worker], R]) -> R:
         """Uses a process that is ready and that nobody asks now.
@@ -285,6 +289,24 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _results(item: Input, answer: dict[str, Any]) -> list[Result]:
+    if "failure" in answer:
+        return [Failure(item.path, *answer["failure"])]
+    return [
+        Prediction(
+            item.path,
+            told["face"],
+            told["faces"],
+            _box(told["box"]),
+            told["probabilities"],
+            told["present"],
+            told["unsure"],
+            told["to_frame"] and tuple(told["to_frame"]),
+        )
+        for told in answer["results"]
+    ]
 
 
 def _box(values: list[float] | None) -> FaceBox | None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from celebattr.config.predict import PredictConfig
 from celebattr.data import drawn
 from celebattr.data.inputs import Input
 from celebattr.errors import UsageError
+from celebattr.inference import scoring
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.scoring import together
@@ -109,3 +110,30 @@ def test_attributes_and_threshold_can_be_chosen(tiny_onnx: Path, inputs: list[In
 def test_an_unknown_attribute_is_refused_with_a_suggestion(tiny_onnx: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown attribute 'Smilling'\. Did you mean Smiling\?"):
         Predictor(PredictConfig(weights=str(tiny_onnx), attributes="Smilling"))
+
+
+def test_processes_get_one_input_each_and_then_a_few_and_all_come_back_in_order() -> None:
+    groups: list[int] = []
+
+    def score(some: Sequence[Input]) -> list[list[Result]]:
+        groups.append(len(some))
+        return [[Failure(item.path, "no_face", item.path)] for item in some]
+
+    items = [Input(str(n), data=b"x") for n in range(30)]
+    found = list(scoring.apart(iter(items), score, workers=2, keep_data=False))
+    assert [results[0].path for _, results in found] == [item.path for item in items]
+    assert {item.data for item, _ in found} == {None}
+    assert sorted(groups) == [1, 1, 1, 1, 2, 8, 8, 8]
+    assert list(scoring.apart(iter(()), score, workers=2)) == []
+
+
+def test_a_few_large_files_do_not_wait_for_more() -> None:
+    groups: list[int] = []
+
+    def score(some: Sequence[Input]) -> list[list[Result]]:
+        groups.append(len(some))
+        return [[] for _ in some]
+
+    data = bytes(3 << 20)
+    list(scoring.apart((Input(str(n), data=data) for n in range(9)), score, workers=1))
+    assert sorted(groups) == [1, 1, 1, 3, 3]

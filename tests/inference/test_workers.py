@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from celebattr.data.inputs import Input
 from celebattr.errors import DeviceError
 from celebattr.inference import worker as child
 from celebattr.inference.prepare import Preparer
+from celebattr.inference.prepared import Prepared
 from celebattr.inference.workers import Worker, Workers
-from celebattr.results.predictions import Failure
+from celebattr.results.predictions import Failure, Prediction
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +145,53 @@ def test_whatever_a_file_does_it_becomes_one_row_and_the_next_is_read(
         assert pool.frames(Input("print", data=photo.read_bytes())).faces == 1
 
 
+def test_one_bad_file_among_photos_scored_together_costs_its_own_row_only(
+    hostile: Path, photo: Path, tiny_onnx: Path
+) -> None:
+    config = PredictConfig(timeout=2.0, faces="none")
+    data = photo.read_bytes()
+    names = ["a", "crash", "b", "hang", "c", "bug", "d"]
+    items = [Input(name, data=data) for name in names]
+    items.insert(3, Input("known", failure=Failure("known", "not_found", "known: as it was")))
+    with Workers(config, tiny_onnx) as pool:
+        found = pool.results(items)
+        assert [r.path for results in found for r in results] == [item.path for item in items]
+        bad = {r.path: r.status for results in found for r in results if r.status != "ok"}
+        assert bad == {
+            "crash": "unreadable",
+            "known": "not_found",
+            "hang": "timeout",
+            "bug": "unreadable",
+        }
+        alone = pool.results([items[0]])[0][0]
+    assert isinstance(alone, Prediction)
+    for results in (found[0], found[2], found[7]):
+        (same,) = results
+        assert isinstance(same, Prediction)
+        assert same.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+
+
+def test_what_cannot_be_scored_together_is_scored_one_by_one() -> None:
+    answers = io.BytesIO()
+
+    def score(some: Sequence[Any]) -> list[list[Prediction]]:
+        if len(some) > 1 or some[0].input.path == "b":
+            raise MemoryError
+        return [[Prediction(some[0].input.path, 0, 1, None, {"Bald": 0.5}, [], [])]]
+
+    requests = io.BytesIO()
+    photos = [{"path": name, "file": None, "bytes": None} for name in ("a", "b", "c")]
+    child.send(requests, {"photos": photos, "seconds": 5.0})
+    requests.seek(0)
+    child.serve(requests, answers, Prepared, score)  # type: ignore[arg-type]
+    answers.seek(0)
+    said = [child.receive(answers) for _ in photos]
+    assert [next(iter(answer or {})) for answer in said] == ["results", "failure", "results"]
+    assert said[1] == {
+        "failure": ["too_large", "b: more memory needed than one photo may take"],
+    }
+
+
 def test_a_process_that_ends_before_it_is_ready_is_not_the_files_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path
 ) -> None:
@@ -177,12 +226,12 @@ def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
     asked = 0
     ask = Worker.ask
 
-    def killed_first(worker: Worker, item: Input, seconds: float) -> Any:
+    def killed_first(worker: Worker, items: Sequence[Input], seconds: float) -> Any:
         nonlocal asked
         asked += 1
         worker._process.kill()
         worker._process.wait()
-        return ask(worker, item, seconds)
+        return ask(worker, items, seconds)
 
     monkeypatch.setattr(Worker, "ask", killed_first)
     failure = workers.frames(Input(str(photo))).failure
@@ -230,8 +279,6 @@ def test_the_folder_one_stands_in_is_not_imported_from(
 
 
 def test_messages_survive_any_name() -> None:
-    import io
-
     stream = io.BytesIO()
     head: dict[str, Any] = {"path": "a\udcff\n\x1b", "bytes": 3}
     child.send(stream, head, b"abc")
