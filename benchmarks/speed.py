@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import re
@@ -105,6 +106,36 @@ def run(command: list[str]) -> tuple[float, str, float]:
         return took, out.read(), usage.ru_maxrss / 1024
 
 
+def watched(command: list[str]) -> tuple[float, float]:
+    """Wall seconds, and the peak MiB of a process and those it starts, shared pages once."""
+    start, peak = time.perf_counter(), 0.0
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            peak = max(peak, sum(map(_memory, _tree(process.pid))))
+            time.sleep(0.2)
+    assert process.returncode == 0, command
+    return time.perf_counter() - start, peak
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and those it started."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(one for child in children for one in _tree(int(child)))]
+
+
+def _memory(pid: int) -> float:
+    """MiB of a process; of pages that several share its part."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
 def one(bench: Bench) -> str:
     """One photo, whole processes."""
     aligned = bench.photos[0]
@@ -121,6 +152,33 @@ def one(bench: Bench) -> str:
     base = took["celebattr predict, aligned"]
     rows = [f"| {name} | {s:.3f} | {s / base:.2f} |" for name, s in took.items()]
     return table(["one photo, whole process", "seconds", "ratio"], rows)
+
+
+def start(bench: Bench) -> str:
+    """Where the time of one photo goes, in both processes."""
+    rows = []
+    for who, given in (("parent", bench.photos[0]), ("child", bench.int8)):
+        runs = []
+        for _ in range(bench.runs):
+            began = time.time()
+            done = subprocess.run(
+                [sys.executable, str(HERE / "timeline.py"), str(began), who, given],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            ended = {"process ended": time.time() - began} if who == "parent" else {}
+            runs.append(json.loads(done.stderr.splitlines()[-1]) | ended)
+        name = "`celebattr predict`" if who == "parent" else "the process that scores, by itself"
+        rows.append(f"| {name} | | |")
+        before = 0.0
+        for step in sorted(runs[0], key=lambda s: statistics.median(r[s] for r in runs)):
+            if who == "child" and step == "row written":
+                continue
+            at = statistics.median(run[step] for run in runs)
+            rows.append(f"| {step} | {1000 * at:.0f} | {1000 * (at - before):.0f} |")
+            before = at
+    return table(["one aligned photo", "ms since the start", "ms for this"], rows)
 
 
 def folder(bench: Bench) -> str:
@@ -158,7 +216,7 @@ def flat(bench: Bench, sizes: tuple[int, ...] = (1_000, 10_000, 100_000)) -> str
     rows, out = [], str(bench.place / "flat.jsonl")
     for count in sizes:
         command = [*CELEBATTR, "predict", bench.listed(count, "flat.txt"), "--output", out]
-        seconds, _, memory = run(command)
+        seconds, memory = watched(command)
         rows.append(f"| {count:,} | {1000 * seconds / count:.2f} | {memory:.0f} |")
         print(rows[-1], file=sys.stderr, flush=True)
         Path(out).unlink()
@@ -210,6 +268,7 @@ def table(head: list[str], rows: list[str]) -> str:
 
 SECTIONS: dict[str, tuple[str, Callable[[Bench], str]]] = {
     "one": ("One photo", one),
+    "start": ("Where the time of one photo goes", start),
     "folder": ("A folder of aligned photos", folder),
     "flat": ("More of them", flat),
     "training": ("Training", training),

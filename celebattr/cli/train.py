@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from celebattr.training.checkpoint import Progress
 
+MUCH_WAITING = 0.1
+"""Share of an epoch without images from which a person hears of it; history.jsonl has it always."""
+
 
 @command(TrainConfig, arch=catalog.names())
 def train(config: TrainConfig) -> None:
@@ -119,6 +122,11 @@ class Terminal:
             f"mAP {'-' if score is None else f'{100 * score:.2f} %'}  "
             f"{row['images_per_second']:.1f} images/s  {_clock(row['seconds'])}"
         )
+        if row["data_wait"] > MUCH_WAITING:
+            self.notice(
+                f"           {100 * row['data_wait']:.0f} % of that time no images were there yet: "
+                "more --workers, or --cache, may help"
+            )
 
 
 def _clock(seconds: float) -> str:

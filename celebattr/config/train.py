@@ -20,6 +20,7 @@ from celebattr.parse import Location, parse_sizes, parse_widths
 LOSSES: tuple[str, ...] = ("bce", "mse")
 OPTIMIZERS: tuple[str, ...] = ("adamw", "sgd", "gd")
 ACTIVATIONS: tuple[str, ...] = ("relu", "sigmoid", "tanh")
+COMPILE: tuple[str, ...] = ("auto", "on", "off")
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,12 @@ class TrainConfig(Checks):
     limit: int | None = option(None, "Use only the first N images of each split.")
     skip_missing: bool = option(False, "Leave out rows whose image file is missing.")
     thumbnails: bool = thumbnails_option()
+    compile: str = option(
+        "auto",
+        "torch.compile: auto compiles on a CUDA GPU, where the run is long enough to pay for it; "
+        "where compiling fails, the run goes on without.",
+        choices=COMPILE,
+    )
     tensorboard: bool = option(False, "Also write the curves for TensorBoard, to tensorboard/.")
     checkpoint_every: int | None = option(
         None,
@@ -227,7 +234,7 @@ class TrainConfig(Checks):
         values = json.loads(self.to_json())
         for name in ("data", "out", "resume", "workers", "device", "skip_missing"):
             values.pop(name)
-        for name in ("cache", "cache_folder"):  # where the same pixels come from
+        for name in ("cache", "cache_folder", "compile"):  # where the same figures come from
             values.pop(name)
         for name in ("thumbnails", "tensorboard", "checkpoint_every"):  # what is kept of a run
             values.pop(name)

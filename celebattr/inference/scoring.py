@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,12 +17,17 @@ if TYPE_CHECKING:
     from celebattr.inference.prepared import Prepared
     from celebattr.results.predictions import Result
 
+log = logging.getLogger(__name__)
+
 GROUP = 8
 """Photos that a process opens and then scores together: one by one, a network's weights are read
 from memory for each, which costs a tenth where two cores do it at once."""
 
 GROUP_BYTES = 1 << 23
 """Of files that came as bytes: no more than this together, or one."""
+
+BUSY = 0.8
+"""Share of the time from which the network, and not the opening of photos, is what takes long."""
 
 READERS = 8
 """Threads that fetch what does not lie in a file of its own: an object store takes tens of
@@ -94,14 +101,25 @@ def together(
     """
     cores = at_once or predictor.backend.at_once
     batches = _batches(inputs, prepare, batch_size=batch_size, workers=workers, keep_data=keep_data)
+    started, busy = time.monotonic(), [0.0]
+
+    def finish(batch: list[Prepared]) -> tuple[list[Prepared], list[list[Result]]]:
+        began = time.monotonic()
+        results = predictor.finish(batch)
+        busy.append(time.monotonic() - began)
+        return batch, results
+
     for prepared, results in ordered_map(
-        lambda batch: (batch, predictor.finish(batch)),
+        finish,
         batches,
         workers=cores,
         ahead=cores,
         size=lambda batch: sum(_bytes(item.input) for item in batch),
     ):
         yield from zip((item.input for item in prepared), results, strict=True)
+    share = sum(busy) / cores / max(time.monotonic() - started, 1e-9)
+    limit = "the network is" if share > BUSY else "opening photos is (more --workers, if cores are)"
+    log.info("the network was at work %.0f %% of the time: %s the limit", 100 * share, limit)
 
 
 def _batches(

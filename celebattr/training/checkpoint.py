@@ -43,6 +43,7 @@ class Progress:
         micro_batch: images a forward pass takes; less than the batch size after running out of
             memory.
         seconds: of training in this epoch so far.
+        waited: those of them in which no batch was there yet.
         history: one row a finished epoch.
     """
 
@@ -54,6 +55,7 @@ class Progress:
     best: float | None = None
     micro_batch: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)
 

@@ -21,7 +21,15 @@ from celebattr.data.transforms import PreprocessSpec
 from celebattr.decisions import counts
 from celebattr.errors import DataError
 from celebattr.files import write_bytes
-from celebattr.training import checkpoint, distributed, memory, record, schedule, validation
+from celebattr.training import (
+    checkpoint,
+    compiling,
+    distributed,
+    memory,
+    record,
+    schedule,
+    validation,
+)
 from celebattr.training.average import averaged
 from celebattr.training.begin import begin
 from celebattr.training.checkpoint import Progress
@@ -103,10 +111,20 @@ class _Run:
         bound, self.apart = distributed.bind(
             self.network, self.device, self.batch_size, world, listener
         )
+        sizes = [config.size_at(epoch) for epoch in range(self.epochs)]
         self.passes = Passes(
             config,
             self.choice,
             bound,
+            forward=compiling.forward(
+                bound,
+                config.compile,
+                device=self.device.type,
+                processes=world.size,
+                steps=self.batches_per_epoch * min(map(sizes.count, sizes)),
+                batch_size=self.batch_size,
+                listener=listener,
+            ),
             views=views,
             autocast=self._autocast,
             scaler=self.scaler,
@@ -161,7 +179,7 @@ class _Run:
         started = saved = time.monotonic()
         seconds = progress.seconds
         parts = (chunk[world.part(len(chunk))] for chunk in chunks)
-        read = loader.read(self.train_set, parts, workers=config.workers)
+        read = self._timed(loader.read(self.train_set, parts, workers=config.workers))
         for count, batch in zip(map(len, chunks), read, strict=True):
             rate = schedule.factor(progress.step, steps, config.warmup, config.optimizer)
             schedule.set_lr(self.optimizer, rate)
@@ -200,6 +218,16 @@ class _Run:
                 saved = now
             if stop:
                 raise KeyboardInterrupt
+
+    def _timed(self, batches: Iterator[loader.Batch]) -> Iterator[loader.Batch]:
+        """The batches, and in `progress` how long the network waits for them."""
+        while True:
+            asked = time.monotonic()
+            batch = next(batches, None)
+            self.progress.waited += time.monotonic() - asked
+            if batch is None:
+                return
+            yield batch
 
     def _step(self) -> None:
         """One step of the optimiser along the gradients summed so far."""
@@ -244,6 +272,7 @@ class _Run:
             "lr": self.optimizer.param_groups[0]["lr"],
             "images_per_second": progress.images / max(progress.seconds, 1e-9),
             "seconds": progress.seconds,
+            "data_wait": progress.waited / max(progress.seconds, 1e-9),
         }
         progress.history.append(row)
         score = summary.mean_average_precision or 0.0
@@ -276,7 +305,7 @@ class _Run:
     def _next_epoch(self) -> None:
         self.progress.epoch += 1
         self.progress.batches = self.progress.images = 0
-        self.progress.loss_sum = self.progress.seconds = 0.0
+        self.progress.loss_sum = self.progress.seconds = self.progress.waited = 0.0
 
     def _checkpoint(self) -> None:
         """Inside an epoch, in all processes."""

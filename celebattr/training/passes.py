@@ -16,6 +16,7 @@ from celebattr.data.preprocess import Preprocess
 from celebattr.device import DeviceChoice
 from celebattr.errors import DeviceError
 from celebattr.training.checkpoint import Progress
+from celebattr.training.compiling import Forward
 from celebattr.training.distributed import World, norms_at_rest
 from celebattr.training.listener import Listener
 from celebattr.training.losses import LOSSES
@@ -29,6 +30,7 @@ class Passes:
         config: the run's settings, nothing left open.
         choice: device and precision.
         network: as `distributed.bind` gives it.
+        forward: what is called in its place, see `celebattr.training.compiling`.
         views: what a step sees.
         autocast: the context of the forward pass.
         scaler: of the gradients of float16.
@@ -43,6 +45,7 @@ class Passes:
         choice: DeviceChoice,
         network: nn.Module,
         *,
+        forward: Forward,
         views: Views,
         autocast: Callable[[], torch.autocast],
         scaler: torch.amp.GradScaler,
@@ -51,7 +54,7 @@ class Passes:
         listener: Listener,
     ) -> None:
         self.choice, self.device = choice, torch.device(choice.device)
-        self.network, self.views = network, views
+        self.network, self.forward, self.views = network, forward, views
         self.autocast, self.scaler = autocast, scaler
         self.loss, self.batch_size = LOSSES[config.loss], config.batch_size or 0
         self.seen, self.world, self.listener = seen, world, listener
@@ -105,7 +108,7 @@ class Passes:
 
     def close(self) -> None:
         """Lets go of the network, and of the processes' group that DDP holds with it."""
-        del self.network
+        del self.network, self.forward
 
     def _fit(self, batch: Batch, count: int, preprocess: Preprocess, progress: Progress) -> None:
         """Finds the passes that all processes have memory for, before the first step of a size.
@@ -158,7 +161,7 @@ class Passes:
         view = self.views.make(batch, part, epoch)
         images = preprocess.normalize(view.unit)
         with self.autocast():
-            logits = self.network(images.contiguous(memory_format=torch.channels_last))
+            logits = self.forward(images.contiguous(memory_format=torch.channels_last))
         return self.loss(logits.float(), view.targets, view.weights), len(images)
 
     @contextlib.contextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from celebattr.errors import UsageError
 from celebattr.inference import scoring
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Preparer
+from celebattr.inference.prepared import Prepared
 from celebattr.inference.scoring import together
 from celebattr.results.predictions import Failure, Prediction, Result
 
@@ -137,3 +139,33 @@ def test_a_few_large_files_do_not_wait_for_more() -> None:
     data = bytes(3 << 20)
     list(scoring.apart((Input(str(n), data=data) for n in range(9)), score, workers=1))
     assert sorted(groups) == [1, 1, 1, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("opening", "network", "limit"),
+    [(0.0, 0.05, "the network is"), (0.05, 0.0, "opening photos is")],
+)
+def test_the_log_says_what_takes_long(
+    predictor: Predictor,
+    inputs: list[Input],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    opening: float,
+    network: float,
+    limit: str,
+) -> None:
+    finish = predictor.finish
+
+    def slowly(batch: Sequence[Prepared]) -> list[list[Result]]:
+        time.sleep(network * len(batch))
+        return finish(batch)
+
+    def prepare(item: Input) -> Prepared:
+        time.sleep(opening)
+        return Prepared(item, failure=Failure(item.path, "no_face", "none"))
+
+    monkeypatch.setattr(predictor, "finish", slowly)
+    with caplog.at_level("INFO", "celebattr.inference.scoring"):
+        list(together(inputs, prepare, predictor, batch_size=2, workers=1, at_once=1))
+    assert f"{limit}" in caplog.messages[-1]
+    assert "the network was at work" in caplog.messages[-1]

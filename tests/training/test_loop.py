@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ from celebattr.models.network import Network
 from celebattr.training import checkpoint, loop
 from celebattr.training.listener import Logger
 
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second", "data_wait")
 
 
 class Watch(Logger):
@@ -386,3 +387,23 @@ def test_drawn_faces_need_no_folder(tmp_path: Path) -> None:
     assert len(first) == 400
     assert (first.read(0) == again.read(0)).all()
     assert (first.read(0) != first.read(1)).any()
+
+
+def test_a_compiled_run_is_the_same_run(
+    drawn_celeba: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile = functools.partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", compile)
+    watch = Watch()
+    loop.train(config(drawn_celeba, tmp_path / "plain"))
+    loop.train(config(drawn_celeba, tmp_path / "compiled", compile="on"), watch)
+    assert "compile    on: first steps take a minute longer" in watch.notices
+    assert_same_run(tmp_path / "plain", tmp_path / "compiled")
+
+
+def test_the_history_says_how_long_the_network_waited_for_images(
+    drawn_celeba: Path, tmp_path: Path
+) -> None:
+    loop.train(config(drawn_celeba, tmp_path))
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert all(0.0 < row["data_wait"] < 1.0 for row in rows)

@@ -1,0 +1,97 @@
+"""When what happens in `celebattr predict PHOTO`, in seconds since somebody started it, as JSON.
+
+    python timeline.py STARTED parent PHOTO     the process that was started
+    python timeline.py STARTED child BUNDLE     the process that opens and scores, by itself
+
+STARTED is `time.time()` of the moment before.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+STARTED = float(sys.argv[1])
+marks: dict[str, float] = {}
+
+
+def mark(name: str) -> None:
+    """Notes the time, once."""
+    marks.setdefault(name, time.time() - STARTED)
+
+
+def marked(function: Callable[..., Any], before: str, after: str) -> Callable[..., Any]:
+    """The same function, noting when it begins and ends."""
+
+    def call(*given: Any) -> Any:
+        mark(before)
+        result = function(*given)
+        mark(after)
+        return result
+
+    return call
+
+
+def parent(photo: str) -> None:
+    """The command itself, watched."""
+    from celebattr.inference import ahead
+
+    sys.argv = ["celebattr", "predict", photo]
+    ahead.begin(sys.argv[2:])
+    mark("first process started")
+    ahead.begin = lambda arguments: None
+    from celebattr.inference.workers import Worker
+
+    Worker.ready = marked(Worker.ready, "options understood", "process ready")  # type: ignore[method-assign]
+    Worker.ask = marked(Worker.ask, "photo sent", "photo answered")  # type: ignore[method-assign]
+    atexit.register(tell)
+    from celebattr.__main__ import main
+
+    main()
+
+
+def child(weights: str) -> None:
+    """What the other process does until it is ready, step by step."""
+    import numpy  # noqa: F401
+
+    mark("numpy")
+
+    mark("Pillow")
+    import onnxruntime  # noqa: F401
+
+    mark("onnxruntime")
+    import celebattr.inference.predictor
+    import celebattr.inference.prepare  # noqa: F401
+
+    mark("celebattr's modules")
+    from pathlib import Path
+
+    from celebattr import bundle
+
+    path = Path(weights)
+    data = bundle.read(path)
+    bundle.verify(data, bundle.card_in(data, path), weights)
+    mark("bundle read and its sha256 checked")
+    from celebattr.inference.backends import open_backend
+
+    again = time.time()
+    bundle.verify(bundle.read(path), bundle.card_in(data, path), weights)
+    again = time.time() - again
+    open_backend(weights, device="cpu")
+    marks["network ready"] = time.time() - STARTED - 2 * again  # it reads and checks once more
+    tell()
+
+
+def tell() -> None:
+    """Prints the marks."""
+    mark("row written")
+    print(json.dumps(marks), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    mark("Python up")
+    {"parent": parent, "child": child}[sys.argv[2]](sys.argv[3])

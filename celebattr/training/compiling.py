@@ -1,0 +1,81 @@
+"""torch.compile where it pays, and the same network without it where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from celebattr.training.listener import Listener
+
+LEAST_STEPS = 2000
+"""Of the image size that has the fewest: compiling takes a minute or two a size, and brings a tenth
+to a third of a GPU's step. That rests on what others publish, not on runs of ours."""
+
+SAID = 160
+"""Characters of what a compiler says: it says pages."""
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def forward(
+    network: nn.Module,
+    wanted: str,
+    *,
+    device: str,
+    processes: int,
+    steps: int,
+    batch_size: int,
+    listener: Listener,
+) -> Forward:
+    """What a step calls: the network, compiled or not. One line says which, and why.
+
+    Args:
+        network: as `distributed.bind` gives it.
+        wanted: `TrainConfig.compile`.
+        device: cpu, cuda or mps.
+        processes: of the run.
+        steps: gradient steps of the image size that has the fewest.
+        batch_size: images of a whole batch.
+        listener: is told.
+    """
+    reasons = (
+        (wanted == "off", "asked for"),
+        (wanted == "on", ""),
+        (device == "cpu", "on a CPU it takes longer than it brings"),
+        (device != "cuda", f"not known to pay on {device}"),
+        (processes > 1, "not known to pay with several processes"),
+        (steps < LEAST_STEPS, f"{steps:,} steps of a size are too few to pay for it"),
+    )
+    why = next((reason for holds, reason in reasons if holds), "")
+    says = f"off: {why}" if why else "on: first steps take a minute longer"
+    listener.notice(f"compile    {says}")
+    return network if why else Compiled(network, batch_size, listener)
+
+
+class Compiled:
+    """A network whose whole batches are compiled, once for each size of image.
+
+    The last batch of an epoch has fewer images: it would be compiled for that alone, so it is not.
+    """
+
+    def __init__(self, network: nn.Module, batch_size: int, listener: Listener) -> None:
+        self._network, self._batch_size, self._listener = network, batch_size, listener
+        self._fast: Any = torch.compile(network, dynamic=False)
+
+    def __call__(self, images_NCHW: Tensor) -> Tensor:
+        """Logits [N, A]."""
+        from torch._dynamo.exc import TorchDynamoException
+
+        if self._fast is not None and len(images_NCHW) == self._batch_size:
+            try:
+                logits: Tensor = self._fast(images_NCHW)
+                return logits
+            except TorchDynamoException as error:
+                said = " ".join(str(error).split())
+                self._listener.notice(f"compile    off: it failed ({said[:SAID]})")
+                self._fast = None
+        plain: Tensor = self._network(images_NCHW)
+        return plain
