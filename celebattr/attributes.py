@@ -6,7 +6,6 @@ line of `list_attr_celeba.txt`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -175,6 +174,8 @@ def rules_of(attributes: Iterable[str]) -> tuple[Rule, ...]:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """A ' Did you mean ...?' for a mistyped word, or an empty string."""
+    import difflib  # only the mistaken wait for it
+
     lowered = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
     return f" Did you mean {lowered[close[0]]}?" if close else ""

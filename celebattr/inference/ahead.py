@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 
 from celebattr.inference import child
+from celebattr.inference.protocol import DEFAULT
 
 _FACES = "largest"
 _OTHERWISE = (
@@ -32,7 +33,7 @@ def begin(arguments: Sequence[str]) -> None:
     """Starts what `celebattr predict ARGUMENTS`, as typed, is likely to need."""
     global _started
     if not any(argument.startswith(_OTHERWISE) for argument in arguments):
-        _started = child.start(_FACES, child.DEFAULT)
+        _started = child.start(_FACES, DEFAULT)
 
 
 def take(faces: str, *, default: bool) -> subprocess.Popen[bytes] | None:

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import celebattr
 
-DEFAULT = "default"
-"""For the weights: the process finds out itself what the default is on this machine."""
-
 MEMORY_MEGABYTES = 1024
 """What a process may take beside its libraries: room for a photo of 89 megapixels and a copy."""
 
@@ -38,7 +35,7 @@ def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
 
     Args:
         faces: `PredictConfig.faces`.
-        weights: an ONNX bundle to score with, `DEFAULT`, or empty: it gives frames.
+        weights: an ONNX bundle to score with, `protocol.DEFAULT`, or empty: it gives frames.
     """
     paths = [_PACKAGE, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     memory = MEMORY_MEGABYTES + (BUNDLE_MEGABYTES if weights else 0)

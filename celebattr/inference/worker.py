@@ -1,35 +1,21 @@
 """A process that opens photos, and scores them, so that no file can take the run with it.
 
-Started by `celebattr.inference.workers` as a program of its own; it reads requests on standard
-input and answers on standard output until the input ends. A message is the length of its head (4
-bytes, big endian), the head (JSON), and as many bytes as the head says. No pickle.
-
-    request   the fields of a PredictConfig, first and once
-    answer    {"ready": PID, "facts": ... or null} or {"refused": [kind of error, message]}
-
-    request   {"photos": [{"path": ..., "file": ..., "bytes": N or null}, ...], "seconds": ...}
-              + the N bytes of each file
-    answer    one a photo: {"failure": [status, error]}, or of a process with a bundle
-              {"results": [a `Prediction` without its path, ...]}, or of one without
-              {"boxes": [[left, top, right, bottom, score] or null, ...],
-               "to_frame": [[six numbers] or null, ...], "faces": ...} + the frames
+Started by `celebattr.inference.child` as a program of its own; it reads requests on standard input
+and answers on standard output until the input ends (`celebattr.inference.protocol`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
-import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from celebattr.config.fields import FRAME_SIZE
-from celebattr.inference import child
+from celebattr.inference.protocol import DEFAULT, receive, send
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
     from celebattr.data.inputs import Input
@@ -40,28 +26,6 @@ if TYPE_CHECKING:  # who starts such a process imports this too, and should not 
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-FRAME_BYTES = FRAME_SIZE[0] * FRAME_SIZE[1] * 3
-_LENGTH = struct.Struct(">I")
-
-
-def send(stream: BinaryIO, head: dict[str, Any], *parts: Any) -> None:
-    """Writes a message: its head and the bytes that follow it."""
-    text = json.dumps(head).encode()
-    stream.write(_LENGTH.pack(len(text)) + text)
-    for part in parts:
-        stream.write(part)
-    stream.flush()
-
-
-def receive(stream: BinaryIO) -> dict[str, Any] | None:
-    """Reads the head of the next message, or None where the stream ends, cleanly or not."""
-    length = stream.read(_LENGTH.size)
-    if len(length) < _LENGTH.size:
-        return None
-    (size,) = _LENGTH.unpack(length)
-    text = stream.read(size)
-    return json.loads(text) if len(text) == size else None
 
 
 def serve(
@@ -217,7 +181,7 @@ def _predictor(requests: BinaryIO, weights: str) -> Predictor | None:
     """Loads the bundle, and then reads what it will be asked for: the parent may not know yet."""
     from celebattr.config.predict import PredictConfig
 
-    if weights == child.DEFAULT:
+    if weights == DEFAULT:
         from celebattr.inference.placement import bundle_for
 
         weights = str(bundle_for(PredictConfig()) or "")

@@ -22,7 +22,7 @@ from celebattr.config.fields import FRAME_SIZE
 from celebattr.errors import DeviceError
 from celebattr.inference import child
 from celebattr.inference.facts import Facts
-from celebattr.inference.worker import FRAME_BYTES, receive, send
+from celebattr.inference.protocol import receive, send
 from celebattr.results.predictions import FaceBox, Failure, Prediction, Result
 
 # Nothing heavy is imported: the processes do that, and this one has not even need of numpy where
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+FRAME_BYTES = FRAME_SIZE[0] * FRAME_SIZE[1] * 3
 _PIPE_BYTES = 1 << 20
 
 _CRASHES, _KILLS = 2, 5

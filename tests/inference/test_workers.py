@@ -20,7 +20,9 @@ from celebattr.config.predict import PredictConfig
 from celebattr.data import drawn
 from celebattr.data.inputs import Input
 from celebattr.errors import DeviceError
+from celebattr.inference import protocol
 from celebattr.inference import worker as child
+from celebattr.inference import workers as workers_module
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.prepared import Prepared
 from celebattr.inference.workers import Worker, Workers
@@ -181,11 +183,11 @@ def test_what_cannot_be_scored_together_is_scored_one_by_one() -> None:
 
     requests = io.BytesIO()
     photos = [{"path": name, "file": None, "bytes": None} for name in ("a", "b", "c")]
-    child.send(requests, {"photos": photos, "seconds": 5.0})
+    protocol.send(requests, {"photos": photos, "seconds": 5.0})
     requests.seek(0)
     child.serve(requests, answers, Prepared, score)  # type: ignore[arg-type]
     answers.seek(0)
-    said = [child.receive(answers) for _ in photos]
+    said = [protocol.receive(answers) for _ in photos]
     assert [next(iter(answer or {})) for answer in said] == ["results", "failure", "results"]
     assert said[1] == {
         "failure": ["too_large", "b: more memory needed than one photo may take"],
@@ -281,10 +283,10 @@ def test_the_folder_one_stands_in_is_not_imported_from(
 def test_messages_survive_any_name() -> None:
     stream = io.BytesIO()
     head: dict[str, Any] = {"path": "a\udcff\n\x1b", "bytes": 3}
-    child.send(stream, head, b"abc")
+    protocol.send(stream, head, b"abc")
     stream.seek(0)
-    assert child.receive(stream) == head
+    assert protocol.receive(stream) == head
     assert stream.read() == b"abc"
     for cut in range(len(stream.getvalue()) - 3):
-        assert child.receive(io.BytesIO(stream.getvalue()[:cut])) is None
-    assert child.FRAME_BYTES == 218 * 178 * 3
+        assert protocol.receive(io.BytesIO(stream.getvalue()[:cut])) is None
+    assert workers_module.FRAME_BYTES == 218 * 178 * 3
