@@ -285,7 +285,7 @@ def machine() -> str:
     ]
     return (
         f"{datetime.date.today()}, {cores} cores of {found[1] if found else platform.processor()} "
-        f"({', '.join(flags)}), Python {platform.python_version()}, "
+        f"({', '.join(flags) or 'no VNNI'}), Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     )
 
