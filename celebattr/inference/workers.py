@@ -56,7 +56,7 @@ class WorkerDiedError(Exception):
 
 
 class Worker:
-    """One process, asked one input at a time.
+    """One process, asked a few inputs at a time.
 
     Args:
         faces: `PredictConfig.faces`.
