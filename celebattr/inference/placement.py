@@ -22,5 +22,8 @@ def bundle_for(config: PredictConfig) -> Path | None:
         return None
     gpu = config.weights is None and config.device == "auto" and gpu_likely()
     path = paths.bundle_file(config.weights, gpu=gpu)
-    with path.open("rb") as file:
-        return path if file.read(1) == paths.ONNX_BEGINS else None
+    try:
+        with path.open("rb") as file:
+            return path if file.read(1) == paths.ONNX_BEGINS else None
+    except OSError:
+        return None  # who loads it says why it cannot be read

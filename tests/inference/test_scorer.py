@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +85,17 @@ def test_what_the_processes_cannot_do_is_the_error_it_would_be_here(
     broken.write_bytes(tiny_onnx.read_bytes()[:-1] + b"x")
     with pytest.raises(WeightsError, match=r"broken\.onnx"):
         Scorer(PredictConfig(weights=str(broken)))
+
+
+def test_a_bundle_that_cannot_be_opened_is_an_error_of_the_weights(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *given: Any, **named: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(WeightsError, match=r"cannot read .*: Permission denied"):
+        Scorer(PredictConfig(weights=str(tiny_onnx)))
 
 
 def test_a_process_that_was_started_ahead_is_taken_where_it_fits_and_ended_where_not(
