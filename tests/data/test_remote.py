@@ -124,7 +124,8 @@ def train(place: str | Path, out: Path, *words: str | Path) -> tuple[list[Any], 
     )
     assert result.exit_code == 0, result.output
     rows = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
-    return [{**row, "seconds": None, "images_per_second": None} for row in rows], result.stderr
+    times = dict.fromkeys(("seconds", "images_per_second", "data_wait"))
+    return [row | times for row in rows], result.stderr
 
 
 @pytest.fixture(scope="module")
