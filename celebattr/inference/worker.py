@@ -47,7 +47,6 @@ def serve(
         else:
             for results in _scored(score, opened):
                 _send_results(answers, results)
-        answers.flush()
 
 
 def _item(photo: dict[str, Any], requests: BinaryIO) -> Input:
@@ -168,6 +167,7 @@ def main(faces: str, megabytes: str, weights: str) -> None:
         predictor = _predictor(requests, weights)
     except CelebattrError as error:
         send(answers, {"refused": [type(error).__name__, str(error)]})
+        requests.read()  # who asks has perhaps not asked yet, and could not once this ends
         return
     if predictor is None:
         send(answers, {"ready": os.getpid(), "facts": None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from celebattr.config.predict import PredictConfig
 from celebattr.data import drawn
 from celebattr.data.inputs import Input
 from celebattr.errors import UsageError, WeightsError
-from celebattr.inference import ahead
+from celebattr.inference import ahead, child
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.scorer import Scorer
+from celebattr.inference.workers import Worker
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,21 @@ def test_what_the_processes_cannot_do_is_the_error_it_would_be_here(
     broken.write_bytes(tiny_onnx.read_bytes()[:-1] + b"x")
     with pytest.raises(WeightsError, match=r"broken\.onnx"):
         Scorer(PredictConfig(weights=str(broken)))
+
+
+def test_a_refusal_is_heard_by_who_asks_late(tmp_path: Path, tiny_onnx: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(tiny_onnx.read_bytes()[:-1] + b"x")
+    with child.start("none", str(broken)) as process:
+        assert process.stdout is not None
+        while not process.stdout.peek():  # type: ignore[attr-defined]
+            time.sleep(0.05)
+        time.sleep(1.0)
+        assert process.poll() is None  # what it said would be lost on a closed pipe
+        worker = Worker("none", broken, process)
+        with pytest.raises(WeightsError, match=r"broken\.onnx"):
+            worker.ready(PredictConfig(faces="none"))
+        worker.close()
 
 
 def test_a_bundle_that_cannot_be_opened_is_an_error_of_the_weights(
