@@ -47,6 +47,11 @@ class TrainConfig(Checks):
         metavar="imagenet|none|PATH",
     )
     freeze_backbone: bool = option(False, "Train the fully-connected layers only.")
+    freeze_stages: int = option(
+        0,
+        "Stages of a ResNet or CNN, from the image on, that stay as they start; 1 spares a quarter "
+        "of a ResNet's time.",
+    )
     head: str | None = option(
         None,
         "Fully-connected layers after the backbone: linear, or hidden widths such as 512,256. "
@@ -192,6 +197,7 @@ class TrainConfig(Checks):
     def __post_init__(self) -> None:
         self._check(
             epochs=(1, 10_000),
+            freeze_stages=(0, 5),
             batch_size=(1, 65_536),
             dropout=(0.0, 0.9),
             lr=(0.0, 100.0),

@@ -9,8 +9,7 @@ test; the mean positions of CelebA's landmarks for the regions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,43 +103,41 @@ def pointing(
     names = [n for n in explainer.card.attributes if n in WHERE and n in known]
     count = min(IMAGES, len(images))
     rows_N = np.linspace(0, len(images) - 1, count).round().astype(np.int64)
-    shown_NA = images.targets_NA[rows_N][:, [images.attributes.index(n) for n in names]] == 1
-    peaks: list[NDArray[np.int64]] = []
+    columns = [images.attributes.index(n) for n in names]
+    peaks: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
+    done = 0
     for batch in loader.batches(images, rows_N, batch_size=16, workers=2):
-        peaks.extend(_peaks(explainer.maps(batch.frames_BHWC, names)))
+        shown_BA = images.targets_NA[batch.indices_B][:, columns] == 1
+        for name, shown_B in zip(names, shown_BA.T, strict=True):
+            if shown_B.any():
+                maps_NKHW = explainer.maps(batch.frames_BHWC[shown_B], [name])
+                peaks[name].extend(_peaks(maps_NKHW[:, 0]))
+        done += len(shown_BA)
         if on_progress is not None:
-            on_progress(len(peaks), count)
-    by_name = zip(names, np.stack(peaks, axis=1), strict=True)
-    return score(dict(by_name), dict(zip(names, shown_NA.T, strict=True)))
+            on_progress(done, count)
+    return tuple(score(name, found) for name, found in peaks.items())
 
 
-def score(
-    peaks: Mapping[str, NDArray[np.int64]], shown: Mapping[str, NDArray[np.bool_]]
-) -> tuple[PointingReport, ...]:
+def score(name: str, peaks: Sequence[NDArray[np.int64]]) -> PointingReport:
     """Counts the peaks that lie in their attribute's region.
 
     Args:
-        peaks: by attribute, row and column of each image's peak, [N, 2].
-        shown: by attribute, whether an image shows it, bool [N].
+        name: of an attribute that has a region.
+        peaks: row and column of the highest point, of each image that shows the attribute.
     """
-    reports = []
-    for name, peaks_N2 in peaks.items():
-        inside = region(WHERE[name])
-        hit_N = inside[tuple(peaks_N2[shown[name]].T)]
-        reports.append(
-            PointingReport(
-                name,
-                WHERE[name],
-                len(hit_N),
-                float(hit_N.mean()) if len(hit_N) else None,
-                float(inside[CENTRE]),
-                float(inside.mean()),
-            )
-        )
-    return tuple(reports)
+    inside_HW = region(WHERE[name])
+    hits = [bool(inside_HW[tuple(peak)]) for peak in peaks]
+    return PointingReport(
+        name,
+        WHERE[name],
+        len(hits),
+        float(np.mean(hits)) if hits else None,
+        float(inside_HW[CENTRE]),
+        float(inside_HW.mean()),
+    )
 
 
-def _peaks(maps_NKHW: NDArray[np.float32]) -> NDArray[Any]:
-    """Row and column of the highest point of each map, [N, K, 2]."""
-    highest_NK = maps_NKHW.reshape(*maps_NKHW.shape[:2], -1).argmax(axis=2)
-    return np.stack(np.unravel_index(highest_NK, FRAME_SIZE), axis=2)
+def _peaks(maps_NHW: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Row and column of the highest point of each map, [N, 2]."""
+    highest_N = maps_NHW.reshape(len(maps_NHW), -1).argmax(axis=1)
+    return np.stack(np.unravel_index(highest_N, FRAME_SIZE), axis=1)

@@ -1,16 +1,19 @@
 """Where in a face a network sees an attribute: one heat map an attribute.
 
-Exact where the network allows it: a logit that is linear in pooled features is a sum over places
-(class activation maps; B. Zhou et al., "Learning Deep Features for Discriminative Localization",
-CVPR 2016), a U-Net has a map an attribute, and the logit of a linear model is a sum over pixels.
-Elsewhere Grad-CAM (R. Selvaraju et al., ICCV 2017), by captum.
+A U-Net has such maps itself. A network with stages, a ResNet or a CNN, is looked at through the
+first three: LayerCAM (P. Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for
+Localization", IEEE TIP 2021) of each, multiplied, so that a place counts where all three say so.
+Early maps are fine, and their places see a part of a face only. The class activation map of a
+ResNet's last stage (B. Zhou et al., CVPR 2016) sums up to the logit, but each of its places sees
+the whole face: `celebattr evaluate --pointing` measures what that costs (docs/experiments.md).
 
-A ResNet is looked at through its finest feature map: its filters are applied at the places between
-those of the map that it was trained with, too. At those it shows exactly what it did.
+Of the others it is what each pixel adds: its value times its gradient, which for a linear model is
+its summand of the logit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -29,7 +32,13 @@ from celebattr.models import catalog
 from celebattr.results.predictions import Prediction
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+STAGES = 3
+"""How many are looked at: of each later one the places see more of the face."""
+
+BLUR = 6.0
+"""Standard deviation in pixels of the frame: what an early stage shows is grainy."""
 
 
 class Explainer:
@@ -40,7 +49,7 @@ class Explainer:
 
     Raises:
         WeightsError: the bundle is missing, damaged, or ONNX.
-        MissingExtraError: torch is not installed, or captum, which the network's maps need.
+        MissingExtraError: torch is not installed.
     """
 
     def __init__(self, weights: str | None) -> None:
@@ -49,7 +58,6 @@ class Explainer:
         except ModuleNotFoundError as error:
             raise MissingExtraError("torch", "train") from error
         from celebattr.data.preprocess import Preprocess
-        from celebattr.models.unet import MapHead
 
         path = paths.bundle_file(weights, gpu=True)
         self.card, network = bundle.load(path)
@@ -58,16 +66,14 @@ class Explainer:
             fine = catalog.build(replace(network.spec, output_stride=finest)).eval()
             fine.load_state_dict(network.state_dict())
             network = fine
-        self._network = network
-        exact = isinstance(network.head, MapHead) or (network.pooled and not network.spec.head)
-        # Asked for before any work is done: none is lost for want of it.
-        self._captum: Any = None if exact else _captum()
+        # Gradients are taken at the maps: none is needed for a weight.
+        self._network = network.requires_grad_(False)
         self._preprocess = Preprocess(PreprocessSpec.from_dict(self.card.preprocess))
 
     def maps(
         self, frames_NHWC: NDArray[np.uint8], attributes: Sequence[str]
     ) -> NDArray[np.float32]:
-        """How much each place speaks for an attribute, in the units of its logit.
+        """How much each place speaks for an attribute: the more, the higher.
 
         Args:
             frames_NHWC: uint8 [N, 218, 178, 3].
@@ -81,14 +87,19 @@ class Explainer:
         """
         import torch
 
+        from celebattr.models.unet import MapHead
+
         unknown = [name for name in attributes if name not in self.card.attributes]
         if unknown:
             raise UsageError(f"{self.card.name} has no attribute {', '.join(unknown)}")
         columns = [self.card.attributes.index(name) for name in attributes]
         images = self._preprocess(torch.tensor(frames_NHWC))
-        maps_NKHW = self._maps(images, columns)
-        result: NDArray[np.float32] = self._enlarged(maps_NKHW, images.shape[2:]).numpy()
-        return result
+        if isinstance(self._network.head, MapHead):
+            own = self._network.head.maps(self._network.backbone(images))
+            return self._enlarged(own[:, columns], images.shape[2:])
+        if self._network.stages:
+            return self._of_stages(images, columns)
+        return self._enlarged(self._of_pixels(images, columns), images.shape[2:])
 
     def on_photo(
         self, image_HWC: NDArray[np.uint8], face: Prediction, attributes: Sequence[str]
@@ -112,64 +123,68 @@ class Explainer:
         placed = [cv2.warpAffine(heat_HW, back, (width, height)) for heat_HW in maps_KHW]
         return np.stack(placed)
 
-    def _maps(self, images_NCHW: Tensor, columns: list[int]) -> Tensor:
+    def _of_stages(self, images_NCHW: Tensor, columns: list[int]) -> NDArray[np.float32]:
+        """LayerCAM of the first stages, each blurred and at most 1, multiplied."""
         import torch
-        from torch import nn
 
-        from celebattr.models.unet import MapHead
+        features: list[Tensor] = []
+
+        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            features.append(output if output.requires_grad else output.requires_grad_())
 
         network = self._network
-        if network.spatial is None:
-            return self._of_pixels(images_NCHW, columns)
-        if self._captum is not None:
-            gradcam = self._captum.LayerGradCam(network, network.spatial)
-            each = [gradcam.attribute(images_NCHW, target=c) for c in columns]
-            return torch.cat(each, dim=1).detach()
-        features: list[Tensor] = []
-        hook = network.spatial.register_forward_hook(lambda *call: features.append(call[2]))
-        with torch.no_grad():
-            network(images_NCHW)
+        hooks = [stage[-1].register_forward_hook(keep) for stage in network.stages[:STAGES]]
+        logits_NA = network(images_NCHW)
+        for hook in hooks:
             hook.remove()
-            if isinstance(network.head, MapHead):
-                maps: Tensor = network.head.maps(features[0])[:, columns]
-                return maps
-            assert isinstance(network.head, nn.Sequential)
-            last = network.head[-1]
-            assert isinstance(last, nn.Linear)
-            return torch.einsum("nchw,kc->nkhw", features[0], last.weight[columns])
+        maps: list[list[NDArray[np.float32]]] = []
+        for column in columns:
+            wanted = logits_NA[:, column].sum()
+            gradients = torch.autograd.grad(wanted, features, retain_graph=True)
+            pairs = zip(features, gradients, strict=True)
+            stages = [(f * g.clamp(min=0.0)).sum(dim=1, keepdim=True).detach() for f, g in pairs]
+            maps.append([self._enlarged(stage, images_NCHW.shape[2:])[:, 0] for stage in stages])
+        maps_NKSHW = np.array(maps).transpose(2, 0, 1, 3, 4)
+        smooth = np.array([_smooth(m) for m in maps_NKSHW.reshape(-1, *FRAME_SIZE)])
+        # Normalised first, or a product of small numbers would be 0 in single precision.
+        smooth /= np.maximum(smooth.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
+        product: NDArray[np.float32] = np.prod(smooth.reshape(maps_NKSHW.shape), axis=2)
+        return product
 
-    def _enlarged(self, maps_NKHW: Tensor, image_size: Sequence[int]) -> Tensor:
+    def _of_pixels(self, images_NCHW: Tensor, columns: list[int]) -> Tensor:
+        """Each pixel times its gradient."""
+        import torch
+
+        images_NCHW.requires_grad_()
+        logits_NA = self._network(images_NCHW)
+        maps = []
+        for column in columns:
+            wanted = logits_NA[:, column].sum()
+            (gradient,) = torch.autograd.grad(wanted, images_NCHW, retain_graph=True)
+            maps.append((images_NCHW * gradient).sum(dim=1))
+        return torch.stack(maps, dim=1).detach()
+
+    def _enlarged(self, maps_NKHW: Tensor, image_size: Sequence[int]) -> NDArray[np.float32]:
         """Maps in pixels of the frame, between their places linearly."""
         import torch
         from torch.nn import functional
 
         at = []
         for places, side, frame in zip(maps_NKHW.shape[2:], image_size, FRAME_SIZE, strict=True):
-            # Padded filters of odd width and stride 2, as in a ResNet, lie on pixels 0, 2, 4; max
-            # pooling, as in a CNN, between pixels 0 and 1, 2 and 3.
-            stride = self._network.spec.output_stride if self._network.pooled else side / places
-            first = 0.0 if self._network.pooled else (stride - 1) / 2
+            stride = 2 ** round(math.log2(side / places))  # a side is perhaps no multiple of it
+            first = 0.0 if self._network.at_corner else (stride - 1) / 2
             pixels = (torch.arange(frame) + 0.5) * side / frame - 0.5
             at.append((pixels - first) / stride / max(places - 1, 1) * 2 - 1)
         y_HW, x_HW = torch.meshgrid(*at, indexing="ij")
         grid_NHW2 = torch.stack((x_HW, y_HW), dim=-1).expand(len(maps_NKHW), -1, -1, -1)
-        return functional.grid_sample(
+        large = functional.grid_sample(
             maps_NKHW.float(), grid_NHW2, padding_mode="border", align_corners=True
         )
-
-    def _of_pixels(self, images_NCHW: Tensor, columns: list[int]) -> Tensor:
-        """Each pixel times its gradient: for a linear model, its summand of the logit."""
-        import torch
-
-        method = self._captum.InputXGradient(self._network)
-        images_NCHW.requires_grad_()
-        maps = [method.attribute(images_NCHW, target=c).sum(dim=1) for c in columns]
-        return torch.stack(maps, dim=1).detach()
+        result: NDArray[np.float32] = large.detach().numpy()
+        return result
 
 
-def _captum() -> Any:
-    try:
-        from captum import attr
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("captum", "explain") from error
-    return attr
+def _smooth(map_HW: NDArray[np.float32]) -> NDArray[np.float32]:
+    import cv2
+
+    return np.asarray(cv2.GaussianBlur(map_HW, (0, 0), BLUR))

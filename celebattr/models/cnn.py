@@ -7,6 +7,8 @@ hidden layers of 512, 224x224 RGB. Their response normalisation is batch normali
 
 from __future__ import annotations
 
+import itertools
+
 from torch import nn
 
 from celebattr.errors import UsageError
@@ -26,15 +28,16 @@ def build(spec: ModelSpec) -> Network:
     height, width = (side // SHRINKS for side in spec.size)
     if min(height, width) < 1:
         raise UsageError(f"--arch cnn needs images of at least {SHRINKS} pixels on each side")
-    backbone = nn.Sequential(
-        *_block(3, 64, kernel=7, stride=2, pool=True),
-        *_block(64, 128, pool=True),
-        *_block(128, 128),
-        *_block(128, 128, pool=True),
-        *_block(128, 256, pool=True),
-        nn.Flatten(),
+    blocks = (
+        _block(3, 64, kernel=7, stride=2, pool=True),
+        _block(64, 128, pool=True),
+        _block(128, 128),
+        _block(128, 128, pool=True),
+        _block(128, 256, pool=True),
     )
-    return Network(spec, backbone, 256 * height * width, spatial=backbone[-3])
+    backbone = nn.Sequential(*itertools.chain(*blocks), nn.Flatten())
+    stages = [*map(nn.ModuleList, blocks)]
+    return Network(spec, backbone, 256 * height * width, stages=stages)
 
 
 def _block(

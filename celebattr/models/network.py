@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -24,8 +25,10 @@ class Network(nn.Module):
         backbone: makes features of images.
         features: how many.
         head: makes logits of features; without it, fully-connected layers.
-        spatial: the part of the backbone that gives the last feature map, if there is one.
-        pooled: whether the features are the mean of that map.
+        stages: the parts of a convolutional backbone, from the image on: the last module of each
+            gives a feature map.
+        at_corner: whether the first place of such a map lies on pixel 0, as after padded filters of
+            odd width; else in the middle of the pixels that it stands for.
     """
 
     def __init__(
@@ -35,25 +38,19 @@ class Network(nn.Module):
         features: int,
         *,
         head: nn.Module | None = None,
-        spatial: nn.Module | None = None,
-        pooled: bool = False,
+        stages: Sequence[nn.ModuleList] = (),
+        at_corner: bool = False,
     ) -> None:
         super().__init__()
-        self.spec, self.pooled = spec, pooled
+        self.spec, self.at_corner = spec, at_corner
         self.backbone = backbone
         self.head = head or make_head(features, spec)
-        # In a tuple, or the backbone's part would be registered twice.
-        self._spatial = (spatial,)
+        self.stages = tuple(stages)  # in a list of torch's they would be registered twice
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits [B, A] of images [B, 3, H, W]."""
         logits_BA: Tensor = self.head(self.backbone(images_BCHW))
         return logits_BA
-
-    @property
-    def spatial(self) -> nn.Module | None:
-        """The part of the backbone that gives the last feature map, if there is one."""
-        return self._spatial[0]
 
     def place(self, device: torch.device) -> Self:
         """Moves to a device, filters channels last: the layout that convolutions run fastest in."""

@@ -21,4 +21,6 @@ def build(spec: ModelSpec) -> Network:
     backbone = make(weights=None, replace_stride_with_dilation=dilation)
     features = int(backbone.fc.in_features)
     backbone.fc = nn.Identity()
-    return Network(spec, backbone, features, spatial=backbone.layer4, pooled=True)
+    first = [backbone.conv1, backbone.bn1, backbone.layer1]
+    parts = (first, [backbone.layer2], [backbone.layer3], [backbone.layer4])
+    return Network(spec, backbone, features, stages=[*map(nn.ModuleList, parts)], at_corner=True)

@@ -37,7 +37,7 @@ def build(spec: ModelSpec) -> Network:
         raise UsageError("--arch unet has no fully-connected layers: leave --head out")
     backbone = UNet()
     head = MapHead(WIDTHS[0], spec.attributes, spec.dropout)
-    return Network(spec, backbone, WIDTHS[0], head=head, spatial=backbone)
+    return Network(spec, backbone, WIDTHS[0], head=head)
 
 
 class UNet(nn.Module):

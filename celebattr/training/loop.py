@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -107,7 +106,7 @@ class _Run:
         # Plain gradient descent steps once an epoch, against the gradient over all images.
         self.full_batch = config.optimizer == "gd"
         self.network.train()
-        schedule.freeze(self.network.backbone, config.freeze_backbone)
+        schedule.freeze(self.network, backbone=config.freeze_backbone, stages=config.freeze_stages)
         bound, self.apart = distributed.bind(
             self.network, self.device, self.batch_size, world, listener
         )
@@ -173,7 +172,7 @@ class _Run:
         config, progress, world = self.config, self.progress, self.world
         steps = self.epochs * (1 if self.full_batch else self.batches_per_epoch)
         self.network.train()
-        schedule.freeze(self.network.backbone, config.freeze_backbone)
+        schedule.freeze(self.network, backbone=config.freeze_backbone, stages=config.freeze_stages)
         order = loader.order(len(self.train_set), config.seed, progress.epoch)
         chunks = loader.chunks(order[progress.batches * self.batch_size :], self.batch_size)
         started = saved = time.monotonic()
@@ -261,19 +260,7 @@ class _Run:
             logits, images.targets_NA, images.identities_N, LOSSES[config.loss]
         )
         summary = measured.summary
-        row: dict[str, Any] = {
-            "epoch": progress.epoch + 1,
-            "step": progress.step,
-            "image_size": f"{size[0]}x{size[1]}",
-            "train_loss": progress.loss_sum / progress.images,
-            "validation_loss": measured.loss,
-            "validation_mean_attribute_accuracy": summary.mean_attribute_accuracy,
-            "validation_mean_average_precision": summary.mean_average_precision,
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "images_per_second": progress.images / max(progress.seconds, 1e-9),
-            "seconds": progress.seconds,
-            "data_wait": progress.waited / max(progress.seconds, 1e-9),
-        }
+        row = record.row(progress, measured, size, self.optimizer.param_groups[0]["lr"])
         progress.history.append(row)
         score = summary.mean_average_precision or 0.0
         if progress.best is None or score > progress.best:

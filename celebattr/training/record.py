@@ -22,6 +22,8 @@ from celebattr.reports import charts
 from celebattr.reports.html import training as html
 from celebattr.reports.html.page import Made
 from celebattr.results.evaluation import Example
+from celebattr.training.checkpoint import Progress
+from celebattr.training.validation import Measured
 
 EXAMPLES = 6
 """Validation images of each kind that the page shows once the run is done."""
@@ -35,6 +37,23 @@ SCALARS: tuple[str, ...] = (
     "images_per_second",
 )
 """Columns of history.jsonl that TensorBoard draws."""
+
+
+def row(progress: Progress, measured: Measured, size: tuple[int, int], lr: float) -> dict[str, Any]:
+    """An epoch's row of history.jsonl, before `progress` goes on to the next."""
+    return {
+        "epoch": progress.epoch + 1,
+        "step": progress.step,
+        "image_size": f"{size[0]}x{size[1]}",
+        "train_loss": progress.loss_sum / progress.images,
+        "validation_loss": measured.loss,
+        "validation_mean_attribute_accuracy": measured.summary.mean_attribute_accuracy,
+        "validation_mean_average_precision": measured.summary.mean_average_precision,
+        "lr": lr,
+        "images_per_second": progress.images / max(progress.seconds, 1e-9),
+        "seconds": progress.seconds,
+        "data_wait": progress.waited / max(progress.seconds, 1e-9),
+    }
 
 
 class Record:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
 
+from celebattr.errors import UsageError
 from celebattr.models.network import Network
 
 MOMENTUM = 0.9
@@ -61,7 +61,15 @@ def set_lr(optimizer: torch.optim.Optimizer, share: float) -> None:
         group["lr"] = group["peak"] * share
 
 
-def freeze(backbone: nn.Module, frozen: bool) -> None:
-    """Stops or starts the training of a backbone, the running statistics of its norms included."""
-    backbone.requires_grad_(not frozen)
-    backbone.train(not frozen)
+def freeze(network: Network, *, backbone: bool, stages: int) -> None:
+    """Keeps the backbone or its first stages as they are, their norms' running statistics included.
+
+    Raises:
+        UsageError: the backbone has not so many stages.
+    """
+    if stages > len(network.stages):
+        has = f"{len(network.stages)} stages" if network.stages else "no stages"
+        raise UsageError(f"--freeze-stages {stages}: {network.spec.arch} has {has}")
+    for part in [network.backbone] if backbone else network.stages[:stages]:
+        part.requires_grad_(False)
+        part.eval()

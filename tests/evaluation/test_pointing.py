@@ -35,16 +35,12 @@ def test_the_baseline_points_into_no_region() -> None:
     assert not any(region(name)[CENTRE] for name in (*ELLIPSES, *BOXES))
 
 
-def test_only_images_that_show_the_attribute_count() -> None:
-    mouth, elsewhere = (152, 89), (5, 5)
-    peaks = {
-        "Smiling": np.array([mouth, elsewhere, mouth, elsewhere]),
-        "Bald": np.array([mouth] * 4),
-    }
-    shown = {"Smiling": np.array([True, True, True, False]), "Bald": np.zeros(4, bool)}
-    smiling, bald = pointing.score(peaks, shown)
+def test_peaks_in_the_region_of_their_attribute_count() -> None:
+    mouth, elsewhere = np.array([152, 89]), np.array([5, 5])
+    smiling = pointing.score("Smiling", [mouth, elsewhere, mouth])
     assert (smiling.region, smiling.images, smiling.centre) == ("mouth", 3, 0.0)
     assert smiling.inside == pytest.approx(2 / 3)
+    bald = pointing.score("Bald", [])
     assert (bald.images, bald.inside) == (0, None)
 
 
@@ -52,25 +48,28 @@ class Painter:
     """Maps whose peak lies on a known pixel: the mouth in every second image, else a corner."""
 
     card = SimpleNamespace(attributes=("Male", "Smiling", "Eyeglasses"))
-    images = 0
+
+    def __init__(self) -> None:
+        self.painted = {"Smiling": 0, "Eyeglasses": 0}
 
     def maps(self, frames_NHWC: np.ndarray, attributes: list[str]) -> np.ndarray:
-        assert attributes == ["Smiling", "Eyeglasses"]
-        maps = np.zeros((len(frames_NHWC), 2, 218, 178), np.float32)
+        (name,) = attributes
+        maps = np.zeros((len(frames_NHWC), 1, 218, 178), np.float32)
         for one in maps:
-            one[:, 152, 89] = 1.0
-            one[0, 0, 0] = 2.0 * (self.images % 2)
-            self.images += 1
+            one[0, 152, 89] = 1.0
+            one[0, 0, 0] = 2.0 * (self.painted[name] % 2)
+            self.painted[name] += 1
         return maps
 
 
-def test_peaks_are_looked_up_in_the_region_of_their_attribute(drawn_celeba: Path) -> None:
+def test_only_images_that_show_an_attribute_are_looked_at(drawn_celeba: Path) -> None:
     images = celeba.load((drawn_celeba,)).split("test", None)
     done: list[tuple[int, int]] = []
-    found = pointing.pointing(Painter(), images, lambda *two: done.append(two))  # type: ignore[arg-type]
-    smiling, glasses = found
-    shown = images.targets_NA[:, images.attributes.index("Smiling")] == 1
-    assert smiling.images == shown.sum() > 0
-    assert smiling.inside == pytest.approx(shown[::2].sum() / shown.sum())
-    assert glasses.inside == 0.0
+    painter = Painter()
+    found = pointing.pointing(painter, images, lambda *two: done.append(two))  # type: ignore[arg-type]
+    assert [one.attribute for one in found] == ["Smiling", "Eyeglasses"]
+    for one, inside in zip(found, (0.5, 0.0), strict=True):
+        shown = int((images.targets_NA[:, images.attributes.index(one.attribute)] == 1).sum())
+        assert one.images == painter.painted[one.attribute] == shown > 0
+        assert one.inside == pytest.approx(np.ceil(shown * inside) / shown)
     assert done[-1] == (len(images), len(images))

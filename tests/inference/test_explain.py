@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,8 @@ from celebattr import bundle
 from celebattr.card import Card
 from celebattr.data import drawn
 from celebattr.data.transforms import PreprocessSpec
-from celebattr.errors import MissingExtraError, UsageError, WeightsError
-from celebattr.inference.explain import Explainer
+from celebattr.errors import UsageError, WeightsError
+from celebattr.inference.explain import STAGES, Explainer
 from celebattr.models import catalog
 from celebattr.results.predictions import Prediction
 
@@ -53,40 +52,69 @@ def test_every_architecture_has_a_map_an_attribute(
     assert (maps[:, 0] != maps[:, 1]).any()
 
 
-def test_a_resnets_map_sums_up_to_its_logit(tmp_path: Path, frames: np.ndarray) -> None:
-    explainer = Explainer(saved(tmp_path, "resnet18"))
-    network, images = explainer._network, explainer._preprocess(torch.from_numpy(frames))
-    with torch.no_grad():
-        places = explainer._maps(images, [0, 1, 2]).mean(dim=(2, 3))
-        torch.testing.assert_close(places + network.head[-1].bias, network(images))
-
-
-def test_a_place_of_a_map_lies_on_the_pixels_that_it_sees(tmp_path: Path) -> None:
-    explainer = Explainer(saved(tmp_path, "resnet50"))
-    network = explainer._network
-    assert network.spec.output_stride == 8
-    images = torch.randn(1, 3, 218, 178, requires_grad=True)
-    places = explainer._maps(images.detach(), [0])
-    assert places.shape == (1, 1, 28, 23)
-    features = torch.nn.Sequential(*list(network.backbone.children())[:-2])(images)
-    # A place far from the padding, by what its gradient weighs.
-    features[0, :, 13, 11].sum().backward()
-    seen_HW = images.grad.abs().sum(dim=(0, 1))
-    middle = [
-        float((seen_HW.sum(dim=1 - axis) * torch.arange(seen_HW.shape[axis])).sum() / seen_HW.sum())
-        for axis in (0, 1)
+def outputs(explainer: Explainer, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """What the stages that are looked at put out, and the logits."""
+    features: list[torch.Tensor] = []
+    hooks = [
+        stage[-1].register_forward_hook(lambda *call: features.append(call[2]))
+        for stage in explainer._network.stages[:STAGES]
     ]
-    one = torch.zeros(1, 1, 28, 23)
-    one[0, 0, 13, 11] = 1.0
-    large_HW = explainer._enlarged(one, (218, 178))[0, 0]
-    peak = np.unravel_index(int(large_HW.argmax()), large_HW.shape)
-    np.testing.assert_allclose(middle, peak, atol=3.0)
+    logits = explainer._network(images)
+    for hook in hooks:
+        hook.remove()
+    return features, logits
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50", "cnn"])
+def test_a_map_is_the_product_of_layercams(
+    arch: str, tmp_path: Path, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celebattr.inference.explain.BLUR", 1e-3)
+    explainer = Explainer(saved(tmp_path, arch))
+    images = explainer._preprocess(torch.tensor(frames)).requires_grad_()
+    features, logits = outputs(explainer, images)
+    assert len(features) == 3
+    expected = np.ones((2, 218, 178))
+    for feature, gradient in zip(
+        features, torch.autograd.grad(logits[:, 1].sum(), features), strict=True
+    ):
+        cam = (feature * gradient.clamp(min=0)).sum(dim=1, keepdim=True)
+        assert (gradient < 0).any()
+        large = explainer._enlarged(cam, images.shape[2:])[:, 0]
+        expected *= large / large.max(axis=(1, 2), keepdims=True)
+    maps = explainer.maps(frames, [NAMES[1]])[:, 0]
+    np.testing.assert_allclose(maps, expected, rtol=1e-3, atol=1e-6)
+    assert maps.max() > 0.01
+
+
+@pytest.mark.parametrize("arch", ["resnet50", "cnn"])
+def test_a_place_of_a_map_lies_on_the_pixels_that_it_sees(arch: str, tmp_path: Path) -> None:
+    explainer = Explainer(saved(tmp_path, arch))
+    if arch == "resnet50":
+        assert explainer._network.spec.output_stride == 8
+    images = torch.randn(1, 3, *explainer._network.spec.size, requires_grad=True)
+    for feature in outputs(explainer, images)[0]:
+        places = feature.shape[2:]
+        row, column = (side // 2 for side in places)
+        (gradient,) = torch.autograd.grad(
+            feature[0, :, row, column].sum(), images, retain_graph=True
+        )
+        seen_HW = gradient.abs().sum(dim=(0, 1))
+        shares = [seen_HW.sum(dim=1 - axis) / seen_HW.sum() for axis in (0, 1)]
+        middle = [float((s * (torch.arange(len(s)) + 0.5)).sum() / len(s)) for s in shares]
+        one = torch.zeros(1, 1, *places)
+        one[0, 0, row, column] = 1.0
+        large_HW = explainer._enlarged(one, images.shape[2:])[0, 0]
+        # The middle of what lies at half of the peak and more.
+        peak = [float(v.mean() + 0.5) for v in np.nonzero(large_HW > large_HW.max() / 2)]
+        shared = [p / side for p, side in zip(peak, large_HW.shape, strict=True)]
+        np.testing.assert_allclose(middle, shared, atol=0.04)
 
 
 def test_a_linear_models_map_sums_up_to_its_logit(tmp_path: Path, frames: np.ndarray) -> None:
     explainer = Explainer(saved(tmp_path, "linear"))
     network, images = explainer._network, explainer._preprocess(torch.from_numpy(frames))
-    summands = explainer._maps(images.clone(), [0, 1, 2]).sum(dim=(2, 3))
+    summands = explainer._of_pixels(images.clone(), [0, 1, 2]).sum(dim=(2, 3))
     with torch.no_grad():
         expected = network(images) - network.head[-1].bias
     torch.testing.assert_close(summands, expected, rtol=1e-4, atol=1e-4)
@@ -116,15 +144,6 @@ def test_a_map_lies_on_the_photo_where_its_face_lies(tmp_path: Path, frames: np.
     assert np.abs(inside[20:-20:2, 20:-20:2] - alone[0, 10:-10, 10:-10]).mean() < 0.05 * alone.std()
     assert not placed[0, 460:].any()
     assert not placed[0, :, :20].any()
-
-
-def test_without_captum_a_network_that_needs_it_is_refused_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "captum", None)
-    with pytest.raises(MissingExtraError, match="captum"):
-        Explainer(saved(tmp_path, "cnn"))
-    Explainer(saved(tmp_path, "unet"))
 
 
 def test_what_cannot_be_explained_is_refused(tmp_path: Path, tiny_onnx: Path) -> None:
