@@ -62,7 +62,7 @@ def calls(*arguments: str | Path) -> tuple[int, int]:
         [sys.executable, "-c", COUNT, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

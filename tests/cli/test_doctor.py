@@ -21,7 +21,7 @@ def whole(tmp_path: Path) -> Path:
 
 
 def test_a_whole_data_set_ends_with_0(whole: Path) -> None:
-    result = run("--data", whole)
+    result = run("--data", whole, columns=300)
     assert result.exit_code == 0, result.output
     assert "CelebA official, zipped" in result.stdout
     assert "  train             6 images" in result.stdout

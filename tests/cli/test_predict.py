@@ -219,7 +219,7 @@ def test_an_empty_folder_is_an_error(weights: tuple[str, str], tmp_path: Path) -
 
 def celebattr(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "celebattr", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=120, check=False, **options)
+    return subprocess.run(command, capture_output=True, timeout=600, check=False, **options)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -227,7 +227,7 @@ def test_a_full_disk_is_a_clear_error(photos: Path, weights: tuple[str, str]) ->
     with Path("/dev/full").open("wb") as full:
         command = [sys.executable, "-m", "celebattr", "predict", str(photos / "a.png"), *weights]
         result = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, timeout=120, check=False
+            command, stdout=full, stderr=subprocess.PIPE, timeout=600, check=False
         )
     assert result.returncode == 3, result.stderr
     assert b"no space left" in result.stderr
@@ -242,7 +242,7 @@ def test_a_closed_pipe_ends_quietly(photos: Path, weights: tuple[str, str]) -> N
     process.stdout.close()
     error = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=120) == 0
+    assert process.wait(timeout=600) == 0
     assert error == b""
 
 
@@ -267,7 +267,7 @@ def test_prediction_with_onnx_loads_neither_torch_nor_for_aligned_images_cv2(
         "print(sorted({'torch', 'cv2', 'torchvision'} & set(sys.modules)), file=sys.stderr)"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr.strip().endswith("[]")

@@ -141,7 +141,7 @@ def good_files() -> Corpus:
 
 def verdict(source: bytes | str | Path, name: str = "x.jpg") -> tuple[object, ...]:
     """What comes of a file, after checking that nothing else does."""
-    start = time.monotonic()
+    start = time.process_time()
     try:
         image = open_image(source, name=name)
     except ImageError as error:
@@ -155,7 +155,7 @@ def verdict(source: bytes | str | Path, name: str = "x.jpg") -> tuple[object, ..
         assert image.mode == "RGB"
         assert min(image.size) > 0
         outcome = ("ok", image.size, zlib.crc32(image.tobytes()))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     return outcome
 
 

@@ -115,13 +115,13 @@ def test_two_fill_one_cache_one_is_killed_and_every_pixel_is_right(
     data = drawn.write_celeba(tmp_path / "data", train=300, validation=0, test=0)
     folder = tmp_path / "cache"
     both = fill(data, folder), fill(data, folder)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not any(np.fromfile(f, "<u4").any() for f in folder.glob(f"*/{WORDS}")):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     both[0].send_signal(signal.SIGKILL)
     both[0].communicate()
-    _, err = both[1].communicate(timeout=120)
+    _, err = both[1].communicate(timeout=600)
     assert both[1].returncode == 0, err
     dataset = on_disk(celeba.load([data]), folder)
     frames = all_frames(dataset)

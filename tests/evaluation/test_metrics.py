@@ -204,9 +204,9 @@ def test_names_that_do_not_match_the_columns_are_refused() -> None:
 
 def test_the_test_split_of_celeba_takes_seconds() -> None:
     case = make_case(12, images=20_000, attributes=40)
-    started = time.monotonic()
+    started = time.process_time()
     make_report(case)
-    assert time.monotonic() - started < 40.0  # 8 s on a busy core
+    assert time.process_time() - started < 40.0  # 8 s on a busy core
 
 
 def _numbers(report: EvalReport) -> dict[str, float]:

@@ -90,7 +90,7 @@ def in_processes(count: int, faces: Path, out: Path, cases: list[str]) -> Path:
         capture_output=True,
         text=True,
         env=environment(),
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return out
@@ -222,7 +222,7 @@ def workers(launcher: subprocess.Popen[str]) -> dict[int, psutil.Process]:
 
 def killed(launcher: subprocess.Popen[str], out: Path, rank: int) -> None:
     """Kills a process of a run in the middle, once there is a checkpoint."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (out / checkpoint.NAME).exists():
         assert launcher.poll() is None, launcher.communicate()[1]
         assert time.monotonic() < deadline
@@ -269,7 +269,7 @@ def test_torchrun_starts_a_run_again_that_goes_on_by_itself(whole: Path, tmp_pat
         env=environment(),
     )
     killed(launcher, out, rank=0)
-    printed, err = launcher.communicate(timeout=120)
+    printed, err = launcher.communicate(timeout=600)
     assert launcher.returncode == 0, err
     assert printed == f"{out / 'best.safetensors'}\n"
     assert "restarted  by torchrun, time 1: going on by itself" in err
