@@ -106,10 +106,16 @@ def run(command: list[str]) -> tuple[float, str, float]:
         return took, out.read(), usage.ru_maxrss / 1024
 
 
-def watched(command: list[str]) -> tuple[float, float]:
-    """Wall seconds, and the peak MiB of a process and those it starts, shared pages once."""
+def watched(command: list[str], given: Path) -> tuple[float, float]:
+    """Wall seconds, and the peak MiB of a process and those it starts, shared pages once.
+
+    `given` is its standard input.
+    """
     start, peak = time.perf_counter(), 0.0
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with (
+        given.open("rb") as file,
+        subprocess.Popen(command, stdin=file, stderr=subprocess.DEVNULL) as process,
+    ):
         while process.poll() is None:
             peak = max(peak, sum(map(_memory, _tree(process.pid))))
             time.sleep(0.2)
@@ -215,8 +221,8 @@ def flat(bench: Bench, sizes: tuple[int, ...] = (1_000, 10_000, 100_000)) -> str
     """Whether time and memory a photo stay the same in a large folder."""
     rows, out = [], str(bench.place / "flat.jsonl")
     for count in sizes:
-        command = [*CELEBATTR, "predict", bench.listed(count, "flat.txt"), "--output", out]
-        seconds, memory = watched(command)
+        command = [*CELEBATTR, "predict", "-", "--output", out]
+        seconds, memory = watched(command, Path(bench.listed(count, "flat.txt")))
         rows.append(f"| {count:,} | {1000 * seconds / count:.2f} | {memory:.0f} |")
         print(rows[-1], file=sys.stderr, flush=True)
         Path(out).unlink()
