@@ -137,19 +137,16 @@ class Explainer:
         logits_NA = network(images_NCHW)
         for hook in hooks:
             hook.remove()
-        maps: list[list[NDArray[np.float32]]] = []
+        maps = []
         for column in columns:
             wanted = logits_NA[:, column].sum()
             gradients = torch.autograd.grad(wanted, features, retain_graph=True)
-            pairs = zip(features, gradients, strict=True)
-            stages = [(f * g.clamp(min=0.0)).sum(dim=1, keepdim=True).detach() for f, g in pairs]
-            maps.append([self._enlarged(stage, images_NCHW.shape[2:])[:, 0] for stage in stages])
-        maps_NKSHW = np.array(maps).transpose(2, 0, 1, 3, 4)
-        smooth = np.array([_smooth(m) for m in maps_NKSHW.reshape(-1, *FRAME_SIZE)])
-        # Normalised first, or a product of small numbers would be 0 in single precision.
-        smooth /= np.maximum(smooth.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
-        product: NDArray[np.float32] = np.prod(smooth.reshape(maps_NKSHW.shape), axis=2)
-        return product
+            product_NHW = np.ones((len(images_NCHW), *FRAME_SIZE), np.float32)
+            for feature, gradient in zip(features, gradients, strict=True):
+                stage = (feature * gradient.clamp(min=0.0)).sum(dim=1, keepdim=True)
+                product_NHW *= _smooth(self._enlarged(stage, images_NCHW.shape[2:])[:, 0])
+            maps.append(product_NHW)
+        return np.stack(maps, axis=1)
 
     def _of_pixels(self, images_NCHW: Tensor, columns: list[int]) -> Tensor:
         """Each pixel times its gradient."""
@@ -184,7 +181,11 @@ class Explainer:
         return result
 
 
-def _smooth(map_HW: NDArray[np.float32]) -> NDArray[np.float32]:
+def _smooth(maps_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Blurred, and at most 1: a product of small numbers would be 0 in single precision."""
     import cv2
 
-    return np.asarray(cv2.GaussianBlur(map_HW, (0, 0), BLUR))
+    smooth_NHW = np.stack([cv2.GaussianBlur(map_HW, (0, 0), BLUR) for map_HW in maps_NHW])
+    highest = smooth_NHW.max(axis=(1, 2), keepdims=True)
+    result: NDArray[np.float32] = smooth_NHW / np.maximum(highest, np.finfo(np.float32).tiny)
+    return result

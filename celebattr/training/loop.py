@@ -105,8 +105,7 @@ class _Run:
         self.batches_per_epoch = math.ceil(len(self.train_set) / self.batch_size)
         # Plain gradient descent steps once an epoch, against the gradient over all images.
         self.full_batch = config.optimizer == "gd"
-        self.network.train()
-        schedule.freeze(self.network, backbone=config.freeze_backbone, stages=config.freeze_stages)
+        schedule.train_mode(self.network, config.freeze_backbone, config.freeze_stages)
         bound, self.apart = distributed.bind(
             self.network, self.device, self.batch_size, world, listener
         )
@@ -171,8 +170,7 @@ class _Run:
     def _train_epoch(self, preprocess: Preprocess) -> None:
         config, progress, world = self.config, self.progress, self.world
         steps = self.epochs * (1 if self.full_batch else self.batches_per_epoch)
-        self.network.train()
-        schedule.freeze(self.network, backbone=config.freeze_backbone, stages=config.freeze_stages)
+        schedule.train_mode(self.network, config.freeze_backbone, config.freeze_stages)
         order = loader.order(len(self.train_set), config.seed, progress.epoch)
         chunks = loader.chunks(order[progress.batches * self.batch_size :], self.batch_size)
         started = saved = time.monotonic()

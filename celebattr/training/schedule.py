@@ -61,15 +61,16 @@ def set_lr(optimizer: torch.optim.Optimizer, share: float) -> None:
         group["lr"] = group["peak"] * share
 
 
-def freeze(network: Network, *, backbone: bool, stages: int) -> None:
-    """Keeps the backbone or its first stages as they are, their norms' running statistics included.
+def train_mode(network: Network, freeze_backbone: bool, freeze_stages: int) -> None:
+    """Makes a network ready for a step; what is frozen keeps its norms' running statistics too.
 
     Raises:
         UsageError: the backbone has not so many stages.
     """
-    if stages > len(network.stages):
+    if freeze_stages > len(network.stages):
         has = f"{len(network.stages)} stages" if network.stages else "no stages"
-        raise UsageError(f"--freeze-stages {stages}: {network.spec.arch} has {has}")
-    for part in [network.backbone] if backbone else network.stages[:stages]:
+        raise UsageError(f"--freeze-stages {freeze_stages}: {network.spec.arch} has {has}")
+    network.train()
+    for part in [network.backbone] if freeze_backbone else network.stages[:freeze_stages]:
         part.requires_grad_(False)
         part.eval()
