@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +36,7 @@ from celebattr.training.listener import Listener, Logger, Silence
 from celebattr.training.losses import LOSSES
 from celebattr.training.passes import Passes
 from celebattr.training.start import start
+from celebattr.training.stop import Stop
 from celebattr.training.views import Views
 
 CHECKPOINT_SECONDS = 300.0
@@ -73,6 +72,7 @@ class _Run:
         begun = begin(config, listener, world)
         self.config = config = begun.config
         self.choice, self.listener, self.world = begun.choice, listener, world
+        self.stop = Stop(listener, at_once=world.size == 1)
         self.train_set, self.validation_set = begun.train_set, begun.validation_set
         self.epochs, self.batch_size = config.epochs or 0, config.batch_size or 0
         self.device = torch.device(self.choice.device)
@@ -130,7 +130,6 @@ class _Run:
             world=world,
             listener=listener,
         )
-        self.stop = False
 
     def _resume(self) -> None:
         """Puts the run back to its last checkpoint, which the first process reads for all."""
@@ -156,7 +155,7 @@ class _Run:
     def train(self) -> Path:
         """All epochs that are left."""
         config, progress = self.config, self.progress
-        with self._signals(), contextlib.closing(self.record), contextlib.closing(self.passes):
+        with self.stop.watch(), contextlib.closing(self.record), contextlib.closing(self.passes):
             if self.world.first:
                 config.out.mkdir(parents=True, exist_ok=True)
                 write_bytes(config.out / "config.json", config.to_json().encode())
@@ -209,7 +208,7 @@ class _Run:
             every = config.checkpoint_every
             due = step and every is not None and progress.step % every == 0
             # One process is asked to stop, or one clock has run: all do the same after this step.
-            stop, late = world.any(self.stop, now - saved > CHECKPOINT_SECONDS)
+            stop, late = world.any(self.stop.asked, now - saved > CHECKPOINT_SECONDS)
             if stop or late or due:
                 self._checkpoint()
                 saved = now
@@ -328,27 +327,3 @@ class _Run:
         return torch.autocast(
             self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
         )
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the run after the step under way; a second one at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        # Of several processes none stops at once: torchrun repeats a signal, and kills who is late.
-        once_more = "; once more to stop at once" if self.world.size == 1 else ""
-
-        def ask(number: int, frame: object) -> None:
-            if self.stop and self.world.size == 1:
-                raise KeyboardInterrupt
-            if not self.stop:
-                self.listener.notice(f"stopping after this step{once_more}")
-            self.stop = True
-
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
