@@ -22,6 +22,7 @@ from celebattr.config.fields import FRAME_SIZE
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError
 from celebattr.files import write_bytes
+from celebattr.inference.integers import resize_in_integers
 
 if TYPE_CHECKING:
     from celebattr.data.dataset import FaceDataset
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 OPSET = 18
 CALIBRATION_BATCH = 16
 
-# What onnxruntime runs in int8. The resizing products and the normalisation stay in float.
+# What onnxruntime runs in int8, beside the columns of the resizing. Its rows and the normalisation
+# stay in float.
 _QUANTISED = ["Conv", "Gemm", "Add", "MaxPool", "GlobalAveragePool", "Relu"]
 
 
@@ -113,6 +115,7 @@ def _quantise(path: Path, calibration: FaceDataset) -> Path:
             return None if batch is None else {"frames": batch}
 
     prepared, quantised = path.with_name("prepared.onnx"), path.with_name("int8.onnx")
+    resize_in_integers(path)
     # This fuses each norm into its convolution first.
     quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
     quantization.quantize_static(

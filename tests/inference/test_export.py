@@ -12,6 +12,7 @@ from celebattr.card import Card
 from celebattr.data import celeba
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import DeviceError, WeightsError
+from celebattr.inference import integers
 from celebattr.inference.backends import OnnxBackend, TorchBackend, open_backend
 from celebattr.inference.export import export
 from celebattr.models import catalog
@@ -91,12 +92,28 @@ def test_int8_weights_cannot_overflow_sums_of_16_bits(
 
     calibration = celeba.load([drawn_celeba]).split("validation", 4)
     export(tiny_bundle, tmp_path / "int8.onnx", calibration=calibration)
-    stored = [numpy_helper.to_array(t) for t in onnx.load(tmp_path / "int8.onnx").graph.initializer]
-    weights = [array for array in stored if array.dtype == np.int8 and array.ndim > 1]
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    (resizing,) = (node for node in graph.node if node.op_type == "MatMulInteger")
+    columns = stored.pop(resizing.input[1])
+    assert columns.shape[0] == 178
+    assert columns.min() == 0
+    assert np.all(columns.sum(axis=0, dtype=int) == integers.TOTAL)  # so no two of them exceed it
+    assert 255 * integers.TOTAL < 2**15
+    weights = [array for array in stored.values() if array.dtype == np.int8 and array.ndim > 1]
     assert len(weights) > 20  # filters of the convolutions
     largest = max(int(np.abs(array.astype(int)).max()) for array in weights)
     assert largest > 60
     assert 2 * 255 * largest < 2**15
+
+
+@pytest.mark.parametrize("size", [(128, 104), (80, 64), (218, 178), (300, 240)])
+def test_the_columns_in_whole_numbers_resize_alike(size: tuple[int, int]) -> None:
+    _, columns = PreprocessSpec(size).matrices()
+    rounded = integers.whole(columns)
+    assert np.abs(rounded / integers.TOTAL - columns).max() < 1 / integers.TOTAL
+    frame = np.random.default_rng(0).integers(0, 256, (178, 50))
+    assert np.abs(rounded @ frame / integers.TOTAL - columns @ frame).max() < 3
 
 
 def test_one_flipped_bit_in_onnx_is_noticed(tiny_onnx: Path, tmp_path: Path) -> None:
