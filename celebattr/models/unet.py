@@ -4,9 +4,11 @@ The same labels train it, and its maps say where an attribute was seen.
 
 Source: O. Ronneberger, P. Fischer, T. Brox, "U-Net: Convolutional Networks for Biomedical Image
 Segmentation", MICCAI 2015: contracting path, expanding path, skip connections. Ours pads, so that
-maps are as large as the image, normalises batches, and is narrower. The pooling is the smooth
-maximum of P. Pinheiro, R. Collobert, "From Image-level to Pixel-level Labeling with Convolutional
-Networks", CVPR 2015.
+maps are as large as the image, normalises batches, and is narrower. Each level of the expanding
+path adds to the maps, as in J. Long, E. Shelhamer, T. Darrell, "Fully Convolutional Networks for
+Semantic Segmentation", CVPR 2015: 40 attributes of a whole face do not fit through the 24 channels
+of the last level (docs/experiments.md). The pooling is the smooth maximum of P. Pinheiro,
+R. Collobert, "From Image-level to Pixel-level Labeling with Convolutional Networks", CVPR 2015.
 """
 
 from __future__ import annotations
@@ -36,12 +38,12 @@ def build(spec: ModelSpec) -> Network:
     if spec.head:
         raise UsageError("--arch unet has no fully-connected layers: leave --head out")
     backbone = UNet()
-    head = MapHead(WIDTHS[0], spec.attributes, spec.dropout)
+    head = MapHead(spec.attributes, spec.dropout)
     return Network(spec, backbone, WIDTHS[0], head=head)
 
 
 class UNet(nn.Module):
-    """images [B, 3, H, W] -> features [B, 24, H, W]."""
+    """images [B, 3, H, W] -> features of each level, from the lowest to the last [B, 24, H, W]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,14 +55,14 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(_double(2 * up, up) for _, up in pairs)
         self.pool = nn.MaxPool2d(2)
 
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Features of every pixel."""
+    def forward(self, images_BCHW: Tensor) -> list[Tensor]:
+        """Features of the places of each level."""
         kept: list[Tensor] = []
         x = images_BCHW
         for level, block in enumerate(self.down):
             x = block(self.pool(x) if level else x)
             kept.append(x)
-        kept.pop()
+        levels = [kept.pop()]
         for rise, block in zip(self.rise, self.up, strict=True):
             skip = kept.pop()
             x = rise(x)
@@ -69,21 +71,34 @@ class UNet(nn.Module):
             if any(missing):
                 x = nn.functional.pad(x, missing, mode="replicate")
             x = block(torch.cat([skip, x], dim=1))
-        return x
+            levels.append(x)
+        return levels
 
 
 class MapHead(nn.Module):
-    """features [B, C, H, W] -> logits [B, A]: a map each, and its smooth maximum."""
+    """features of each level -> logits [B, A]: a map each, and its smooth maximum."""
 
-    def __init__(self, features: int, attributes: int, dropout: float) -> None:
+    def __init__(self, attributes: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout2d(dropout)
-        self.maps = nn.Conv2d(features, attributes, 1)
-        nn.init.normal_(self.maps.weight, std=0.01)
+        self.levels = nn.ModuleList()
+        for width in reversed(WIDTHS):
+            level = nn.Conv2d(width, attributes, 1, bias=width == WIDTHS[0])
+            nn.init.normal_(level.weight, std=0.01)
+            self.levels.append(level)
 
-    def forward(self, features_BCHW: Tensor) -> Tensor:
+    def maps(self, levels: list[Tensor]) -> Tensor:
+        """The map of each attribute, [B, A, H, W]: what the levels say, enlarged and added up."""
+        maps_BAHW: Tensor = self.levels[0](self.dropout(levels[0]))
+        for level, features_BCHW in zip(self.levels[1:], levels[1:], strict=True):
+            maps_BAHW = nn.functional.interpolate(
+                maps_BAHW, size=features_BCHW.shape[2:], mode="bilinear"
+            ) + level(self.dropout(features_BCHW))
+        return maps_BAHW
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
         """The logarithm of the mean of exponentials, over a map."""
-        maps_BAP = self.maps(self.dropout(features_BCHW)).flatten(2).float()
+        maps_BAP = self.maps(levels).flatten(2).float()
         pixels = maps_BAP.shape[2]
         pooled = torch.logsumexp(SHARPNESS * maps_BAP, dim=2) - math.log(pixels)
         return pooled / SHARPNESS

@@ -135,16 +135,31 @@ def test_a_finer_feature_map_is_for_resnet50(arch: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 48), (37, 51), (16, 16)])
-def test_the_u_nets_features_are_as_large_as_the_image(size: tuple[int, int]) -> None:
+def test_the_u_nets_maps_are_as_large_as_the_image(size: tuple[int, int]) -> None:
     network = catalog.build(spec("unet")).eval()
     with torch.no_grad():
-        assert network.backbone(torch.randn(1, 3, *size)).shape == (1, 24, *size)
+        levels = network.backbone(torch.randn(1, 3, *size))
+        assert network.head.maps(levels).shape == (1, network.spec.attributes, *size)
+    assert levels[-1].shape == (1, 24, *size)
+    assert levels[0].shape[1:] == (384, size[0] // 16, size[1] // 16)
+
+
+def test_every_level_of_the_u_net_adds_to_its_maps() -> None:
+    torch.manual_seed(0)
+    network = catalog.build(spec("unet")).eval()
+    with torch.no_grad():
+        levels = network.backbone(images(1))
+        before = network.head.maps(levels)
+        for at, level in enumerate(levels):
+            changed = network.head.maps([*levels[:at], level + 1.0, *levels[at + 1 :]])
+            assert not torch.allclose(changed, before)
 
 
 def test_a_u_nets_logit_lies_between_the_mean_and_the_maximum_of_its_map() -> None:
     torch.manual_seed(0)
     network = catalog.build(spec("unet")).eval()
-    nn.init.normal_(network.head.maps.weight)
+    for level in network.head.levels:
+        nn.init.normal_(level.weight)
     with torch.no_grad():
         features = network.backbone(images(2))
         maps, logits = network.head.maps(features).flatten(2), network.head(features)
