@@ -65,10 +65,12 @@ def labels(config: DoctorConfig, *, json: bool, output: Path | None, sheet: Path
 def _renderer() -> Callable[[LabelReport], str]:
     """What makes the sheet; asked for before any work is done."""
     try:
-        from celebattr.reports.label_sheet import sheet
+        from celebattr.reports.html.labels import page
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
-    return sheet
+    from celebattr.cli.info import made
+
+    return lambda report: page(report, made(report.data))
 
 
 def _print(report: LabelReport, console: Console) -> None:

@@ -116,18 +116,11 @@ def _name(place: Location) -> str:
 
 def _page(report: EvalReport, config: EvaluateConfig) -> str:
     """The text of the page."""
-    from datetime import UTC, datetime
-
     from celebattr import bundle, paths
-    from celebattr.cli.info import versions
+    from celebattr.cli.info import made
     from celebattr.reports.html import evaluation as html
-    from celebattr.reports.html.page import Made
 
-    made = Made(
-        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        versions=versions(),
-        # Names of folders, not paths: a page may be passed on.
-        data=", ".join(_name(path) for path in config.data),
-    )
+    # Names of folders, not paths: a page may be passed on.
+    data = ", ".join(_name(path) for path in config.data)
     card = bundle.card_of(paths.bundle_file(config.weights))
-    return html.page(report, json.loads(card.to_json()), made)
+    return html.page(report, json.loads(card.to_json()), made(data))

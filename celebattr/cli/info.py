@@ -13,6 +13,7 @@ from celebattr.cli.options import format_option, known_format
 
 if TYPE_CHECKING:
     from celebattr.card import Card
+    from celebattr.reports.html.page import Made
 
 FORMATS = ("text", "json", "markdown")
 
@@ -82,6 +83,15 @@ def versions() -> list[str]:
         f"Python {platform.python_version()}",
         *(_version(name) for name in PACKAGES),
     ]
+
+
+def made(data: str) -> Made:
+    """How a page comes about that a command writes now, from `data`, named for a person."""
+    from datetime import UTC, datetime
+
+    from celebattr.reports.html.page import Made
+
+    return Made(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions(), data)
 
 
 def _version(name: str) -> str:

@@ -106,7 +106,8 @@ def test_without_jinja2_a_sheet_says_how_to_install_it(
     drawn_celeba: Path, probabilities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    monkeypatch.delitem(sys.modules, "celebattr.reports.label_sheet", raising=False)
+    for name in ("page", "labels"):
+        monkeypatch.delitem(sys.modules, f"celebattr.reports.html.{name}", raising=False)
     arguments = ("--labels", "--data", drawn_celeba, "--probabilities", probabilities)
     result = run(*arguments, "--sheet", tmp_path / "s.html")
     assert result.exit_code == 5

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from celebattr.attributes import CELEBA
-from celebattr.reports.html import evaluation, training
+from celebattr.reports.html import evaluation, labels, training
 from celebattr.reports.html.page import Made
 from celebattr.results.curves import AttributeCurves, ReliabilityBin, ThresholdRow
 from celebattr.results.evaluation import (
@@ -26,6 +26,7 @@ from celebattr.results.evaluation import (
     RuleReport,
     SliceReport,
 )
+from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
 
 MADE = Made("2026-01-02 03:04 UTC", ["celebattr 0.1.0", "Python 3.11.7"], "my-faces")
 
@@ -211,3 +212,38 @@ def training_page(full_report: EvalReport) -> str:
         made=MADE,
         examples=full_report.examples,
     )
+
+
+@pytest.fixture(scope="session")
+def label_report() -> LabelReport:
+    """Three attributes; of one a suspect is seen, of one too, of one there is none."""
+    evil, odd = "\"><script>alert('x')</script>&.jpg", 'Rosy <Cheeks> & "co"'
+
+    def suspect(image: str, attribute: str, rank: int, **changes: Any) -> Suspect:
+        values = {"reasons": ("the network",), "jpeg": jpeg()} | changes
+        return Suspect(image, "test", attribute, True, 0.001, 0.999, rank, **values)
+
+    return LabelReport(
+        data=evil,
+        source="some.onnx",
+        images={"test": 10},
+        people=3,
+        estimates=tuple(
+            LabelEstimate(name, "test", 10, 5, 0.2, (0.0, 0.4), 0.1, 0.1, 2)
+            for name in ("Smiling", odd, "Young")
+        ),
+        suspects=(
+            suspect(evil, "Smiling", 1),
+            suspect("b.jpg", odd, 1, reasons=("contradicts <No_Beard>",)),
+            suspect("unseen.jpg", "Smiling", 2, jpeg=None),
+        ),
+        contradictions={},
+        duplicates=None,
+        notes=("Mind <this>.",),
+    )
+
+
+@pytest.fixture(scope="session")
+def labels_page(label_report: LabelReport) -> str:
+    """Its page."""
+    return labels.page(label_report, MADE)
