@@ -7,6 +7,10 @@ from typing import Any
 
 from celebattr.attributes import REPEATED, SENSITIVE, SUBJECTIVE, reliability
 from celebattr.reports.figures import between, percent
+from celebattr.reports.parts import gap_cells
+from celebattr.results.evaluation import GapReport
+
+_GAPS = 10
 
 LIMITS = f"""\
 The labels are what annotators thought of photos of celebrities. Some are taste
@@ -42,6 +46,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         "",
         *_figures(card["metrics"]),
         *_slices(card["metrics"]),
+        *_gaps(card["metrics"]),
         *_attributes(card["metrics"]),
         "## What it is not for",
         "",
@@ -98,6 +103,26 @@ def _slices(metrics: Mapping[str, Any]) -> list[str]:
             )
     head = ["| by label | images | people | accuracy |", "| --- | ---: | ---: | ---: |"]
     return [*head, *lines, ""] if lines else []
+
+
+def _gaps(metrics: Mapping[str, Any]) -> list[str]:
+    """The largest gaps in recall between groups that enough images show, of the last split."""
+    measured = [(split, v["gaps"]) for split, v in metrics.items() if v.get("gaps")]
+    if not measured:
+        return []
+    split, rows = measured[-1]
+    gaps = [GapReport(**row) for row in rows if not row["few"]]
+    gaps.sort(key=lambda one: -one.gap)
+    lines = [f"| {' | '.join(gap_cells(one))} |" for one in gaps[:_GAPS]]
+    return [
+        f"| {split} | lowest and highest recall by label | gap | positives |",
+        "| --- | --- | ---: | ---: |",
+        *lines,
+        "",
+        f"The largest {len(lines)} of {len(gaps)} gaps: of the images that show an attribute, the "
+        "share in which it is found. Positives are those of the smaller group.",
+        "",
+    ]
 
 
 def _name(slice: Mapping[str, bool]) -> str:

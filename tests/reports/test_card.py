@@ -37,6 +37,20 @@ MEASURED: dict[str, Any] = {
             "intervals": {"mean_attribute_accuracy": [0.8, 0.9]},
         }
     ],
+    "gaps": [
+        {
+            "attribute": name,
+            "best": "Male",
+            "worst": "not Male",
+            "best_recall": 0.1 + gap,
+            "worst_recall": 0.1,
+            "gap": gap,
+            "interval": [gap - 0.1, gap + 0.1],
+            "positives": 40,
+            "few": few,
+        }
+        for name, gap, few in (("Bald", 0.2, False), ("Bangs", 0.5, False), ("Blurry", 0.8, True))
+    ],
     "attributes": [
         {
             "attribute": "Smiling",
@@ -65,3 +79,12 @@ def test_a_card_shows_figures_with_intervals_groups_and_attributes() -> None:
     assert "| test: Male, not Young | 10 | 4 | 85.00 [80.00, 90.00] |" in text
     assert "| Smiling | 48 | 52.00 | 91.00 [90.00, 93.00] | 97.00 [95.00, 99.00] | 98 |" in text
     assert "Labels alike: of 359 pictures" in text
+
+
+def test_a_card_shows_the_largest_gaps_between_groups_first_and_none_of_few_images() -> None:
+    text = markdown({**CARD, "metrics": {"test": MEASURED}})
+    first = "| Bangs | not Male 10.00; Male 60.00 | 50.00 [40.00, 60.00] | 40 |"
+    second = "| Bald | not Male 10.00; Male 30.00 | 20.00 [10.00, 30.00] | 40 |"
+    assert f"{first}\n{second}\n\nThe largest 2 of 2 gaps" in text
+    assert "Blurry" not in text
+    assert "gap" not in markdown({**CARD, "metrics": {"test": {"images": 3}}})
