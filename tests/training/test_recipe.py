@@ -45,7 +45,7 @@ def test_what_is_given_stays_as_it_is() -> None:
     ("arch", "start", "head", "size"),
     [
         ("resnet50", "imagenet", "linear", "80x64,128x104"),
-        ("unet", "none", "linear", "112x96"),
+        ("unet", "none", "linear", "48x40,64x52,80x64"),
         ("cnn", "none", "512,512", "224x224"),
         ("mlp", "none", "512,256", "64x64"),
         ("linear", "none", "linear", "64x64"),
