@@ -87,11 +87,9 @@ def versions() -> list[str]:
 
 def made(data: str) -> Made:
     """How a page comes about that a command writes now, from `data`, named for a person."""
-    from datetime import UTC, datetime
-
     from celebattr.reports.html.page import Made
 
-    return Made(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions(), data)
+    return Made.now(versions(), data)
 
 
 def _version(name: str) -> str:

@@ -103,7 +103,7 @@ class TrainConfig(Checks):
     image_size: str | None = option(
         None,
         "Input height x width; several, for equal shares of the epochs, train small first. Without "
-        "it, 80x64,128x104 on a CPU and 128x104,176x144 on a GPU.",
+        "it, the architecture's; for a ResNet 80x64,128x104 on a CPU, 128x104,176x144 on a GPU.",
         metavar="SIZES",
     )
     erasing: float | None = option(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -91,8 +90,7 @@ class Record:
         """
         config = self.config
         charts.curves(rows, config.out / "curves.png")
-        made = Made(
-            when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        made = Made.now(
             versions=[
                 f"celebattr {__version__}",
                 f"Python {platform.python_version()}",

@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
 
@@ -32,6 +33,11 @@ class Made:
     when: str
     versions: Sequence[str]
     data: str
+
+    @classmethod
+    def now(cls, versions: Sequence[str], data: str) -> Made:
+        """Of a page that is written at once."""
+        return cls(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions, data)
 
 
 def render(template: str, **values: Any) -> str:
