@@ -195,8 +195,12 @@ def with_onnx_card(data: bytes, text: str) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def load(path: Path) -> tuple[Card, Network]:
+def load(path: Path, *, finest: bool = False) -> tuple[Card, Network]:
     """Reads a safetensors bundle and rebuilds its network in float32, in evaluation mode.
+
+    Args:
+        path: the bundle.
+        finest: give its last feature map the most places that its architecture can.
 
     Raises:
         WeightsError: it is damaged, or its tensors do not fit its architecture.
@@ -206,7 +210,10 @@ def load(path: Path) -> tuple[Card, Network]:
     data = read(path)
     card = card_in(data, path)
     verify(data, card, str(path))
-    network = catalog.build(card.spec)
+    spec = card.spec
+    if finest:
+        spec = dataclasses.replace(spec, output_stride=min(catalog.row(card.arch).output_strides))
+    network = catalog.build(spec)
     tensors = tensors_in(data, path)
     missing, unexpected = network.load_state_dict(tensors, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +27,6 @@ from celebattr.data.images import to_frame
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError, UsageError
 from celebattr.faces.alignment import inverse, warp
-from celebattr.models import catalog
 from celebattr.results.predictions import Prediction
 
 if TYPE_CHECKING:
@@ -60,12 +58,7 @@ class Explainer:
         from celebattr.data.preprocess import Preprocess
 
         path = paths.bundle_file(weights, gpu=True)
-        self.card, network = bundle.load(path)
-        finest = min(catalog.row(self.card.arch).output_strides)
-        if finest < network.spec.output_stride:
-            fine = catalog.build(replace(network.spec, output_stride=finest)).eval()
-            fine.load_state_dict(network.state_dict())
-            network = fine
+        self.card, network = bundle.load(path, finest=True)
         # Gradients are taken at the maps: none is needed for a weight.
         self._network = network.requires_grad_(False)
         self._preprocess = Preprocess(PreprocessSpec.from_dict(self.card.preprocess))

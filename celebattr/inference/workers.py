@@ -73,7 +73,8 @@ class Worker:
         self._process = process or child.start(faces, str(weights or ""))
         self._requests = cast(BinaryIO, self._process.stdin)
         self._answers = cast(BinaryIO, self._process.stdout)
-        self._facts: tuple[Facts | None] | None = None
+        self._is_ready = False
+        self._facts: Facts | None = None
         _widen(self._answers)
 
     def ready(self, config: PredictConfig) -> Facts | None:
@@ -86,7 +87,7 @@ class Worker:
             CelebattrError: it cannot do what is asked for.
             WorkerDiedError: it ended before.
         """
-        if self._facts is None:
+        if not self._is_ready:
             try:
                 send(self._requests, dataclasses.asdict(config))
                 answer = self._receive()
@@ -96,8 +97,9 @@ class Worker:
                 kind, message = answer["refused"]
                 raise getattr(errors, kind)(message)
             told = answer["facts"]
-            self._facts = (None if told is None else Facts.of(told),)
-        return self._facts[0]
+            self._facts = None if told is None else Facts.of(told)
+            self._is_ready = True
+        return self._facts
 
     def ask(
         self, items: Sequence[Input], seconds: float
