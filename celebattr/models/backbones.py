@@ -13,6 +13,7 @@ from torch import Tensor
 from celebattr.errors import WeightsError
 from celebattr.models._torchvision import torchvision_models
 from celebattr.models.network import Network
+from celebattr.models.pruning import narrow
 
 
 def imagenet(arch: str) -> dict[str, Tensor]:
@@ -41,7 +42,8 @@ def load_into(network: Network, tensors: dict[str, Tensor], where: str) -> str:
     """Copies backbone tensors, and the head's where it has the same shape, into a network.
 
     Takes torchvision's names (`layer1.0.conv1.weight`; its classifier `fc` is left out) or a
-    bundle's (`backbone.layer1.0.conv1.weight`, `head.1.weight`).
+    bundle's (`backbone.layer1.0.conv1.weight`, `head.1.weight`). Blocks that are wider than the
+    network's are pruned to its width.
 
     Returns:
         What was loaded, for a person.
@@ -53,7 +55,8 @@ def load_into(network: Network, tensors: dict[str, Tensor], where: str) -> str:
     if not any(name.startswith(("backbone.", "head.")) for name in tensors):
         tensors = {f"backbone.{n}": t for n, t in tensors.items() if not n.startswith("fc.")}
     own = network.state_dict()
-    backbone = {n: t for n, t in tensors.items() if n.startswith("backbone.")}
+    given = {n: t for n, t in tensors.items() if n.startswith("backbone.")}
+    backbone = narrow(given, own)
     head = {n: t for n, t in tensors.items() if n.startswith("head.")}
     wanted = {n for n in own if n.startswith("backbone.") and not n.endswith("num_batches_tracked")}
     missing = sorted(wanted - set(backbone))
@@ -68,4 +71,6 @@ def load_into(network: Network, tensors: dict[str, Tensor], where: str) -> str:
         own[n].shape == t.shape for n, t in head.items()
     )
     network.load_state_dict(backbone | (head if same_head else {}), strict=False)
-    return "backbone and head" if same_head else "backbone"
+    loaded = "backbone and head" if same_head else "backbone"
+    pruned = any(len(given[n]) != len(t) for n, t in backbone.items() if t.ndim)
+    return f"{loaded}, pruned to narrower blocks," if pruned else loaded

@@ -44,7 +44,8 @@ class Architecture:
     """A row: the module that builds it, one line about it, and how it is trained by default.
 
     Attributes:
-        start: where the backbone starts: imagenet, torchvision's weights; none, at random.
+        start: where the backbone starts: imagenet, torchvision's weights; none, at random; or the
+            name of a shipped bundle.
         head: its fully-connected layers, as `--head` takes them.
         dropout: before each of them.
         lr: peak learning rate of the backbone.
@@ -90,9 +91,22 @@ CATALOG: dict[str, Architecture] = {
             output_strides=(32, 16, 8),
         ),
         Architecture(
+            "resnet50slim",
+            "celebattr.models.resnet",
+            "ResNet50 with half of the channels inside its blocks, less than half of the work",
+            start="celebattr-resnet50",
+            lr=3e-4,
+            mixup=0.2,
+            erasing=0.25,
+            cut_margins=0.5,
+            noise=0.2,
+            grey=0.05,
+            image_size="80x64",
+        ),
+        Architecture(
             "resnet18",
             "celebattr.models.resnet",
-            "ResNet18, the same with a quarter of the work",
+            "ResNet18, the same with less than half of the work",
             start="imagenet",
             lr=3e-4,
             mixup=0.2,

@@ -55,3 +55,27 @@ def test_without_a_connection_the_error_says_which_file_goes_where(
     assert "resnet50-11ad3fa6.pth" in message
     assert str(tmp_path) in message
     assert "--backbone-weights" in message
+
+
+def test_a_narrower_network_keeps_the_channels_that_matter() -> None:
+    torch.manual_seed(2)
+    wide = catalog.build(ModelSpec("resnet50", 4)).eval()
+    slim = catalog.build(ModelSpec("resnet50slim", 4)).eval()
+    # Half of the channels inside each block pass nothing on: without them all stays as it was.
+    for block in (b for stage in range(1, 5) for b in getattr(wide.backbone, f"layer{stage}")):
+        for norm in (block.bn1, block.bn2):
+            silent_C = torch.randperm(len(norm.weight))[len(norm.weight) // 2 :]
+            norm.weight.data[silent_C] = 0.0
+            norm.running_mean.uniform_()
+    images = torch.rand(2, 3, 80, 64)
+    assert backbones.load_into(slim, wide.state_dict(), "x") == (
+        "backbone and head, pruned to narrower blocks,"
+    )
+    with torch.no_grad():
+        assert torch.allclose(slim(images), wide(images), rtol=1e-4, atol=1e-5)
+
+
+def test_a_wider_network_does_not_start_from_a_narrower_one() -> None:
+    tensors = catalog.build(ModelSpec("resnet50slim", 4)).state_dict()
+    with pytest.raises(WeightsError, match=r"does not fit the backbone of resnet50: 0 tensors"):
+        backbones.load_into(catalog.build(ModelSpec("resnet50", 4)), tensors, "x")
