@@ -32,9 +32,9 @@ WHOLE = 162_770
 """Training images of CelebA."""
 
 
-def correct(run: Path, images: FaceDataset) -> tuple[NDArray[np.float64], float]:
+def correct(weights: Path, images: FaceDataset) -> tuple[NDArray[np.float64], float]:
     """The share of right decisions of each image, [N], and the mAP of the split, in %."""
-    backend = open_backend(str(run), device="cpu", precision="float32")
+    backend = open_backend(str(weights), device="cpu", precision="float32")
     (p_CNA,) = probabilities([backend], images, batch_size=32, workers=1)
     decided_NA = decisions.present(p_CNA[0], np.array(backend.card.thresholds))
     figures = summary(p_CNA[0], images.targets_NA, decided_NA)

@@ -47,7 +47,7 @@ class Bench:
     def __init__(self, folder: Path, photo: Path, place: Path, runs: int) -> None:
         self.folder, self.photo, self.place, self.runs = folder, photo, place, runs
         self.photos = sorted(str(path) for path in folder.rglob("*.jpg"))
-        self.int8 = str(next(path for path in paths.shipped_bundles() if "int8" in path.name))
+        self.int8 = str(paths.bundle_file(None))
         self.random = place / "random.safetensors"
         subprocess.run([sys.executable, "-c", RANDOM, str(self.random)], check=True)
 
@@ -198,6 +198,10 @@ def folder(bench: Bench) -> str:
     plain = [*peer("plain_torch"), str(bench.random)]
     inputs = {
         "celebattr predict": (count, [*CELEBATTR, "predict", str(bench.folder), "--output", rows]),
+        "celebattr predict --speed fast": (
+            count,
+            [*CELEBATTR, "predict", str(bench.folder), "--output", rows, "--speed", "fast"],
+        ),
         "plain torch, 128x104": (FEW, [*plain, "128x104", "@" + few]),
         "plain torch, 224x224": (FEW, [*plain, "224x224", "@" + few]),
         "timm, 224x224": (FEW, [*peer("timm_folder"), str(small), "224x224", scores]),

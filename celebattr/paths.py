@@ -9,8 +9,9 @@ from celebattr.errors import WeightsError
 
 PACKAGE = Path(__file__).resolve().parent
 
-DEFAULT_ONNX = "celebattr-resnet50-int8"
-DEFAULT_TORCH = "celebattr-resnet50"
+SPEEDS = {"accurate": "celebattr-resnet50", "fast": "celebattr-resnet50slim"}
+"""The networks that are shipped, by what one chooses them for; the first is the default."""
+
 SUFFIXES = (".safetensors", ".onnx")
 
 ONNX_BEGINS = b"\x08"
@@ -24,24 +25,25 @@ def weights_folder() -> Path:
 
 
 def bundle_file(weights: str | None, *, gpu: bool = False) -> Path:
-    """The file of a bundle: a path, the name of a shipped one, or the default.
+    """The file of a bundle: a path, the name of a shipped one, or that for a speed.
 
     Args:
-        weights: a path, a name without suffix, or None for the default: int8 ONNX on a CPU, half
-            precision safetensors on a GPU if it is there.
+        weights: a path, a name without suffix, one of SPEEDS, or None for the first of them. Those
+            stand for int8 ONNX on a CPU, half precision safetensors on a GPU if it is there.
         gpu: whether the network will run on a GPU.
 
     Raises:
         WeightsError: there is no such bundle.
     """
     folder = weights_folder()
-    if weights is None:
-        default = folder / f"{DEFAULT_TORCH}.safetensors"
-        if not (gpu and default.is_file()):
-            default = folder / f"{DEFAULT_ONNX}.onnx"
-        if not default.is_file():
-            raise WeightsError(f"{default} is missing: reinstall celebattr, or give --weights")
-        return default
+    network = SPEEDS.get(weights or next(iter(SPEEDS)))
+    if weights is None or network is not None:
+        found = folder / f"{network}.safetensors"
+        if not (gpu and found.is_file()):
+            found = folder / f"{network}-int8.onnx"
+        if not found.is_file():
+            raise WeightsError(f"{found} is missing: reinstall celebattr, or give --weights")
+        return found
     path = Path(weights)
     if path.is_file():
         return path

@@ -47,6 +47,15 @@ def test_the_default_bundle_is_right_in_90_percent(aligned: dict[str, Any]) -> N
     assert aligned["mean_average_precision"] > 0.7
 
 
+def test_the_fast_bundle_is_at_most_a_point_less_accurate(
+    aligned: dict[str, Any], real_data: Path
+) -> None:
+    result = run("evaluate", "--data", real_data / "celeba", "--weights", "fast")
+    assert result.exit_code == 0, result.output
+    fast = json.loads(result.stdout)["mean_attribute_accuracy"]
+    assert fast > aligned["mean_attribute_accuracy"] - 0.01
+
+
 def test_every_photo_gives_one_row(rows: list[dict[str, Any]], real_data: Path) -> None:
     suffixes = {".jpg", ".jpeg", ".png"}
     photos = [

@@ -95,10 +95,10 @@ def _run(config: PredictConfig) -> tuple[PredictConfig, Run]:
     from celebattr.inference.predictor import Predictor
     from celebattr.inference.runs import Run, Shard
 
-    here = paths.bundle_file(config.weights, gpu=config.gpus_per_actor > 0)
-    predictor = Predictor(dataclasses.replace(config, weights=str(here), device="cpu"))
+    here = paths.bundle_file(config.bundle, gpu=config.gpus_per_actor > 0)
+    predictor = Predictor(dataclasses.replace(config.of_bundle(here), device="cpu"))
     if config.weights is not None and Path(config.weights).exists():
-        config = dataclasses.replace(config, weights=str(here.resolve()))
+        config = config.of_bundle(here.resolve())
     return config, Run.of(predictor.facts, config, "parquet", Shard())
 
 

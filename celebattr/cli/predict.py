@@ -148,7 +148,7 @@ def predict(
                 f"{', '.join(facts.never_present)}: never reported as present",
                 err=True,
             )
-        pictures = None if annotate is None else _Pictures(annotate, explain, config.weights)
+        pictures = None if annotate is None else _Pictures(annotate, explain, config.bundle)
         out: Output
         if grows:
             assert file is not None
@@ -236,7 +236,7 @@ def _end(counts: Counter[str], now: int, seconds: float, *, quiet: bool, where: 
 class _Pictures:
     """Writes each photo with its predictions drawn on it, and the heat maps asked for."""
 
-    def __init__(self, folder: Path, explain: str | None, weights: str | None) -> None:
+    def __init__(self, folder: Path, explain: str | None, weights: str) -> None:
         self.folder = folder
         self.attributes: list[str] = []
         if explain is not None:

@@ -29,7 +29,10 @@ class EvaluateConfig(Checks):
     )
     split: str = option("test", "Which rows count.", choices=SPLITS)
     weights: str | None = option(
-        None, "Bundle to evaluate: a name or a path. Without it, the default.", metavar="BUNDLE"
+        None,
+        "Bundle to evaluate: a name or a path, or fast, as `predict --speed` takes it. Without it, "
+        "the default.",
+        metavar="BUNDLE",
     )
     batch_size: int = option(32, "Images scored together.")
     workers: int = option(2, "Threads that decode images.")

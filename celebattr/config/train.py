@@ -68,8 +68,8 @@ class TrainConfig(Checks):
     )
     output_stride: int = option(
         32,
-        "Pixels of the image a place of ResNet50's last feature map: 32, or finer at 16 (a third "
-        "more work) or 8.",
+        "Pixels of the image a place of the last feature map of resnet50 and resnet50slim: 32, or "
+        "finer at 16 (a third more work) or 8.",
     )
     epochs: int | None = option(
         None, "Passes over the training images. Without it, 5 to 12: fewer, the more images."

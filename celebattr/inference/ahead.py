@@ -17,6 +17,7 @@ _FACES = "largest"
 _OTHERWISE = (
     "-w",
     "--weights",
+    "--speed",
     "--faces",
     "--device",
     "--precision",

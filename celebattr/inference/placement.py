@@ -20,8 +20,8 @@ def bundle_for(config: PredictConfig) -> Path | None:
     """
     if config.device not in ("auto", "cpu") or config.precision not in ("auto", "float32"):
         return None
-    gpu = config.weights is None and config.device == "auto" and gpu_likely()
-    path = paths.bundle_file(config.weights, gpu=gpu)
+    gpu = config.bundle in paths.SPEEDS and config.device == "auto" and gpu_likely()
+    path = paths.bundle_file(config.bundle, gpu=gpu)
     try:
         with path.open("rb") as file:
             return path if file.read(1) == paths.ONNX_BEGINS else None

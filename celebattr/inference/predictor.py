@@ -28,7 +28,7 @@ class Predictor:
     def __init__(self, config: PredictConfig, backend: Backend | None = None) -> None:
         self.config = config
         self.backend = backend or open_backend(
-            config.weights, device=config.device, precision=config.precision
+            config.bundle, device=config.device, precision=config.precision
         )
         card = self.backend.card
         self.attributes: tuple[str, ...] = card.attributes

@@ -48,7 +48,7 @@ class Scorer:
         plain = PredictConfig()
         default = all(
             getattr(self.config, name) == getattr(plain, name)
-            for name in ("weights", "device", "precision")
+            for name in ("bundle", "device", "precision")
         )
         first = ahead.take(self.config.faces, default=default)
         self._processes = Workers(self.config, weights, first)

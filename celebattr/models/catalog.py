@@ -102,6 +102,7 @@ CATALOG: dict[str, Architecture] = {
             noise=0.2,
             grey=0.05,
             image_size="80x64",
+            output_strides=(32, 16, 8),
         ),
         Architecture(
             "resnet18",

@@ -36,9 +36,10 @@ def narrow(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[st
             if len(wide) <= room:
                 continue
             reader = kept[f"{block}.conv{i + 1}.weight"]
-            strength_C = kept[f"{block}.bn{i}.weight"].float().abs() * reader.float().pow(2).sum(
-                dim=(0, 2, 3)
-            ).sqrt()
+            strength_C = (
+                kept[f"{block}.bn{i}.weight"].float().abs()
+                * reader.float().pow(2).sum(dim=(0, 2, 3)).sqrt()
+            )
             best_C = strength_C.topk(room).indices.sort().values
             kept[f"{block}.conv{i}.weight"] = wide[best_C]
             kept[f"{block}.conv{i + 1}.weight"] = reader[:, best_C]

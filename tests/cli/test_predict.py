@@ -190,6 +190,7 @@ def test_quiet_says_nothing_on_standard_error(photos: Path, weights: tuple[str, 
         (("--format", "xml"), 2, "'xml' is not one of"),
         (("--output", "rows.xyz"), 2, "no format has the suffix .xyz"),
         (("--output", "nowhere/rows.csv"), 3, "Its folder does not exist"),
+        (("--speed", "fast"), 2, "--weights and --speed exclude each other"),
         (("--weights", "nothing"), 4, "no bundle nothing"),
         (("--device", "cuda"), 5, "runs on the CPU"),
         (("--faces", "some"), 2, "some"),
@@ -202,6 +203,15 @@ def test_what_cannot_be_done_is_said_with_its_exit_code(
     assert result.exit_code == code, result.output
     assert message in " ".join(result.stderr.split())
     assert result.stdout == ""
+
+
+def test_speed_chooses_between_the_shipped_bundles(photos: Path) -> None:
+    plain, fast, named = (
+        parsed(run(photos / "a.png", "--faces", "none", *options))[0]["probabilities"]
+        for options in ((), ("--speed", "fast"), ("--weights", "celebattr-resnet50slim-int8"))
+    )
+    assert fast == named
+    assert fast != plain
 
 
 def test_a_pickle_as_weights_is_refused(photos: Path, tmp_path: Path) -> None:

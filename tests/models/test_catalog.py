@@ -128,8 +128,10 @@ def test_a_finer_feature_map_has_the_same_at_the_same_places(
     torch.testing.assert_close(fine_BCHW[:, :, ::step, ::step], usual_BCHW, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("arch", [name for name in catalog.names() if name != "resnet50"])
-def test_a_finer_feature_map_is_for_resnet50(arch: str) -> None:
+@pytest.mark.parametrize(
+    "arch", [name for name in catalog.names() if not name.startswith("resnet50")]
+)
+def test_a_finer_feature_map_is_for_blocks_of_three_convolutions(arch: str) -> None:
     with pytest.raises(UsageError, match=f"--output-stride of {arch}: 32, not 16"):
         catalog.build(spec(arch, output_stride=16))
 
