@@ -43,7 +43,7 @@ class TrainConfig(Checks):
         None,
         "Where the backbone starts: imagenet (torchvision's), none (random), a .safetensors file "
         "of backbone weights, or a celebattr bundle to fine-tune. Without it, imagenet for a "
-        "ResNet, none for the others.",
+        "ResNet, celebattr-resnet50 for resnet50slim, none for the others.",
         metavar="imagenet|none|PATH",
     )
     freeze_backbone: bool = option(False, "Train the fully-connected layers only.")

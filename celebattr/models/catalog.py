@@ -7,7 +7,7 @@ To add one, write `models/x.py` with a `build(spec)` that returns a module with 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from celebattr.attributes import suggestion
@@ -74,47 +74,37 @@ class Architecture:
     output_strides: tuple[int, ...] = (32,)
 
 
+_RESNET50 = Architecture(
+    "resnet50",
+    "celebattr.models.resnet",
+    "ResNet50 (He et al., CVPR 2016), its fully-connected layers made for attributes",
+    start="imagenet",
+    lr=3e-4,
+    mixup=0.2,
+    erasing=0.25,
+    cut_margins=0.5,
+    noise=0.2,
+    grey=0.05,
+    output_strides=(32, 16, 8),
+)
+
 CATALOG: dict[str, Architecture] = {
     row.name: row
     for row in (
-        Architecture(
-            "resnet50",
-            "celebattr.models.resnet",
-            "ResNet50 (He et al., CVPR 2016), its fully-connected layers made for attributes",
-            start="imagenet",
-            lr=3e-4,
-            mixup=0.2,
-            erasing=0.25,
-            cut_margins=0.5,
-            noise=0.2,
-            grey=0.05,
-            output_strides=(32, 16, 8),
-        ),
-        Architecture(
-            "resnet50slim",
-            "celebattr.models.resnet",
-            "ResNet50 with half of the channels inside its blocks, less than half of the work",
+        _RESNET50,
+        replace(
+            _RESNET50,
+            name="resnet50slim",
+            summary="ResNet50 with half of the channels inside its blocks, less than half of the "
+            "work",
             start="celebattr-resnet50",
-            lr=3e-4,
-            mixup=0.2,
-            erasing=0.25,
-            cut_margins=0.5,
-            noise=0.2,
-            grey=0.05,
             image_size="80x64",
-            output_strides=(32, 16, 8),
         ),
-        Architecture(
-            "resnet18",
-            "celebattr.models.resnet",
-            "ResNet18, the same with less than half of the work",
-            start="imagenet",
-            lr=3e-4,
-            mixup=0.2,
-            erasing=0.25,
-            cut_margins=0.5,
-            noise=0.2,
-            grey=0.05,
+        replace(
+            _RESNET50,
+            name="resnet18",
+            summary="ResNet18, the same with less than half of the work",
+            output_strides=(32,),
         ),
         Architecture(
             "unet",
