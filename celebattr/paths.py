@@ -36,11 +36,11 @@ def bundle_file(weights: str | None, *, gpu: bool = False) -> Path:
         WeightsError: there is no such bundle.
     """
     folder = weights_folder()
-    network = SPEEDS.get(weights or next(iter(SPEEDS)))
-    if weights is None or network is not None:
-        found = folder / f"{network}.safetensors"
+    weights = next(iter(SPEEDS)) if weights is None else weights
+    if weights in SPEEDS:
+        found = folder / f"{SPEEDS[weights]}.safetensors"
         if not (gpu and found.is_file()):
-            found = folder / f"{network}-int8.onnx"
+            found = folder / f"{SPEEDS[weights]}-int8.onnx"
         if not found.is_file():
             raise WeightsError(f"{found} is missing: reinstall celebattr, or give --weights")
         return found

@@ -102,7 +102,7 @@ class PredictConfig(Checks):
     @property
     def bundle(self) -> str:
         """The bundle that is asked for, as `celebattr.paths.bundle_file` takes it."""
-        return self.weights or self.speed
+        return self.speed if self.weights is None else self.weights
 
     def of_bundle(self, path: Path) -> PredictConfig:
         """The same, predicting with the bundle of a file."""
