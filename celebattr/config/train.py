@@ -143,10 +143,10 @@ class TrainConfig(Checks):
     train_share: float = option(
         1.0, "Share of the training images to use, chosen at random: for a scaling curve."
     )
-    soft_labels: Path | None = option(
-        None,
+    soft_labels: tuple[Path, ...] = option(
+        (),
         "CSV of probabilities, as `celebattr predict --format csv` writes: they replace the "
-        "targets of the train images that it names.",
+        "targets of the train images that it names; repeat for the mean of several.",
         metavar="FILE",
     )
     teacher: tuple[Path, ...] = option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -16,22 +17,28 @@ from celebattr.errors import DataError
 log = logging.getLogger(__name__)
 
 
-def soften(dataset: FaceDataset, path: Path | None) -> FaceDataset:
-    """A data set whose targets are the probabilities of a CSV, for the images that it names.
+def soften(dataset: FaceDataset, paths: Sequence[Path]) -> FaceDataset:
+    """A data set whose targets are the probabilities of CSVs, for the images that they name.
 
     Args:
         dataset: whose targets to replace.
-        path: see `read_probabilities`, or None to change nothing.
+        paths: see `read_probabilities`; an image that several of them name gets the mean.
 
     Raises:
         DataError: see `read_probabilities`.
     """
-    if path is None:
+    if not paths:
         return dataset
-    rows_n, soft_nA = read_probabilities(dataset, path)
+    sum_NA = np.zeros(dataset.targets_NA.shape, np.float32)
+    files_N = np.zeros(len(dataset), np.int64)
+    for path in paths:
+        rows_n, soft_nA = read_probabilities(dataset, path)
+        sum_NA[rows_n] += soft_nA
+        files_N[rows_n] += 1
+        log.info("%s softens %d of %d images", path.name, len(rows_n), len(dataset))
+    named_N = files_N > 0
     targets_NA = dataset.targets_NA.astype(np.float32)
-    targets_NA[rows_n] = soft_nA
-    log.info("%s softens %d of %d images", path.name, len(rows_n), len(dataset))
+    targets_NA[named_N] = sum_NA[named_N] / files_N[named_N, None]
     return replace(dataset, targets_NA=targets_NA)
 
 
