@@ -9,6 +9,7 @@ a folder and photo it draws 1,024 faces and takes a public-domain photograph.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -124,11 +125,11 @@ def watched(command: list[str], given: Path) -> tuple[float, float]:
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and those it started."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
+    """A process and those it started, from whichever of its threads."""
+    children: list[str] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has ended since
+            children += task.read_text().split()
     return [pid, *(one for child in children for one in _tree(int(child)))]
 
 

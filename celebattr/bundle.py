@@ -11,6 +11,8 @@ import dataclasses
 import hashlib
 import json
 import logging
+import mmap
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "celebattr"
 
+Data = bytes | mmap.mmap
+"""What a bundle's file holds."""
+
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +42,7 @@ def seal(data: bytes) -> bytes:
     return data.replace(zeros, hashlib.sha256(data).hexdigest().encode())
 
 
-def verify(data: bytes, card: Card, where: str) -> None:
+def verify(data: Data, card: Card, where: str) -> None:
     """Checks a file against the sha256 in its card.
 
     Raises:
@@ -59,14 +64,18 @@ _EXTERNAL = b"\x0a\x08location\x12"
 """How ONNX says where weights lie that are not in the file: an entry `location` of a tensor."""
 
 
-def read(path: Path) -> bytes:
+def read(path: Path) -> Data:
     """The bytes of a weights file, once they look like safetensors or ONNX.
+
+    They are mapped, not copied: a slice of them is bytes of one's own.
 
     Raises:
         WeightsError: it cannot be read, or is something else, a pickle for instance.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            empty = os.fstat(file.fileno()).st_size == 0  # which cannot be mapped
+            data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     if kind(data) is None:
@@ -75,7 +84,7 @@ def read(path: Path) -> bytes:
             f"{path} is neither safetensors nor ONNX but {looks}, which is never loaded. "
             "Give a bundle that `celebattr train` or `celebattr export` wrote."
         )
-    if kind(data) == "onnx" and _EXTERNAL in data:
+    if kind(data) == "onnx" and data.find(_EXTERNAL) >= 0:
         raise WeightsError(
             f"{path} has weights in other files, which are never opened: a bundle is one file. "
             "Save the model with its weights inside."
@@ -83,7 +92,7 @@ def read(path: Path) -> bytes:
     return data
 
 
-def kind(data: bytes) -> str | None:
+def kind(data: Data) -> str | None:
     """The kind of file, told by its first bytes: safetensors, onnx, or None for anything else."""
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
         return "safetensors"
@@ -93,7 +102,7 @@ def kind(data: bytes) -> str | None:
     return None
 
 
-def safetensors_metadata(data: bytes, where: str) -> dict[str, str]:
+def safetensors_metadata(data: Data, where: str) -> dict[str, str]:
     """The free metadata of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
     try:
@@ -112,7 +121,7 @@ def card_of(path: Path) -> Card:
     return card_in(read(path), path)
 
 
-def card_in(data: bytes, path: Path) -> Card:
+def card_in(data: Data, path: Path) -> Card:
     """The card in the bytes of a bundle that was read from `path`."""
     if kind(data) == "safetensors":
         text = safetensors_metadata(data, str(path)).get(METADATA_KEY)
@@ -123,7 +132,7 @@ def card_in(data: bytes, path: Path) -> Card:
     return Card.from_json(text, str(path))
 
 
-def _onnx_metadata(data: bytes) -> str | None:
+def _onnx_metadata(data: Data) -> str | None:
     """The card in an ONNX file: a protobuf string behind its key, found without a parser."""
     marker = b"\x0a" + bytes([len(METADATA_KEY)]) + METADATA_KEY.encode() + b"\x12"
     start = data.rfind(marker)
@@ -164,7 +173,7 @@ def rewrite(path: Path, card: Card) -> None:
         WeightsError: it is damaged.
         MissingExtraError: it is ONNX, and the package onnx is not installed.
     """
-    data = read(path)
+    data = read(path)[:]  # a mapped file cannot be replaced on every system
     verify(data, card_in(data, path), str(path))
     text = dataclasses.replace(card, sha256=NO_HASH).to_json()
     if kind(data) == "safetensors":
@@ -224,7 +233,7 @@ def load(path: Path, *, finest: bool = False) -> tuple[Card, Network]:
     return card, network.eval()
 
 
-def tensors_in(data: bytes, path: Path) -> dict[str, Tensor]:
+def tensors_in(data: Data, path: Path) -> dict[str, Tensor]:
     """The tensors of safetensors bytes, in float32.
 
     Raises:
@@ -236,6 +245,6 @@ def tensors_in(data: bytes, path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load as from_bytes
 
     try:
-        return {name: t.float() for name, t in from_bytes(data).items()}
+        return {name: t.float() for name, t in from_bytes(data[:]).items()}
     except SafetensorError as error:
         raise WeightsError(f"{path} is damaged: {error}") from error

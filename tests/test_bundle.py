@@ -75,6 +75,12 @@ def test_a_pickle_is_never_loaded_whatever_its_name(tmp_path: Path, name: str) -
             bundle.read(file)
 
 
+def test_an_empty_file_is_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(WeightsError, match="neither safetensors nor ONNX"):
+        bundle.read(tmp_path / "empty.onnx")
+
+
 def test_safetensors_without_a_card_is_not_a_bundle(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 

@@ -78,7 +78,7 @@ class OnnxBackend:
     and for whichever the system gave to another process: a batch a core is 10 to 25 % faster.
     """
 
-    def __init__(self, path: Path, data: bytes) -> None:
+    def __init__(self, path: Path, data: bundle.Data) -> None:
         import onnxruntime
 
         self.path = path
@@ -90,7 +90,7 @@ class OnnxBackend:
         self.at_once = usable_cores()
         try:
             self._session = onnxruntime.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
+                _model(path, data), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's exceptions share no base but this one
             raise WeightsError(f"{path} cannot be loaded: {error}") from error
@@ -105,6 +105,15 @@ class OnnxBackend:
             for i in range(0, len(frames_NHWC), _AT_ONCE)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _model(path: Path, data: bundle.Data) -> str | bytes:
+    """What onnxruntime reads: the file, since it would keep bytes as long as the session."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # a name that it does not take
+        return data[:]
+    return str(path)
 
 
 class TorchBackend:

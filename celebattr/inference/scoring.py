@@ -68,14 +68,16 @@ def apart(
 def _groups(inputs: Iterable[Input], workers: int) -> Iterator[list[Input]]:
     """Inputs that a process gets at once: at first one, so that every process has some early.
 
-    Later an eighth of what each has had: none waits long for the last group of another.
+    Later up to an eighth of what each has had: none waits long for the last group of another. Few
+    sizes, as onnxruntime plans its memory for each.
     """
     group: list[Input] = []
     size = given = 0
     for item in inputs:
         group.append(item)
         size += _bytes(item)
-        enough = max(1, min(GROUP, given // (8 * workers)))
+        share = given // (8 * workers)
+        enough = min(GROUP, 1 << max(0, share.bit_length() - 1))
         if len(group) >= enough or size > GROUP_BYTES:
             yield group
             group, size, given = [], 0, given + len(group)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,20 @@ def test_a_bundle_that_cannot_be_opened_is_an_error_of_the_weights(
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(WeightsError, match=r"cannot read .*: Permission denied"):
         Scorer(PredictConfig(weights=str(tiny_onnx)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are characters elsewhere")
+def test_a_bundle_in_a_folder_whose_name_is_not_utf_8(
+    photo: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / os.fsdecode(b"weights\xff") / "tiny.onnx"
+    moved.parent.mkdir()
+    moved.write_bytes(tiny_onnx.read_bytes())
+    rows = []
+    for weights in (tiny_onnx, moved):
+        with Scorer(PredictConfig(weights=str(weights), faces="none")) as scorer:
+            rows.append(next(scorer.rows([str(photo)])))
+    assert rows[0] == rows[1]
 
 
 def test_a_process_that_was_started_ahead_is_taken_where_it_fits_and_ended_where_not(
