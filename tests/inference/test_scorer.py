@@ -85,10 +85,14 @@ def test_what_the_processes_cannot_do_is_the_error_it_would_be_here(
 ) -> None:
     with pytest.raises(UsageError, match=r"'Smilling'\. Did you mean Smiling\?"):
         Scorer(PredictConfig(weights=str(tiny_onnx), attributes="Smilling"))
-    broken = tmp_path / "broken.onnx"
-    broken.write_bytes(tiny_onnx.read_bytes()[:-1] + b"x")
-    with pytest.raises(WeightsError, match=r"broken\.onnx"):
-        Scorer(PredictConfig(weights=str(broken)))
+    data, broken = tiny_onnx.read_bytes(), tmp_path / "broken.onnx"
+    middle = len(data) // 2
+    for at, length in ((middle, 1), (99, 99)):  # of a weight, and what onnxruntime does not take
+        broken.write_bytes(
+            data[:at] + bytes(b ^ 1 for b in data[at : at + length]) + data[at + length :]
+        )
+        with pytest.raises(WeightsError, match=r"broken\.onnx is damaged"):
+            Scorer(PredictConfig(weights=str(broken)))
 
 
 def test_a_refusal_is_heard_by_who_asks_late(tmp_path: Path, tiny_onnx: Path) -> None:
