@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -84,19 +84,21 @@ class OnnxBackend:
 
         self.path = path
         self.card = bundle.card_in(data, path)
-        check = _Check(data, self.card, str(path))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
         self.at_once = usable_cores()
-        try:
-            self._session = onnxruntime.InferenceSession(
-                _model(path, data), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's exceptions share no base but this one
+        # Hashing leaves Python's lock: it is done on another core while the session is made.
+        with ThreadPoolExecutor(1) as pool:
+            check = pool.submit(bundle.verify, data, self.card, str(path))
+            try:
+                self._session = onnxruntime.InferenceSession(
+                    _model(path, data), options, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:  # onnxruntime's exceptions share no base but this one
+                check.result()
+                raise WeightsError(f"{path} cannot be loaded: {error}") from error
             check.result()
-            raise WeightsError(f"{path} cannot be loaded: {error}") from error
-        check.result()
         self._input = self._session.get_inputs()[0].name
         self.precision = self.card.precision
         self.description = f"CPU, onnxruntime {onnxruntime.__version__}, {self.card.precision}"
@@ -108,29 +110,6 @@ class OnnxBackend:
             for i in range(0, len(frames_NHWC), _AT_ONCE)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-class _Check(threading.Thread):
-    """`bundle.verify` while the session is made: hashing leaves Python's lock for a core beside."""
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(name="sha256", daemon=True)
-        self._given = given
-        self._error: WeightsError | None = None
-        self.start()
-
-    def run(self) -> None:
-        """Checks."""
-        try:
-            bundle.verify(*self._given)
-        except WeightsError as error:
-            self._error = error
-
-    def result(self) -> None:
-        """Waits for the check, and raises what it raised."""
-        self.join()
-        if self._error is not None:
-            raise self._error
 
 
 def _model(path: Path, data: bundle.Data) -> str | bytes:
