@@ -111,9 +111,10 @@ class TrainConfig(Checks):
         "Share of the images in which a rectangle is painted over. Without it, 0.25 for a ResNet, "
         "0 for the others.",
     )
-    low_resolution: float = option(
-        0.0,
-        "Share of the images that are reduced to 52 to 109 pixels of height and enlarged again.",
+    low_resolution: float | None = option(
+        None,
+        "Share of the images that are reduced to 52 to 109 pixels of height and enlarged again. "
+        "Without it, 0.1 for a ResNet, 0 for the others.",
     )
     cut_margins: float | None = option(
         None,
@@ -122,7 +123,7 @@ class TrainConfig(Checks):
     )
     noise: float | None = option(
         None,
-        "Share of the images to which noise is added, as in dark photos. Without it, 0.2 for a "
+        "Share of the images to which noise is added, as in dark photos. Without it, 0.1 for a "
         "ResNet, 0 for the others.",
     )
     grey: float | None = option(
@@ -130,13 +131,18 @@ class TrainConfig(Checks):
         "Share of the images whose colour is taken away. Without it, 0.05 for a ResNet, 0 for the "
         "others.",
     )
+    recompress: float | None = option(
+        None,
+        "Share of the images that are re-compressed, as JPEG or WebP of a random quality. Without "
+        "it, 0.5 for a ResNet, 0 for the others.",
+    )
     mixup: float | None = option(
         None,
         "Blend pairs of images and their targets: alpha of the Beta distribution; 0 is off. "
         "Without it, 0.2 for a ResNet, 0 for the others.",
     )
     person_balance: float = option(
-        0.5,
+        0.0,
         "An image counts as the number of images of its person to minus this power, where the "
         "data names people: 0 counts all images alike, 1 all people.",
     )
@@ -145,7 +151,7 @@ class TrainConfig(Checks):
     )
     soft_labels: tuple[Path, ...] = option(
         (),
-        "CSV of probabilities, as `celebattr predict --format csv` writes: they replace the "
+        "CSV of probabilities, as `celebattr predict --format csv` writes, to mix into the "
         "targets of the train images that it names; repeat for the mean of several.",
         metavar="FILE",
     )
@@ -155,7 +161,9 @@ class TrainConfig(Checks):
         "mean of several.",
         metavar="BUNDLE",
     )
-    teacher_weight: float = option(0.5, "Share of the teachers in the targets, 0 to 1.")
+    teacher_weight: float = option(
+        0.6, "Share of --teacher and --soft-labels in the targets, 0 to 1; the rest are the labels."
+    )
     ema: float = option(0.998, "Decay of the averaged weights that are kept; 0 turns it off.")
     seed: int = option(0, "Seed of order, augmentation and initial weights.")
     workers: int = option(2, "Threads that decode images, in each process.")
@@ -177,6 +185,10 @@ class TrainConfig(Checks):
         "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
     )
     limit: int | None = option(None, "Use only the first N images of each split.")
+    leave_out_repeats: bool = option(
+        False,
+        "Leave out training images whose picture is also in validation or test under another name.",
+    )
     skip_missing: bool = option(False, "Leave out rows whose image file is missing.")
     thumbnails: bool = thumbnails_option()
     compile: str = option(
@@ -210,6 +222,7 @@ class TrainConfig(Checks):
             noise=(0.0, 1.0),
             grey=(0.0, 1.0),
             cut_margins=(0.0, 1.0),
+            recompress=(0.0, 1.0),
             mixup=(0.0, 100.0),
             person_balance=(0.0, 1.0),
             teacher_weight=(0.0, 1.0),

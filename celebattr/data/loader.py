@@ -6,7 +6,7 @@ container, and the same few lines serve training, evaluation and scoring on ever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,10 @@ from celebattr.data.ordered import ordered_map
 
 if TYPE_CHECKING:
     from celebattr.data.dataset import FaceDataset
+
+
+Transform = Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.uint8]]
+"""Frames uint8 [B, 218, 178, 3] and their indices [B] -> frames of the same shape."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,28 @@ def chunks(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
 
 
 def read(
-    dataset: FaceDataset, chunks: Iterable[NDArray[np.int64]], *, workers: int
+    dataset: FaceDataset,
+    chunks: Iterable[NDArray[np.int64]],
+    *,
+    workers: int,
+    transform: Transform | None = None,
 ) -> Iterator[Batch]:
     """The samples at each of `chunks` as a batch; an empty one too.
+
+    Args:
+        dataset: what to read from.
+        chunks: indices of its images.
+        workers: threads that decode.
+        transform: called in these threads with frames and indices; gives other frames.
 
     Raises:
         DataError: an image cannot be read; the message names it.
     """
 
     def one(chunk: NDArray[np.int64]) -> Batch:
-        return Batch(dataset.read_batch(chunk.tolist()), dataset.targets_NA[chunk], chunk)
+        frames_BHWC = dataset.read_batch(chunk.tolist())
+        if transform is not None:
+            frames_BHWC = transform(frames_BHWC, chunk)
+        return Batch(frames_BHWC, dataset.targets_NA[chunk], chunk)
 
     yield from ordered_map(one, chunks, workers=workers, ahead=2 * workers)

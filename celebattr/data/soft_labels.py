@@ -17,12 +17,13 @@ from celebattr.errors import DataError
 log = logging.getLogger(__name__)
 
 
-def soften(dataset: FaceDataset, paths: Sequence[Path]) -> FaceDataset:
-    """A data set whose targets are the probabilities of CSVs, for the images that they name.
+def soften(dataset: FaceDataset, paths: Sequence[Path], weight: float) -> FaceDataset:
+    """Mix the probabilities of CSVs into the targets of the images that they name.
 
     Args:
-        dataset: whose targets to replace.
-        paths: see `read_probabilities`; an image that several of them name gets the mean.
+        dataset: whose targets to mix them into.
+        paths: see `read_probabilities`; an image that several of them name gets their mean.
+        weight: share of the probabilities in the targets, 0 to 1; the rest are the labels.
 
     Raises:
         DataError: see `read_probabilities`.
@@ -38,7 +39,8 @@ def soften(dataset: FaceDataset, paths: Sequence[Path]) -> FaceDataset:
         log.info("%s softens %d of %d images", path.name, len(rows_n), len(dataset))
     named_N = files_N > 0
     targets_NA = dataset.targets_NA.astype(np.float32)
-    targets_NA[named_N] = sum_NA[named_N] / files_N[named_N, None]
+    soft_nA = sum_NA[named_N] / files_N[named_N, None].astype(np.float32)
+    targets_NA[named_N] += np.float32(weight) * (soft_nA - targets_NA[named_N])
     return replace(dataset, targets_NA=targets_NA)
 
 

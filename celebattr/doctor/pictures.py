@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from celebattr.config.fields import FRAME_SIZE
 from celebattr.data import images
-from celebattr.data.dataset import Source
+from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.mask_hq import Crops
 from celebattr.data.ordered import ordered_map
-from celebattr.data.stores import Folder, Zip
+from celebattr.data.stores import Folder, Store, Zip
 from celebattr.doctor import duplicates, files
 from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.errors import ImageError
@@ -59,19 +59,54 @@ def open_all(
     """Opens the images at some rows, in threads; in the order of `rows`."""
 
     def read(row: int) -> Picture:
-        name = source.names[row]
-        try:
-            data, shown = images.read(source.store.read(name), name=name)
-            image, size = images.decode(data, shown, side=_SIDE)
-        except ImageError as error:
-            return Picture((0, 0), None, str(error))
-        return Picture(size, duplicates.thumbnail(image, size))
+        return _open(source.store, source.names[row])
 
     pictures = []
     for picture in ordered_map(read, rows, workers=workers, ahead=4 * workers):
         pictures.append(picture)
         progress()
     return pictures
+
+
+def _open(store: Store, name: str) -> Picture:
+    try:
+        data, shown = images.read(store.read(name), name=name)
+        image, size = images.decode(data, shown, side=_SIDE)
+    except ImageError as error:
+        return Picture((0, 0), None, str(error))
+    return Picture(size, duplicates.thumbnail(image, size))
+
+
+def repeats(
+    train: FaceDataset, others: Sequence[FaceDataset], *, workers: int
+) -> NDArray[np.bool_]:
+    """Finds training images whose picture is also in another split, under another name.
+
+    Images that cannot be read are no repeats: training itself reports them.
+
+    Args:
+        train: the training images.
+        others: the images that training must not have seen.
+        workers: threads that decode.
+
+    Returns:
+        bool [N], one per training image.
+    """
+    parts = [train, *others]
+    rows = [(part, row) for part in parts for row in range(len(part))]
+
+    def read(at: tuple[FaceDataset, int]) -> NDArray[np.uint8] | None:
+        part, row = at
+        return _open(part.stores[part.store_N[row]], part.names[row]).thumbnail_HW
+
+    blank_HW = np.zeros((duplicates.SIDE, duplicates.SIDE), np.uint8)  # is no pair of anything
+    thumbnails = ordered_map(read, rows, workers=workers, ahead=4 * workers)
+    pairs_P2 = duplicates.pairs(np.stack([blank_HW if t is None else t for t in thumbnails]))
+    # The lower row comes first, and training images come before all others.
+    across = (pairs_P2[:, 0] < len(train)) & (pairs_P2[:, 1] >= len(train))
+    repeated_N = np.zeros(len(train), np.bool_)
+    repeated_N[pairs_P2[across, 0]] = True
+    return repeated_N
 
 
 def missing(source: Source) -> Iterator[Finding]:

@@ -49,7 +49,8 @@ class Architecture:
         head: its fully-connected layers, as `--head` takes them.
         dropout: before each of them.
         lr: peak learning rate of the backbone.
-        mixup, erasing, cut_margins, noise, grey: augmentation, as the options of these names.
+        mixup, erasing, cut_margins, noise, grey, low_resolution, recompress: augmentation, as the
+            options of these names.
         image_size: height x width of its input; None takes the recipe's for the device.
         fixed: whether it is made for one size, and knows no other.
         light: whether a step on a CPU is less work than decoding its images.
@@ -68,6 +69,8 @@ class Architecture:
     cut_margins: float = 0.0
     noise: float = 0.0
     grey: float = 0.0
+    low_resolution: float = 0.0
+    recompress: float = 0.0
     image_size: str | None = None
     fixed: bool = False
     light: bool = False
@@ -83,8 +86,10 @@ _RESNET50 = Architecture(
     mixup=0.2,
     erasing=0.25,
     cut_margins=0.5,
-    noise=0.2,
+    noise=0.1,
     grey=0.05,
+    low_resolution=0.1,
+    recompress=0.5,
     output_strides=(32, 16, 8),
 )
 

@@ -8,11 +8,14 @@ import json
 import platform
 from dataclasses import dataclass
 
+import numpy as np
+
 from celebattr.config.train import TrainConfig
 from celebattr.data import cache_choice, celeba
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.soft_labels import soften
 from celebattr.device import DeviceChoice, resolve, resolve_one_of
+from celebattr.doctor import pictures
 from celebattr.errors import DataError, DeviceError
 from celebattr.models import catalog
 from celebattr.training import checkpoint, record
@@ -56,11 +59,14 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
         train_set = soften(
             dataset.split("train", config.limit).share(config.train_share, config.seed),
             config.soft_labels,
+            config.teacher_weight,
         )
         validation_set = dataset.split("validation", config.limit)
         for name, part in (("train", train_set), ("validation", validation_set)):
             if len(part) == 0:
                 raise DataError(f"no {name} images in {', '.join(map(str, config.data))}")
+        if config.leave_out_repeats:
+            train_set = _without_repeats(train_set, dataset, config.workers, listener)
         restarted = world.restarts > 0 and (config.out / checkpoint.NAME).exists()
         if not (config.resume or restarted) and (config.out / checkpoint.NAME).exists():
             raise DataError(
@@ -97,6 +103,19 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
     listener.notice(f"cache      {cache}")
     listener.begin(config)
     return Beginning(config, choice, train_set, validation_set, dataset.describe())
+
+
+def _without_repeats(
+    train_set: FaceDataset, dataset: FaceDataset, workers: int, listener: Listener
+) -> FaceDataset:
+    """Leaves out training images whose picture is in another split too; tells how many."""
+    others = [dataset.split(name) for name in ("validation", "test")]
+    repeated_N = pictures.repeats(train_set, others, workers=workers)
+    listener.notice(
+        f"repeats    {repeated_N.sum():,} training images left out: validation or test has their "
+        "picture under another name"
+    )
+    return train_set.take(np.flatnonzero(~repeated_N))
 
 
 def _compare(choice: DeviceChoice, parts: tuple[FaceDataset, ...], world: World) -> None:

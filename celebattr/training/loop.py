@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import torch
 
 from celebattr import bundle
 from celebattr.config.train import TrainConfig
-from celebattr.data import loader
+from celebattr.data import augment, loader
 from celebattr.data.preprocess import Preprocess
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.decisions import counts
@@ -175,7 +176,20 @@ class _Run:
         started = saved = time.monotonic()
         seconds = progress.seconds
         parts = (chunk[world.part(len(chunk))] for chunk in chunks)
-        read = self._timed(loader.read(self.train_set, parts, workers=config.workers))
+        recompress = functools.partial(
+            augment.recompress,
+            seed=config.seed,
+            epoch=progress.epoch,
+            share=config.recompress or 0.0,
+        )
+        read = self._timed(
+            loader.read(
+                self.train_set,
+                parts,
+                workers=config.workers,
+                transform=lambda frames_BHWC, indices_B: recompress(frames_BHWC, indices=indices_B),
+            )
+        )
         for count, batch in zip(map(len, chunks), read, strict=True):
             rate = schedule.factor(progress.step, steps, config.warmup, config.optimizer)
             schedule.set_lr(self.optimizer, rate)

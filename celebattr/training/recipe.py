@@ -45,6 +45,8 @@ OPEN = (
     "cut_margins",
     "noise",
     "grey",
+    "low_resolution",
+    "recompress",
 )
 
 
@@ -77,6 +79,8 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         "cut_margins": row.cut_margins,
         "noise": row.noise,
         "grey": row.grey,
+        "low_resolution": row.low_resolution,
+        "recompress": row.recompress,
     }
     if config.optimizer in PLAIN_LR:
         chosen["head_lr"] = config.lr or chosen["lr"]

@@ -69,7 +69,7 @@ class Views:
             clean,
             draws,
             erasing=config.erasing or 0.0,
-            low_resolution=config.low_resolution,
+            low_resolution=config.low_resolution or 0.0,
             noise=config.noise or 0.0,
             grey=config.grey or 0.0,
         )
