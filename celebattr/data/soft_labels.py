@@ -37,10 +37,11 @@ def soften(dataset: FaceDataset, paths: Sequence[Path], weight: float) -> FaceDa
         sum_NA[rows_n] += soft_nA
         files_N[rows_n] += 1
         log.info("%s softens %d of %d images", path.name, len(rows_n), len(dataset))
-    named_N = files_N > 0
+    named_n = np.flatnonzero(files_N)
+    hard_nA = dataset.targets_NA[named_n]
+    soft_nA = sum_NA[named_n] / files_N[named_n, None]
     targets_NA = dataset.targets_NA.astype(np.float32)
-    soft_nA = sum_NA[named_N] / files_N[named_N, None].astype(np.float32)
-    targets_NA[named_N] += np.float32(weight) * (soft_nA - targets_NA[named_N])
+    targets_NA[named_n] = (1.0 - weight) * hard_nA + weight * soft_nA
     return replace(dataset, targets_NA=targets_NA)
 
 
