@@ -39,9 +39,9 @@ def soften(dataset: FaceDataset, paths: Sequence[Path], weight: float) -> FaceDa
         log.info("%s softens %d of %d images", path.name, len(rows_n), len(dataset))
     named_n = np.flatnonzero(files_N)
     hard_nA = dataset.targets_NA[named_n]
-    soft_nA = sum_NA[named_n] / files_N[named_n, None]
+    mean_nA = sum_NA[named_n] / files_N[named_n, None]
     targets_NA = dataset.targets_NA.astype(np.float32)
-    targets_NA[named_n] = (1.0 - weight) * hard_nA + weight * soft_nA
+    targets_NA[named_n] = (1.0 - weight) * hard_nA + weight * mean_nA
     return replace(dataset, targets_NA=targets_NA)
 
 
