@@ -22,10 +22,10 @@ import numpy as np
 
 from celebattr.attributes import CELEBA
 from celebattr.config.predict import PredictConfig
-from celebattr.data.inputs import Input, expand
 from celebattr.engines import plan
 from celebattr.engines.folder import Folder
 from celebattr.engines.parts import row_of
+from celebattr.inference.inputs.expand import Input, expand
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Prepared, Preparer
 from celebattr.reports import parquet

@@ -26,10 +26,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from celebattr.data.inputs import Input
 from celebattr.engines import parts, plan
 from celebattr.engines.folder import Folder
 from celebattr.inference import runs
+from celebattr.inference.inputs.expand import Input
 from celebattr.inference.merge import merge
 from celebattr.inference.runs import Run
 from celebattr.reports.journal import Journal

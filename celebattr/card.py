@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from celebattr import decisions
 from celebattr.errors import UsageError, WeightsError
-from celebattr.models.catalog import ModelSpec
+from celebattr.models.spec import ModelSpec
 from celebattr.parse import OperatingPoint
 
 SCHEMA = 1

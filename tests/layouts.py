@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from celebattr.constants import SPLITS
 from celebattr.data import celeba, mask_hq
-from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.data.dataset import FaceDataset
 
 HQ_SIDE = 512
 

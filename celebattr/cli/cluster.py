@@ -14,9 +14,9 @@ from celebattr.config.predict import PredictConfig
 from celebattr.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from celebattr.data.inputs import Input
     from celebattr.engines.folder import Folder
     from celebattr.engines.plan import Plan
+    from celebattr.inference.inputs.expand import Input
     from celebattr.inference.runs import Run
 
 

@@ -18,7 +18,7 @@ from celebattr.errors import DataError, ExitCode, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celebattr.data.inputs import Input
+    from celebattr.inference.inputs.expand import Input
     from celebattr.results.predictions import Result
 
 
@@ -137,7 +137,7 @@ def predict(
         raise UsageError("--resume goes on with an --output in jsonl, csv or parquet")
     started = time.monotonic()
     with Scorer(config) as scorer:
-        from celebattr.data.inputs import expand
+        from celebattr.inference.inputs.expand import expand
         from celebattr.inference.runs import Run, Shard
 
         share = Shard.parse(shard)
@@ -195,8 +195,8 @@ def _on_ray(
 ) -> None:
     """The same on a Ray cluster."""
     from celebattr.cli import cluster
-    from celebattr.data.inputs import expand
     from celebattr.engines import plan
+    from celebattr.inference.inputs.expand import expand
 
     started = time.monotonic()
     with _Progress(progress, quiet) as show:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from celebattr.config.fields import SPLITS, Checks, flag, option
+from celebattr.config.fields import Checks, flag, option
+from celebattr.constants import SPLITS
 from celebattr.errors import UsageError
 from celebattr.parse import Location
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celebattr.config.fields import (
-    PRECISIONS,
-    SPLITS,
     Checks,
     consistent_option,
     operating_point_option,
@@ -15,6 +13,7 @@ from celebattr.config.fields import (
     thumbnails_option,
     unsure_below_option,
 )
+from celebattr.constants import PRECISIONS, SPLITS
 from celebattr.parse import Location, parse_operating_point
 
 
@@ -27,7 +26,7 @@ class EvaluateConfig(Checks):
         "CelebA or your own data set; repeat to join several folders.",
         metavar="DIR|URL",
     )
-    split: str = option("test", "Which rows count.", choices=SPLITS)
+    split: str = option("test", "Which rows count.", choices=tuple(SPLITS))
     weights: str | None = option(
         None,
         "Bundle to evaluate: a name or a path, or fast, as `predict --speed` takes it. Without it, "

@@ -10,12 +10,6 @@ from celebattr.errors import UsageError
 
 T = TypeVar("T")
 
-FRAME_SIZE: tuple[int, int] = (218, 178)
-"""Height and width of CelebA's aligned crop, in pixels: what every face is brought to."""
-
-DEVICES: tuple[str, ...] = ("auto", "cuda", "mps", "cpu")
-PRECISIONS: tuple[str, ...] = ("auto", "float32", "bfloat16", "float16")
-SPLITS: tuple[str, ...] = ("train", "validation", "test")
 CACHES: tuple[str, ...] = ("auto", "ram", "disk", "off")
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celebattr.config.fields import (
-    PRECISIONS,
     Checks,
     consistent_option,
     flag,
@@ -15,6 +14,7 @@ from celebattr.config.fields import (
     option,
     unsure_below_option,
 )
+from celebattr.constants import PRECISIONS
 from celebattr.errors import UsageError
 from celebattr.parse import parse_operating_point
 

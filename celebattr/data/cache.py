@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import __version__ as PILLOW
 from PIL import features
 
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.stores import digest
 from celebattr.files import output_error, reporting, write_text

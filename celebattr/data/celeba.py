@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from celebattr.constants import TRAIN
 from celebattr.data import drawn, labels, mask_hq, parquet, places, webdataset, zero_one
 from celebattr.data.dataset import FaceDataset, Source
-from celebattr.data.labels import TRAIN
 from celebattr.data.stores import Folder
 from celebattr.errors import DataError
 from celebattr.parse import Location, Url, parse_location

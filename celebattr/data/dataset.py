@@ -9,13 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE, SPLITS
 from celebattr.data.images import open_image, to_frame
-from celebattr.data.labels import TEST, TRAIN, VALIDATION
 from celebattr.data.stores import Distant, Store
 from celebattr.parse import Location
-
-SPLITS: dict[str, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
 class Frames(Protocol):

@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 from PIL import __version__ as PILLOW
 
 from celebattr.attributes import CELEBA
-from celebattr.config.fields import FRAME_SIZE
-from celebattr.data.dataset import SPLITS, Source
+from celebattr.constants import FRAME_SIZE, SPLITS
+from celebattr.data.dataset import Source
 from celebattr.data.stores import digest
 
 VISIBLE: dict[str, float] = {

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from celebattr.config.fields import FRAME_SIZE
-from celebattr.data.limits import MAX_BYTES, MAX_PIXELS
+from celebattr.constants import FRAME_SIZE, MAX_BYTES, MAX_PIXELS
 from celebattr.data.modes import to_rgb
 from celebattr.data.sieve import sieve
 from celebattr.errors import (

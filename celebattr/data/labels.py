@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from celebattr.constants import IMAGE_COLUMNS, TEST, TRAIN, VALIDATION
 from celebattr.errors import DataError
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
 PARTITIONS: dict[str, int] = {
     "0": TRAIN,
     "1": VALIDATION,
@@ -28,8 +28,6 @@ PARTITIONS: dict[str, int] = {
     "validation": VALIDATION,
     "test": TEST,
 }
-IMAGE_COLUMNS = ("image_id", "image", "path", "file", "filename", "file_name", "img_path")
-"""Headers of the column that names the image."""
 
 
 @dataclass(frozen=True)

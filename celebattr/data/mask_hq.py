@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE
 from celebattr.data import images, labels, places
 from celebattr.data.dataset import Source
 from celebattr.data.stores import Folder, digest

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.config.pack import PackConfig
+from celebattr.constants import SPLITS
 from celebattr.data import cache, cache_choice, celeba, loader
-from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.data.dataset import FaceDataset
 from celebattr.data.filesystems import files_at
 from celebattr.data.shard_writer import Progress, write
 from celebattr.errors import DataError

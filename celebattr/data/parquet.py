@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import CELEBA
+from celebattr.constants import TRAIN
 from celebattr.data import shards
 from celebattr.data.dataset import Source
-from celebattr.data.labels import TRAIN
 from celebattr.data.stores import digest, stamp
 from celebattr.errors import DataError, ImageNotFoundError, MissingExtraError, UnreadableImageError
 

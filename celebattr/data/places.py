@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import CELEBA
+from celebattr.constants import IMAGE_SUFFIXES, TEST, TRAIN, VALIDATION
 from celebattr.data import labels
-from celebattr.data.inputs import IMAGE_SUFFIXES
-from celebattr.data.labels import TEST, TRAIN, VALIDATION
 from celebattr.data.stores import Folder, Store, Zip
 from celebattr.errors import DataError
 from celebattr.parse import Location, Url

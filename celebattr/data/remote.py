@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
-from celebattr.data.limits import MAX_BYTES
+from celebattr.constants import MAX_BYTES
 from celebattr.errors import (
     DataError,
     DeviceError,

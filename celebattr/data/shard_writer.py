@@ -18,10 +18,10 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from celebattr.constants import IMAGE_SUFFIXES, SPLITS
 from celebattr.data import shard_index
-from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.data.dataset import FaceDataset
 from celebattr.data.filesystems import Files
-from celebattr.data.inputs import IMAGE_SUFFIXES
 from celebattr.data.ordered import ordered_map
 from celebattr.data.shard_index import MANIFEST, Sample, ShardIndex, index_name
 from celebattr.data.stores import Store, digest

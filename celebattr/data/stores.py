@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from celebattr.data.inputs import IMAGE_SUFFIXES
+from celebattr.constants import IMAGE_SUFFIXES
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
 from celebattr.parse import Location
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE
 
 # Source: the ImageNet statistics that torchvision's weights were trained with, for pixels in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

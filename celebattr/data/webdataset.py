@@ -18,11 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from celebattr.attributes import CELEBA
+from celebattr.constants import IMAGE_SUFFIXES, SPLITS, TRAIN
 from celebattr.data import shard_index, shards
-from celebattr.data.dataset import SPLITS, Source
+from celebattr.data.dataset import Source
 from celebattr.data.filesystems import Files, files_at
-from celebattr.data.inputs import IMAGE_SUFFIXES
-from celebattr.data.labels import TRAIN
 from celebattr.data.shard_index import ShardIndex
 from celebattr.data.stores import digest
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.config.doctor import DoctorConfig
+from celebattr.constants import SPLITS
 from celebattr.data import celeba, drawn
-from celebattr.data.dataset import SPLITS, Source
+from celebattr.data.dataset import Source
 from celebattr.doctor import files, leaks, pictures, rows
 from celebattr.errors import CelebattrError, MissingExtraError
 from celebattr.parse import Location, Url

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from celebattr.constants import IMAGE_SUFFIXES
 from celebattr.data import mask_hq, places
-from celebattr.data.inputs import IMAGE_SUFFIXES
 from celebattr.doctor import official
 from celebattr.results.doctor import Finding
 

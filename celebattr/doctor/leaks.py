@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from celebattr.constants import SPLITS
 from celebattr.data import places
-from celebattr.data.dataset import SPLITS, Source
+from celebattr.data.dataset import Source
 from celebattr.doctor import duplicates
 from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.results.doctor import Finding

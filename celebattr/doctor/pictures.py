@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE
 from celebattr.data import images
 from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.mask_hq import Crops

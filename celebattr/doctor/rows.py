@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from celebattr import constants
 from celebattr.attributes import CELEBA
+from celebattr.constants import SPLITS
 from celebattr.data import labels, mask_hq, places
-from celebattr.data.dataset import SPLITS, Source
+from celebattr.data.dataset import Source
 from celebattr.doctor import official
 from celebattr.errors import DataError
 from celebattr.results.doctor import Finding, SplitReport
@@ -170,7 +172,7 @@ def _columns(source: Source, where: str) -> Iterator[Finding]:
             "nothing is lost here",
             "Programs that go by position would mix them up",
         )
-    train = source.targets_NA[source.splits_N == labels.TRAIN]
+    train = source.targets_NA[source.splits_N == constants.TRAIN]
     if len(train):
         shares = train.mean(axis=0)
         flat = [n for n, s in zip(source.attributes, shares, strict=True) if s in (0.0, 1.0)]
@@ -199,7 +201,7 @@ def _official_splits(source: Source, where: str) -> Iterator[Finding]:
         return
     used = {g for _, g in pairs}
     for (k, g), count in sorted(moved.items()):
-        leak = g in (labels.TRAIN, labels.VALIDATION) and k == labels.TEST
+        leak = g in (constants.TRAIN, constants.VALIDATION) and k == constants.TEST
         examples = [
             name for name, a, b in zip(source.names, known, given, strict=True) if (a, b) == (k, g)
         ]
@@ -268,7 +270,7 @@ def beyond_chance(shares_A: NDArray[np.float64], truth_A: NDArray[np.float64], r
 
 def _exchanged(source: Source, where: str) -> Finding | None:
     """Whether the labels fit CelebA far better under another reading of the columns."""
-    test = source.splits_N == labels.TEST
+    test = source.splits_N == constants.TEST
     rows = test if test.sum() >= FEW else np.ones(len(source.names), np.bool_)
     if rows.sum() < FEW:
         return None

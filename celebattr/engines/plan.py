@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from celebattr.data import archives, remote
-from celebattr.data.inputs import Input, photo
+from celebattr.data import remote
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
+from celebattr.inference.inputs import archives
+from celebattr.inference.inputs.expand import Input, photo
 from celebattr.results.predictions import Failure
 
 PIECES_A_FILE = 32

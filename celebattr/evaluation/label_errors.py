@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from celebattr.attributes import Rule, rules_of
 from celebattr.config.doctor import DoctorConfig
+from celebattr.constants import SPLITS
 from celebattr.data import celeba
-from celebattr.data.dataset import SPLITS
 from celebattr.evaluation import confident, label_evidence
 from celebattr.evaluation.examples import thumbnail
 from celebattr.evaluation.intervals import Interval, Resamples, Samples, interval

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.constants import SPLITS
+from celebattr.data.dataset import FaceDataset
 from celebattr.data.ordered import ordered_map
 from celebattr.data.soft_labels import read_probabilities
 from celebattr.doctor import duplicates

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE
 from celebattr.faces.detector import SURE, Detector, Face, Picture
 
 ANCHORS_32 = np.array([[69.30, 111.86], [107.60, 111.44], [88.99, 152.78]])

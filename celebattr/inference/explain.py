@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from celebattr import bundle, paths
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE
 from celebattr.data.images import to_frame
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError, UsageError

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from celebattr import bundle
 from celebattr.card import NO_HASH, Card
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError
 from celebattr.files import write_bytes

@@ -6,9 +6,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from celebattr.data.images import is_aligned
-from celebattr.data.inputs import Input
 from celebattr.data.photo import Photo
 from celebattr.errors import ImageError
+from celebattr.inference.inputs.expand import Input
 from celebattr.inference.prepared import Prepared
 from celebattr.results.predictions import Failure
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from celebattr.config.predict import PredictConfig
-from celebattr.data.inputs import Input
 from celebattr.errors import DataError, UsageError
 from celebattr.files import write_text
 from celebattr.inference.facts import Facts
+from celebattr.inference.inputs.expand import Input
 
 SCHEMA = 1
 FOLDER_FILE = "run.json"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
 from celebattr import errors
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE
 from celebattr.errors import DeviceError
 from celebattr.inference import child
 from celebattr.inference.facts import Facts
@@ -29,7 +29,7 @@ from celebattr.results.predictions import FaceBox, Failure, Prediction, Result
 # they score too.
 if TYPE_CHECKING:
     from celebattr.config.predict import PredictConfig
-    from celebattr.data.inputs import Input
+    from celebattr.inference.inputs.expand import Input
     from celebattr.inference.prepared import Prepared
 
 R = TypeVar("R")

@@ -12,8 +12,8 @@ import itertools
 from torch import nn
 
 from celebattr.errors import UsageError
-from celebattr.models.catalog import ModelSpec
 from celebattr.models.network import Network
+from celebattr.models.spec import ModelSpec
 
 SHRINKS = 32
 """How much smaller than the image, in each direction, the last feature map is."""

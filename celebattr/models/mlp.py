@@ -8,8 +8,8 @@ from __future__ import annotations
 from torch import nn
 
 from celebattr.errors import UsageError
-from celebattr.models.catalog import ModelSpec
 from celebattr.models.network import Network
+from celebattr.models.spec import ModelSpec
 
 
 def build(spec: ModelSpec) -> Network:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from torch import nn
 
 from celebattr.models._torchvision import torchvision_models
-from celebattr.models.catalog import ModelSpec
 from celebattr.models.network import Network
+from celebattr.models.spec import ModelSpec
 
 WIDTHS = {"resnet50slim": ("resnet50", 32)}
 """Which of torchvision's an architecture is with narrower blocks, and the channels that the 3x3

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from celebattr.errors import UsageError
-from celebattr.models.catalog import ModelSpec
 from celebattr.models.network import Network
+from celebattr.models.spec import ModelSpec
 
 WIDTHS = (24, 48, 96, 192, 384)
 """Channels of the levels, from the image's resolution down to a sixteenth of it."""

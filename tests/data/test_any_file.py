@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from celebattr.constants import MAX_BYTES
 from celebattr.data.images import FORMATS, open_image
-from celebattr.data.limits import MAX_BYTES
 from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes, devices and links of POSIX")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from celebattr.data import archives
-from celebattr.data.inputs import Input
+from celebattr.inference.inputs import archives
+from celebattr.inference.inputs.expand import Input
 
 TARS = ("tar", "tar.gz", "tar.bz2", "tar.xz")
 

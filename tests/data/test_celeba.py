@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from celebattr.attributes import CELEBA
+from celebattr.constants import SPLITS
 from celebattr.data import celeba, drawn
-from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError, UnreadableImageError
 
 COUNTS = {"train": 5, "validation": 3, "test": 2}

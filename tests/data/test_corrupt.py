@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE
 from celebattr.data import corrupt
 from celebattr.errors import UsageError
 

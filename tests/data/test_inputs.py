@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from celebattr.data.images import open_image
-from celebattr.data.inputs import Input, expand
 from celebattr.errors import DataError, UnreadableImageError
+from celebattr.inference.inputs.expand import Input, expand
 
 
 def names(*paths: str, **options: object) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from celebattr.data.lists import paths_in
 from celebattr.errors import DataError, MissingExtraError
+from celebattr.inference.inputs.lists import paths_in
 
 
 def listed(path: Path, text: str | bytes, column: str | None = None) -> list[str]:

@@ -12,8 +12,8 @@ import fsspec
 import pytest
 
 from celebattr.data import remote
-from celebattr.data.inputs import Input, expand, photo
 from celebattr.errors import DataError, UsageError
+from celebattr.inference.inputs.expand import Input, expand, photo
 
 
 @pytest.fixture

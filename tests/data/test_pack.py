@@ -15,8 +15,9 @@ import pytest
 
 from celebattr.attributes import CELEBA
 from celebattr.config.pack import PackConfig
+from celebattr.constants import SPLITS
 from celebattr.data import celeba, drawn, pack, shard_writer
-from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError, UnreadableImageError
 
 COUNTS = {"train": 5, "validation": 3, "test": 2}

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from celebattr.data import drawn
-from celebattr.data.inputs import Input, expand
 from celebattr.engines import parts, plan
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
+from celebattr.inference.inputs.expand import Input, expand
 from celebattr.inference.runs import Run
 from celebattr.results.predictions import Failure, Prediction, Result
 

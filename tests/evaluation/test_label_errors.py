@@ -12,8 +12,9 @@ from PIL import Image
 
 from celebattr.attributes import CELEBA, Rule
 from celebattr.config.doctor import DoctorConfig
+from celebattr.constants import SPLITS
 from celebattr.data import celeba, drawn
-from celebattr.data.dataset import SPLITS, FaceDataset
+from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError
 from celebattr.evaluation import confident, label_errors, label_evidence
 from celebattr.evaluation.label_errors import NETWORK

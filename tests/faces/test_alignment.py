@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.config.fields import FRAME_SIZE
+from celebattr.constants import FRAME_SIZE
 from celebattr.data.photo import Photo
 from celebattr.faces.alignment import (
     ANCHORS_32,

@@ -13,10 +13,10 @@ from skimage.data import astronaut
 
 from celebattr.config.predict import PredictConfig
 from celebattr.data import drawn
-from celebattr.data.inputs import Input
 from celebattr.errors import UsageError, WeightsError
 from celebattr.inference import ahead, child
 from celebattr.inference.backends import OnnxBackend
+from celebattr.inference.inputs.expand import Input
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.scorer import Scorer

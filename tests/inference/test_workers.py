@@ -18,11 +18,11 @@ from skimage.data import astronaut
 
 from celebattr.config.predict import PredictConfig
 from celebattr.data import drawn
-from celebattr.data.inputs import Input
 from celebattr.errors import DeviceError
 from celebattr.inference import protocol
 from celebattr.inference import worker as child
 from celebattr.inference import workers as workers_module
+from celebattr.inference.inputs.expand import Input
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.prepared import Prepared
 from celebattr.inference.workers import Worker, Workers

@@ -6,7 +6,7 @@ import torch
 from celebattr.errors import WeightsError
 from celebattr.models import backbones, catalog
 from celebattr.models._torchvision import torchvision_models
-from celebattr.models.catalog import ModelSpec
+from celebattr.models.spec import ModelSpec
 
 
 def resnet18(attributes: int = 4) -> catalog.Network:

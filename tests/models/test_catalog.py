@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from celebattr.config.train import ACTIVATIONS
 from celebattr.errors import UsageError
 from celebattr.models import catalog
-from celebattr.models.catalog import ModelSpec
+from celebattr.models.spec import ModelSpec
 from celebattr.parse import parse_sizes, parse_widths
 
 SIZE = (64, 48)

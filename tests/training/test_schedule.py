@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from celebattr.models import catalog
-from celebattr.models.catalog import ModelSpec
+from celebattr.models.spec import ModelSpec
 from celebattr.training import schedule
 
 

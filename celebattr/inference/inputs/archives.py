@@ -14,9 +14,9 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO
 
+from celebattr.constants import IMAGE_SUFFIXES, MAX_BYTES
 from celebattr.data import remote
-from celebattr.data.inputs import IMAGE_SUFFIXES, Input
-from celebattr.data.limits import MAX_BYTES
+from celebattr.inference.inputs.expand import Input
 from celebattr.results.predictions import Failure
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # of the first member, and of an archive without any

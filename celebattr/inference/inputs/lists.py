@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+from celebattr.constants import IMAGE_COLUMNS
 from celebattr.data import remote
-from celebattr.data.labels import IMAGE_COLUMNS
 from celebattr.errors import DataError, MissingExtraError
 
 _DELIMITERS = ",;\t"

@@ -14,16 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from celebattr.constants import IMAGE_SUFFIXES
 from celebattr.data import remote
 from celebattr.errors import ImageError
 from celebattr.results.predictions import Failure
 
 STDIN = "-"
-
-IMAGE_SUFFIXES: frozenset[str] = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-)
-"""What a folder is searched for, in lower case; a file named outright may have any suffix."""
 
 # How the accepted formats begin. RIFF is WebP's container. File names may begin like the second
 # kind, BMW.jpg for instance; but images of that kind have a zero byte near their beginning.
@@ -163,14 +159,14 @@ def _file(path: str, archive: Opener, column: str | None) -> Iterator[Input]:
         yield Input(path)
     else:
         # Imported here: it needs `Input`, and who has photos only need not wait for it.
-        from celebattr.data import archives
+        from celebattr.inference.inputs import archives
 
         yield from archive(path) if archives.is_archive(path) else (Input(path),)
 
 
 def _remote(path: str, archive: Opener, column: str | None) -> Iterator[Input]:
     """What a URL stands for, as `_one` and `_file` do it for files."""
-    from celebattr.data import archives
+    from celebattr.inference.inputs import archives
 
     suffix = _suffix(path)
     found = remote.matches(path) if glob.has_magic(path) else []
@@ -203,14 +199,14 @@ def _fetched(path: str, url: str, size: int | None) -> Input:
 
 
 def _members(path: str) -> Iterator[Input]:
-    from celebattr.data import archives
+    from celebattr.inference.inputs import archives
 
     return archives.members(path)
 
 
 def _list(path: str, column: str | None, stdin: BinaryIO | None = None) -> Iterator[Input]:
     """The photos that a list names, one a row: not folders, nor other lists."""
-    from celebattr.data.lists import paths_in
+    from celebattr.inference.inputs.lists import paths_in
 
     folder = os.path.dirname(path)  # noqa: PTH120
     for row, name in enumerate(paths_in(path, column, stdin=stdin), 1):

@@ -1,0 +1,26 @@
+"""Sizes, names and limits that several rooms share. Imports nothing."""
+
+from __future__ import annotations
+
+FRAME_SIZE: tuple[int, int] = (218, 178)
+"""Height and width of CelebA's aligned crop, in pixels: what every face is brought to."""
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+SPLITS: dict[str, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+"""The splits by name, as CelebA's list of partitions numbers them."""
+
+IMAGE_SUFFIXES: frozenset[str] = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+)
+"""What a folder is searched for, in lower case; a file named outright may have any suffix."""
+
+IMAGE_COLUMNS = ("image_id", "image", "path", "file", "filename", "file_name", "img_path")
+"""Headers of the column that names the image, in lists of photos and in label files."""
+
+PRECISIONS: tuple[str, ...] = ("auto", "float32", "bfloat16", "float16")
+
+MAX_PIXELS = 89_478_485
+"""Pixels of an image before it is decoded: a quarter of a GiB of RGB. Pillow's own limit."""
+
+MAX_BYTES = 1 << 28
+"""Bytes of a file before it is read: as many as the most pixels take without compression."""

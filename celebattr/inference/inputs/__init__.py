@@ -1,0 +1,1 @@
+"""From what predict is given to a stream of inputs."""
