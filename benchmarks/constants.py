@@ -25,7 +25,8 @@ from celebattr.config.predict import PredictConfig
 from celebattr.engines import plan
 from celebattr.engines.folder import Folder
 from celebattr.engines.parts import row_of
-from celebattr.inference.inputs.expand import Input, expand
+from celebattr.inference.inputs.expand import expand
+from celebattr.inference.inputs.source import Input
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Prepared, Preparer
 from celebattr.reports import parquet

@@ -28,7 +28,8 @@ from celebattr.config.train import TrainConfig
 from celebattr.data import drawn
 from celebattr.device import resolve
 from celebattr.inference.backends import TorchBackend
-from celebattr.models import catalog, spec
+from celebattr.models import catalog
+from celebattr.models.spec import ModelSpec
 from celebattr.training import schedule
 from celebattr.training.average import averaged
 from celebattr.training.loop import train
@@ -61,7 +62,7 @@ def resident(asked: argparse.Namespace) -> float:
     choice = resolve(asked.device, "auto")
     device, dtype = torch.device(choice.device), getattr(torch, choice.precision)
     height, width = map(int, asked.size.split("x"))
-    spec = spec.ModelSpec(asked.arch, 40, size=(height, width))
+    spec = ModelSpec(asked.arch, 40, size=(height, width))
     network = catalog.build(spec).place(device)
     average = averaged(network, 0.998)
     optimizer = schedule.make_optimizer(

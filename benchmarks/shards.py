@@ -29,7 +29,7 @@ from typing import NamedTuple
 from celebattr.engines import parts, plan
 from celebattr.engines.folder import Folder
 from celebattr.inference import runs
-from celebattr.inference.inputs.expand import Input
+from celebattr.inference.inputs.source import Input
 from celebattr.inference.merge import merge
 from celebattr.inference.runs import Run
 from celebattr.reports.journal import Journal

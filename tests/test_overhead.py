@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from celebattr.data.drawn import draw_face
-from celebattr.inference.inputs.expand import Input
+from celebattr.inference.inputs.source import Input
 from celebattr.inference.prepare import Preparer
 
 CALLS_AN_IMAGE_SCORED = 121

@@ -16,7 +16,7 @@ from celebattr.errors import DataError, ExitCode, UsageError
 if TYPE_CHECKING:
     from celebattr.engines.folder import Folder
     from celebattr.engines.plan import Plan
-    from celebattr.inference.inputs.expand import Input
+    from celebattr.inference.inputs.source import Input
     from celebattr.inference.runs import Run
 
 

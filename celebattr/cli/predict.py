@@ -18,7 +18,7 @@ from celebattr.errors import DataError, ExitCode, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celebattr.inference.inputs.expand import Input
+    from celebattr.inference.inputs.source import Input
     from celebattr.results.predictions import Result
 
 

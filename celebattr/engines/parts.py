@@ -23,7 +23,7 @@ from celebattr.reports import parquet
 from celebattr.reports.journal import Row
 
 if TYPE_CHECKING:
-    from celebattr.inference.inputs.expand import Input
+    from celebattr.inference.inputs.source import Input
     from celebattr.results.predictions import Result
 
 Score = Callable[[Iterable["Input"]], Iterator[tuple["Input", list["Result"]]]]

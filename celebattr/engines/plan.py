@@ -22,7 +22,7 @@ from celebattr.data import remote
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
 from celebattr.inference.inputs import archives
-from celebattr.inference.inputs.expand import Input, photo
+from celebattr.inference.inputs.source import Input, photo
 from celebattr.results.predictions import Failure
 
 PIECES_A_FILE = 32

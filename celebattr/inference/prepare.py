@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from celebattr.data.images import is_aligned
 from celebattr.data.photo import Photo
 from celebattr.errors import ImageError
-from celebattr.inference.inputs.expand import Input
+from celebattr.inference.inputs.source import Input
 from celebattr.inference.prepared import Prepared
 from celebattr.results.predictions import Failure
 

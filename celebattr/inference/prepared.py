@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.inference.inputs.expand import Input
+from celebattr.inference.inputs.source import Input
 from celebattr.results.predictions import FaceBox, Failure
 
 

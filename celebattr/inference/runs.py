@@ -19,7 +19,7 @@ from celebattr.config.predict import PredictConfig
 from celebattr.errors import DataError, UsageError
 from celebattr.files import write_text
 from celebattr.inference.facts import Facts
-from celebattr.inference.inputs.expand import Input
+from celebattr.inference.inputs.source import Input
 
 SCHEMA = 1
 FOLDER_FILE = "run.json"

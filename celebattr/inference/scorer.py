@@ -17,7 +17,7 @@ from celebattr.inference.workers import Workers
 
 if TYPE_CHECKING:
     from celebattr.inference.facts import Facts
-    from celebattr.inference.inputs.expand import Input
+    from celebattr.inference.inputs.source import Input
     from celebattr.inference.predictor import Predictor
     from celebattr.results.predictions import Result
 
@@ -100,7 +100,7 @@ class Scorer:
 
         One a face, or one that says why there is none: nothing that a photo is makes it raise.
         """
-        from celebattr.inference.inputs.expand import photo
+        from celebattr.inference.inputs.source import photo
 
         for _, results in self.stream(photo(source) for source in photos):
             yield [result.row() for result in results]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from celebattr.data.ordered import ordered_map
 
 if TYPE_CHECKING:
-    from celebattr.inference.inputs.expand import Input
+    from celebattr.inference.inputs.source import Input
     from celebattr.inference.predictor import Predictor
     from celebattr.inference.prepared import Prepared
     from celebattr.results.predictions import Result

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from celebattr.inference.protocol import DEFAULT, receive, send
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
-    from celebattr.inference.inputs.expand import Input
+    from celebattr.inference.inputs.source import Input
     from celebattr.inference.predictor import Predictor
     from celebattr.inference.prepare import Preparer
     from celebattr.inference.prepared import Prepared
@@ -50,7 +50,7 @@ def serve(
 
 
 def _item(photo: dict[str, Any], requests: BinaryIO) -> Input:
-    from celebattr.inference.inputs.expand import Input
+    from celebattr.inference.inputs.source import Input
 
     data = None if photo["bytes"] is None else requests.read(photo["bytes"])
     return Input(photo["path"], data=data, file=photo["file"])

@@ -29,7 +29,7 @@ from celebattr.results.predictions import FaceBox, Failure, Prediction, Result
 # they score too.
 if TYPE_CHECKING:
     from celebattr.config.predict import PredictConfig
-    from celebattr.inference.inputs.expand import Input
+    from celebattr.inference.inputs.source import Input
     from celebattr.inference.prepared import Prepared
 
 R = TypeVar("R")

@@ -10,8 +10,9 @@ from celebattr import bundle, paths
 from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import UsageError
-from celebattr.models import backbones, catalog, spec
+from celebattr.models import backbones, catalog
 from celebattr.models.network import Network
+from celebattr.models.spec import ModelSpec
 from celebattr.parse import parse_widths
 from celebattr.training.distributed import World
 from celebattr.training.listener import Listener
@@ -35,7 +36,7 @@ def start(
     attributes, source = train_set.attributes, config.backbone_weights
     assert source is not None
     assert config.head is not None
-    spec = spec.ModelSpec(
+    spec = ModelSpec(
         config.arch,
         len(attributes),
         parse_widths(config.head),

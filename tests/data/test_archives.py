@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from celebattr.inference.inputs import archives
-from celebattr.inference.inputs.expand import Input
+from celebattr.inference.inputs.source import Input
 
 TARS = ("tar", "tar.gz", "tar.bz2", "tar.xz")
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from celebattr.data.images import open_image
 from celebattr.errors import DataError, UnreadableImageError
-from celebattr.inference.inputs.expand import Input, expand
+from celebattr.inference.inputs.expand import expand
+from celebattr.inference.inputs.source import Input
 
 
 def names(*paths: str, **options: object) -> list[str]:

@@ -13,7 +13,8 @@ import pytest
 
 from celebattr.data import remote
 from celebattr.errors import DataError, UsageError
-from celebattr.inference.inputs.expand import Input, expand, photo
+from celebattr.inference.inputs.expand import expand
+from celebattr.inference.inputs.source import Input, photo
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from celebattr.data import drawn
 from celebattr.engines import parts, plan
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
-from celebattr.inference.inputs.expand import Input, expand
+from celebattr.inference.inputs.expand import expand
+from celebattr.inference.inputs.source import Input
 from celebattr.inference.runs import Run
 from celebattr.results.predictions import Failure, Prediction, Result
 

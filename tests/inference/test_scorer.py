@@ -16,7 +16,7 @@ from celebattr.data import drawn
 from celebattr.errors import UsageError, WeightsError
 from celebattr.inference import ahead, child
 from celebattr.inference.backends import OnnxBackend
-from celebattr.inference.inputs.expand import Input
+from celebattr.inference.inputs.source import Input
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.scorer import Scorer

@@ -13,7 +13,7 @@ from celebattr.config.predict import PredictConfig
 from celebattr.data import drawn
 from celebattr.errors import UsageError
 from celebattr.inference import scoring
-from celebattr.inference.inputs.expand import Input
+from celebattr.inference.inputs.source import Input
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.prepared import Prepared

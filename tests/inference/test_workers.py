@@ -22,7 +22,7 @@ from celebattr.errors import DeviceError
 from celebattr.inference import protocol
 from celebattr.inference import worker as child
 from celebattr.inference import workers as workers_module
-from celebattr.inference.inputs.expand import Input
+from celebattr.inference.inputs.source import Input
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.prepared import Prepared
 from celebattr.inference.workers import Worker, Workers

@@ -16,7 +16,7 @@ from typing import IO
 
 from celebattr.constants import IMAGE_SUFFIXES, MAX_BYTES
 from celebattr.data import remote
-from celebattr.inference.inputs.expand import Input
+from celebattr.inference.inputs.source import Input
 from celebattr.results.predictions import Failure
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # of the first member, and of an archive without any

@@ -6,20 +6,16 @@ same in an object store.
 
 from __future__ import annotations
 
-import functools
 import glob
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from celebattr.constants import IMAGE_SUFFIXES
 from celebattr.data import remote
-from celebattr.errors import ImageError
+from celebattr.inference.inputs.source import STDIN, WEB, Input, stored, web_address
 from celebattr.results.predictions import Failure
-
-STDIN = "-"
 
 # How the accepted formats begin. RIFF is WebP's container. File names may begin like the second
 # kind, BMW.jpg for instance; but images of that kind have a zero byte near their beginning.
@@ -30,41 +26,8 @@ _CHUNK = 1 << 16
 _LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 """A file so named is a list of paths without being called one."""
 
-_WEB = ("http://", "https://")
-
 Opener = Callable[[str], Iterable["Input"]]
 """Gives what an archive stands for."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """One photo to be.
-
-    Attributes:
-        path: the name it is reported by, as it was given.
-        data: its bytes, where it did not come from a file.
-        failure: why there is nothing to open, or None.
-        file: where it lies, if not at `path`.
-        read: gives the same input with its bytes, or its failure, where that takes work: who skips
-            an input need not do it. Safe to call in any thread.
-        size: how many bytes `read` will bring, at most.
-    """
-
-    path: str
-    data: bytes | None = None
-    failure: Failure | None = None
-    file: str | None = None
-    read: Callable[[], Input] | None = None
-    size: int = 0
-
-    def ready(self) -> Input:
-        """The same input with its bytes, where they do not lie in a file of their own."""
-        return self if self.read is None else self.read()
-
-    @property
-    def source(self) -> str | bytes:
-        """What to open."""
-        return (self.file or self.path) if self.data is None else self.data
 
 
 def expand(
@@ -107,24 +70,9 @@ def expand(
             yield from _one(path, archive, column)
 
 
-def photo(source: str | bytes, file: str | None = None) -> Input:
-    """One photo by its name, path or URL, or by its bytes; nothing is searched or opened.
-
-    Args:
-        source: the photo.
-        file: the path or URL where it lies, if not at `source`.
-    """
-    if isinstance(source, bytes):
-        return Input(STDIN, data=source)
-    place = file or source
-    if place[:8].lower().startswith(_WEB):
-        return _url(source)
-    return _stored(source, url=file) if remote.is_remote(place) else Input(source, file=file)
-
-
 def _one(path: str, archive: Opener, column: str | None = None) -> Iterator[Input]:
-    if path[:8].lower().startswith(_WEB):
-        yield _url(path)
+    if path[:8].lower().startswith(WEB):
+        yield web_address(path)
     elif remote.is_remote(path):
         yield from _remote(path, archive, column)
     elif column is None and os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a"
@@ -176,26 +124,13 @@ def _remote(path: str, archive: Opener, column: str | None) -> Iterator[Input]:
     elif column is not None or suffix in _LIST_SUFFIXES:
         yield from _list(path, column)
     elif suffix in IMAGE_SUFFIXES:
-        yield _stored(path)
+        yield stored(path)
     elif remote.is_folder(path):
         for name, size in remote.files(path):
             if _suffix(name) in IMAGE_SUFFIXES:
-                yield _stored(name, size=size)
+                yield stored(name, size=size)
     else:
-        yield from archive(path) if archives.is_archive(path) else (_stored(path),)
-
-
-def _stored(path: str, *, url: str | None = None, size: int | None = None) -> Input:
-    """A photo in a store, which is fetched when it is wanted."""
-    fetch = functools.partial(_fetched, path, url or path, size)
-    return Input(path, read=fetch, size=size or 0, file=url)
-
-
-def _fetched(path: str, url: str, size: int | None) -> Input:
-    try:
-        return Input(path, data=remote.read(url, size))
-    except ImageError as error:
-        return Input(path, failure=Failure(path, error.status, str(error)))
+        yield from archive(path) if archives.is_archive(path) else (stored(path),)
 
 
 def _members(path: str) -> Iterator[Input]:
@@ -213,21 +148,16 @@ def _list(path: str, column: str | None, stdin: BinaryIO | None = None) -> Itera
         if not name:
             reason = f"{path}: row {row:,} has no path"
             yield Input(path, failure=Failure(path, "not_found", reason))
-        elif "://" in name and name[:8].lower().startswith(_WEB):
-            yield _url(name)
+        elif "://" in name and name[:8].lower().startswith(WEB):
+            yield web_address(name)
         elif remote.is_remote(name):
-            yield _stored(name)
+            yield stored(name)
         elif remote.is_remote(path):
-            yield _stored(name, url=f"{folder}/{name}")
+            yield stored(name, url=f"{folder}/{name}")
         else:
             beside = os.path.join(folder, name)  # noqa: PTH118
             elsewhere = not os.path.exists(name) and os.path.exists(beside)  # noqa: PTH110
             yield Input(name, file=beside if elsewhere else None)
-
-
-def _url(path: str) -> Input:
-    reason = f"{path}: URLs are not opened: download it first"
-    return Input(path, failure=Failure(path, "not_found", reason))
 
 
 def _suffix(path: str) -> str:
