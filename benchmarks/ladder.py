@@ -21,7 +21,7 @@ from matplotlib.ticker import ScalarFormatter
 from scaling import correct
 from speed import HERE, machine, peer, put, run, table
 
-from celebattr import bundle, paths
+from celebattr import bundle, weights
 from celebattr.data import celeba
 from celebattr.evaluation.intervals import Resamples, interval
 from celebattr.inference.export import export
@@ -32,7 +32,7 @@ FRAMES = 512
 
 def graph(given: str, place: Path) -> Path:
     """The ONNX file of a bundle."""
-    source = paths.bundle_file(given)
+    source = weights.bundle_file(given)
     if source.suffix == ".onnx":
         return source
     card = bundle.card_of(source)

@@ -32,8 +32,8 @@ from celebattr.inference import runs
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.merge import merge
 from celebattr.inference.runs import Run
+from celebattr.predictions import Failure, Prediction, Result
 from celebattr.reports.journal import Journal
-from celebattr.results.predictions import Failure, Prediction, Result
 
 INPUTS = 4  # a shard: as few as show the order of inputs, so that what is left is coordination
 DEATHS = 0.05  # of workers, a shard

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from celebattr import paths
+from celebattr import weights
 
 HERE = Path(__file__).parent
 CELEBATTR = [sys.executable, "-m", "celebattr"]
@@ -48,7 +48,7 @@ class Bench:
     def __init__(self, folder: Path, photo: Path, place: Path, runs: int) -> None:
         self.folder, self.photo, self.place, self.runs = folder, photo, place, runs
         self.photos = sorted(str(path) for path in folder.rglob("*.jpg"))
-        self.int8 = str(paths.bundle_file(None))
+        self.int8 = str(weights.bundle_file(None))
         self.random = place / "random.safetensors"
         subprocess.run([sys.executable, "-c", RANDOM, str(self.random)], check=True)
 

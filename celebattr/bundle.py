@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celebattr import paths
+from celebattr import weights
 from celebattr.card import NO_HASH, Card
 from celebattr.errors import MissingExtraError, WeightsError
-from celebattr.files import write_bytes
+from celebattr.io.files import write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +97,7 @@ def kind(data: Data) -> str | None:
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
         return "safetensors"
     # An ONNX ModelProto begins with field 1, ir_version, a small number.
-    if data[:1] == paths.ONNX_BEGINS and len(data) > 64:
+    if data[:1] == weights.ONNX_BEGINS and len(data) > 64:
         return "onnx"
     return None
 

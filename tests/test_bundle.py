@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from celebattr import bundle, paths
+from celebattr import bundle, weights
 from celebattr.card import Card
 from celebattr.config.predict import SPEEDS
 from celebattr.data.transforms import PreprocessSpec
@@ -91,28 +91,28 @@ def test_safetensors_without_a_card_is_not_a_bundle(tmp_path: Path) -> None:
 
 def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(WeightsError, match="Did you mean celebattr-resnet50"):
-        paths.bundle_file("celebattr-resnet5")
+        weights.bundle_file("celebattr-resnet5")
 
 
 @pytest.mark.parametrize("speed", SPEEDS)
 def test_each_speed_has_a_bundle_for_cpus_and_one_for_gpus(speed: str) -> None:
-    on_cpu, on_gpu = (paths.bundle_file(speed, gpu=gpu) for gpu in (False, True))
+    on_cpu, on_gpu = (weights.bundle_file(speed, gpu=gpu) for gpu in (False, True))
     assert (bundle.card_of(on_cpu).precision, bundle.card_of(on_gpu).precision) == (
         "int8",
         "float16",
     )
-    assert bundle.card_of(on_cpu).name == bundle.card_of(on_gpu).name == paths.SPEEDS[speed]
+    assert bundle.card_of(on_cpu).name == bundle.card_of(on_gpu).name == weights.SPEEDS[speed]
 
 
 def test_without_a_name_it_is_the_accurate_one() -> None:
-    assert tuple(paths.SPEEDS) == SPEEDS
-    assert paths.bundle_file(None) == paths.bundle_file(SPEEDS[0])
+    assert tuple(weights.SPEEDS) == SPEEDS
+    assert weights.bundle_file(None) == weights.bundle_file(SPEEDS[0])
 
 
 def test_a_run_folder_stands_for_its_best_bundle(path: Path) -> None:
     best = path.with_name("best.safetensors")
     path.rename(best)
-    assert paths.bundle_file(str(best.parent)) == best
+    assert weights.bundle_file(str(best.parent)) == best
 
 
 def test_a_card_of_a_newer_schema_asks_for_an_update(card: Card) -> None:

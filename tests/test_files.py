@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from celebattr import files
 from celebattr.errors import DataError
+from celebattr.io import files
 
 
 def test_a_missing_folder_is_named_with_what_to_do(tmp_path: Path) -> None:

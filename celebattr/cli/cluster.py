@@ -91,11 +91,11 @@ def predict(
 
 def _run(config: PredictConfig) -> tuple[PredictConfig, Run]:
     """The run that is asked for, and its options as they hold on other machines."""
-    from celebattr import paths
+    from celebattr import weights
     from celebattr.inference.predictor import Predictor
     from celebattr.inference.runs import Run, Shard
 
-    here = paths.bundle_file(config.bundle, gpu=config.gpus_per_actor > 0)
+    here = weights.bundle_file(config.bundle, gpu=config.gpus_per_actor > 0)
     predictor = Predictor(dataclasses.replace(config.of_bundle(here), device="cpu"))
     if config.weights is not None and Path(config.weights).exists():
         config = config.of_bundle(here.resolve())

@@ -33,7 +33,7 @@ def labels(config: DoctorConfig, *, json: bool, output: Path | None, sheet: Path
     from rich.console import Console
     from rich.progress import Progress
 
-    from celebattr.files import check_target, write_text
+    from celebattr.io.files import check_target, write_text
     from celebattr.reports import labels as reports
     from celebattr.reports.formats import format_of_suffix
 

@@ -52,7 +52,7 @@ def evaluate(
     known_format(format, FORMATS)
     if write_card and config.weights is None:
         raise UsageError("--write-card changes a bundle: name it with --weights")
-    from celebattr.files import check_target, write_text
+    from celebattr.io.files import check_target, write_text
     from celebattr.reports import evaluation as reports
 
     check_target(output, page)
@@ -75,10 +75,10 @@ def evaluate(
         task = bar.add_task("evaluating", total=None)
         report = run(config, lambda done, total: bar.update(task, completed=done, total=total))
     if write_card:
-        from celebattr import paths
+        from celebattr import weights
         from celebattr.evaluation.card import record
 
-        record(paths.bundle_file(config.weights), report)
+        record(weights.bundle_file(config.weights), report)
     if page is not None:
         write_text(page, _page(report, config))
 
@@ -116,11 +116,11 @@ def _name(place: Location) -> str:
 
 def _page(report: EvalReport, config: EvaluateConfig) -> str:
     """The text of the page."""
-    from celebattr import bundle, paths
+    from celebattr import bundle, weights
     from celebattr.cli.info import made
     from celebattr.reports.html import evaluation as html
 
     # Names of folders, not paths: a page may be passed on.
     data = ", ".join(_name(path) for path in config.data)
-    card = bundle.card_of(paths.bundle_file(config.weights))
+    card = bundle.card_of(weights.bundle_file(config.weights))
     return html.page(report, json.loads(card.to_json()), made(data))

@@ -43,11 +43,11 @@ def export(
     ] = 256,
 ) -> None:
     """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch."""
-    from celebattr import paths
     from celebattr.data import celeba
     from celebattr.inference.export import export as run
+    from celebattr.weights import bundle_file
 
-    source = paths.bundle_file(weights)
+    source = bundle_file(weights)
     calibration = None
     if int8:
         folders = data_sets(data)

@@ -30,16 +30,17 @@ def info(
     ] = None,
 ) -> None:
     """Show the device that would be used and why, versions, and the bundles found."""
-    from celebattr import bundle, paths
+    from celebattr import bundle
+    from celebattr.weights import bundle_file, shipped_bundles
 
     if weights is not None:
-        _card(bundle.card_of(paths.bundle_file(weights)), format)
+        _card(bundle.card_of(bundle_file(weights)), format)
         return
     own, python, *others = versions()
     typer.echo(f"{own.replace(' ', '  ')}, {python}")
     typer.echo(f"device     {_device()}")
     typer.echo(f"versions   {', '.join(others)}")
-    for path in paths.shipped_bundles():
+    for path in shipped_bundles():
         card = bundle.card_of(path)
         typer.echo(f"bundle     {path.stem}: {_summary(card)}")
         typer.echo(f"           {path}")

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from celebattr.config.fields import flag
 from celebattr.errors import UsageError
+from celebattr.options import flag
 from celebattr.parse import Location, parse_location
 
 ENVIRONMENT = {"data": "CELEBATTR_DATA"}

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Protocol, Self
 import typer
 
 from celebattr.errors import DataError, UsageError
-from celebattr.files import remove_torn
+from celebattr.io.files import remove_torn
 
 if TYPE_CHECKING:
     from celebattr.inference.runs import Run, Shard
-    from celebattr.results.predictions import Result
+    from celebattr.predictions import Result
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celebattr.inference.inputs.source import Input
-    from celebattr.results.predictions import Result
+    from celebattr.predictions import Result
 
 
 @command(PredictConfig)
@@ -249,8 +249,8 @@ class _Pictures:
     def write(self, item: Input, results: list[Result]) -> None:
         """The pictures of one input; a failure has nothing to draw."""
         from celebattr.data.images import open_image
+        from celebattr.predictions import Prediction
         from celebattr.reports.annotate import annotate, output_name, save
-        from celebattr.results.predictions import Prediction
 
         predictions = [result for result in results if isinstance(result, Prediction)]
         if not predictions:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from celebattr.config.fields import Checks, flag, option
 from celebattr.constants import SPLITS
 from celebattr.errors import UsageError
+from celebattr.options import Checks, flag, option
 from celebattr.parse import Location
 
 

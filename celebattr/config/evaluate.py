@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from celebattr.config.fields import (
+from celebattr.constants import PRECISIONS, SPLITS
+from celebattr.options import (
     Checks,
     consistent_option,
     operating_point_option,
@@ -13,7 +14,6 @@ from celebattr.config.fields import (
     thumbnails_option,
     unsure_below_option,
 )
-from celebattr.constants import PRECISIONS, SPLITS
 from celebattr.parse import Location, parse_operating_point
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from celebattr.config.fields import Checks, option
 from celebattr.errors import UsageError
+from celebattr.options import Checks, option
 from celebattr.parse import Location, Url
 
 PACKINGS: tuple[str, ...] = ("webdataset", "cache")

@@ -6,7 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from celebattr.config.fields import (
+from celebattr.constants import PRECISIONS
+from celebattr.errors import UsageError
+from celebattr.options import (
     Checks,
     consistent_option,
     flag,
@@ -14,8 +16,6 @@ from celebattr.config.fields import (
     option,
     unsure_below_option,
 )
-from celebattr.constants import PRECISIONS
-from celebattr.errors import UsageError
 from celebattr.parse import parse_operating_point
 
 FACES: tuple[str, ...] = ("largest", "all", "none")
@@ -101,7 +101,7 @@ class PredictConfig(Checks):
 
     @property
     def bundle(self) -> str:
-        """The bundle that is asked for, as `celebattr.paths.bundle_file` takes it."""
+        """The bundle that is asked for, as `celebattr.weights.bundle_file` takes it."""
         return self.speed if self.weights is None else self.weights
 
     def of_bundle(self, path: Path) -> PredictConfig:

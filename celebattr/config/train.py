@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from celebattr.config.fields import CACHES, Checks, option, thumbnails_option
 from celebattr.constants import PRECISIONS
+from celebattr.options import CACHES, Checks, option, thumbnails_option
 from celebattr.parse import Location, parse_sizes, parse_widths
 
 LOSSES: tuple[str, ...] = ("bce", "mse")

@@ -29,7 +29,7 @@ from PIL import features
 from celebattr.constants import FRAME_SIZE
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.stores import digest
-from celebattr.files import output_error, reporting, write_text
+from celebattr.io.files import output_error, reporting, write_text
 
 VERSION = 1
 """Of the way in which an image becomes a frame, and of the files here."""

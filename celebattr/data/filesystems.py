@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-from celebattr.data import remote, shards, stores
+from celebattr.data import shards, stores
 from celebattr.errors import DataError
-from celebattr.files import Replacement, remove_torn, reporting, write_bytes
+from celebattr.io import storage
+from celebattr.io.files import Replacement, remove_torn, reporting, write_bytes
 from celebattr.parse import Location, Url
 
 Range = tuple[str, int, int]
@@ -60,7 +61,7 @@ def files_at(place: Location) -> Files:
         DeviceError: the package of that file system is not installed.
         UsageError: there is no such file system.
     """
-    return Remote(place, *remote.locate(place)) if isinstance(place, Url) else Local(place)
+    return Remote(place, *storage.locate(place)) if isinstance(place, Url) else Local(place)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.data.ordered import ordered_map
+from celebattr.io.prefetch import ordered_map
 
 if TYPE_CHECKING:
     from celebattr.data.dataset import FaceDataset

@@ -14,11 +14,11 @@ from celebattr.constants import FRAME_SIZE
 from celebattr.data import images
 from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.mask_hq import Crops
-from celebattr.data.ordered import ordered_map
 from celebattr.data.stores import Folder, Store, Zip
 from celebattr.doctor import duplicates, files
 from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.errors import ImageError
+from celebattr.io.prefetch import ordered_map
 from celebattr.results.doctor import Finding
 
 _NUMBERED = re.compile(r"\d{1,5}\.(jpg|png)")

@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from celebattr import files
-from celebattr.data import remote
 from celebattr.errors import DataError
+from celebattr.io import files, storage
 
 
 class Folder:
@@ -21,7 +20,7 @@ class Folder:
     """
 
     def __init__(self, url: str) -> None:
-        self.remote = remote.is_remote(url)
+        self.remote = storage.is_remote(url)
         self.url = url.rstrip("/") if self.remote else os.path.abspath(url)  # noqa: PTH100
 
     def make(self, *names: str) -> None:
@@ -35,7 +34,7 @@ class Folder:
         """Whether there is such a file."""
         if not self.remote:
             return Path(self.url, name).exists()
-        store, place = remote.locate(f"{self.url}/{name}")
+        store, place = storage.locate(f"{self.url}/{name}")
         return bool(store.exists(place))
 
     def names(self, folder: str) -> list[str]:
@@ -43,7 +42,7 @@ class Folder:
         if not self.remote:
             path = Path(self.url, folder)
             return sorted(file.name for file in path.iterdir()) if path.is_dir() else []
-        store, place = remote.locate(f"{self.url}/{folder}")
+        store, place = storage.locate(f"{self.url}/{folder}")
         store.invalidate_cache()
         found = store.ls(place, detail=False) if store.isdir(place) else []
         return sorted(str(name).rpartition("/")[2] for name in found)
@@ -55,7 +54,7 @@ class Folder:
             DataError: it cannot be read.
         """
         try:
-            with remote.open_binary(self._path(name)) as file:
+            with storage.open_binary(self._path(name)) as file:
                 return file.read()
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
@@ -83,7 +82,7 @@ class Folder:
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary, Path(name).name)
             yield path
-            store, place = remote.locate(self._path(name))
+            store, place = storage.locate(self._path(name))
             try:
                 store.put_file(str(path), place)
             except OSError as error:
@@ -95,7 +94,7 @@ class Folder:
             if not self.remote:
                 Path(self.url, name).unlink(missing_ok=True)
             elif self.exists(name):
-                store, place = remote.locate(self._path(name))
+                store, place = storage.locate(self._path(name))
                 store.rm_file(place)
 
     def remove_torn(self) -> None:

@@ -14,17 +14,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from celebattr.data import remote
 from celebattr.engines import plan
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
 from celebattr.inference.runs import Run
+from celebattr.io import storage
 from celebattr.reports import parquet
 from celebattr.reports.journal import Row
 
 if TYPE_CHECKING:
     from celebattr.inference.inputs.source import Input
-    from celebattr.results.predictions import Result
+    from celebattr.predictions import Result
 
 Score = Callable[[Iterable["Input"]], Iterator[tuple["Input", list["Result"]]]]
 """`Scorer.stream`, or what stands in for it."""
@@ -70,7 +70,7 @@ def _found(folder: Folder, number: int, about: str) -> Counter[str]:
     pa = parquet.library()
     place = f"{folder.url}/{name(number)}"
     try:
-        with remote.open_binary(place) as stream:
+        with storage.open_binary(place) as stream:
             file = pa.parquet.ParquetFile(io.BytesIO(stream.read()))
         said = (file.schema_arrow.metadata or {}).get(parquet.METADATA_KEY, b"").decode()
         columns = file.read(["status", "face"]).to_pydict()

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from celebattr.data import remote
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
 from celebattr.inference.inputs import archives
 from celebattr.inference.inputs.source import Input, photo
-from celebattr.results.predictions import Failure
+from celebattr.io import storage
+from celebattr.predictions import Failure
 
 PIECES_A_FILE = 32
 """A worker that takes pieces in turn reads each file once, and keeps some 3 MB of it."""
@@ -170,7 +170,7 @@ def _plain(item: Input) -> Any:
 
 def _absolute(path: str) -> str:
     """Who reads it stands elsewhere."""
-    return path if remote.is_remote(path) else os.path.abspath(path)  # noqa: PTH100
+    return path if storage.is_remote(path) else os.path.abspath(path)  # noqa: PTH100
 
 
 def _inputs(entries: list[Any]) -> Iterator[Input]:

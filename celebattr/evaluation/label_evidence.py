@@ -12,13 +12,13 @@ from PIL import Image
 
 from celebattr.constants import SPLITS
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.ordered import ordered_map
 from celebattr.data.soft_labels import read_probabilities
 from celebattr.doctor import duplicates
 from celebattr.doctor.pictures import spread
 from celebattr.errors import DataError
 from celebattr.evaluation.scores import probabilities
 from celebattr.inference.backends import Backend
+from celebattr.io.prefetch import ordered_map
 
 Progress = Callable[[int, int], None]
 """Called with the images done and their total."""

@@ -11,8 +11,8 @@ from celebattr import decisions
 from celebattr.data import corrupt, loader
 from celebattr.data.corrupt import Corruption
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.ordered import ordered_map
 from celebattr.inference.backends import Backend
+from celebattr.io.prefetch import ordered_map
 
 
 def probabilities(

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.errors import WeightsError
-from celebattr.paths import weights_folder
-from celebattr.results.predictions import FaceBox
+from celebattr.predictions import FaceBox
+from celebattr.weights import weights_folder
 
 MODEL_FILE = "face_detection_yunet_2023mar.onnx"
 MODEL_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import bundle, paths
+from celebattr import bundle
 from celebattr.card import Card
 from celebattr.device import gpu_likely, usable_cores
 from celebattr.errors import DeviceError, MissingExtraError, WeightsError
+from celebattr.weights import bundle_file
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,7 @@ def open_backend(weights: str | None, *, device: str = "auto", precision: str = 
         MissingExtraError: a safetensors bundle needs torch, which is not installed.
     """
     gpu = gpu_likely() if device == "auto" else device != "cpu"
-    path = paths.bundle_file(weights, gpu=gpu)
+    path = bundle_file(weights, gpu=gpu)
     data = bundle.read(path)
     if bundle.kind(data) == "safetensors":
         return TorchBackend(path, device=device, precision=precision)

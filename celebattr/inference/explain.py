@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr import bundle, paths
+from celebattr import bundle
 from celebattr.constants import FRAME_SIZE
 from celebattr.data.images import to_frame
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError, UsageError
 from celebattr.faces.alignment import inverse, warp
-from celebattr.results.predictions import Prediction
+from celebattr.predictions import Prediction
+from celebattr.weights import bundle_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,7 +44,7 @@ class Explainer:
     """A safetensors bundle that shows where it looks, in torch on the CPU.
 
     Args:
-        weights: a bundle, as `celebattr.paths.bundle_file` takes it; None is the shipped one.
+        weights: a bundle, as `celebattr.weights.bundle_file` takes it; None is the shipped one.
 
     Raises:
         WeightsError: the bundle is missing, damaged, or ONNX.
@@ -57,7 +58,7 @@ class Explainer:
             raise MissingExtraError("torch", "train") from error
         from celebattr.data.preprocess import Preprocess
 
-        path = paths.bundle_file(weights, gpu=True)
+        path = bundle_file(weights, gpu=True)
         self.card, network = bundle.load(path, finest=True)
         # Gradients are taken at the maps: none is needed for a weight.
         self._network = network.requires_grad_(False)

@@ -21,8 +21,8 @@ from celebattr.card import NO_HASH, Card
 from celebattr.constants import FRAME_SIZE
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError
-from celebattr.files import write_bytes
 from celebattr.inference.integers import resize_in_integers
+from celebattr.io.files import write_bytes
 
 if TYPE_CHECKING:
     from celebattr.data.dataset import FaceDataset

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celebattr.errors import DataError, UsageError
-from celebattr.files import Replacement, reporting
 from celebattr.inference import runs
 from celebattr.inference.runs import Run
+from celebattr.io.files import Replacement, reporting
 from celebattr.reports import journal, parquet
 from celebattr.reports.journal import Row
 from celebattr.reports.writers import FORMATS

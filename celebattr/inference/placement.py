@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from celebattr import paths
+from celebattr import weights
 from celebattr.config.predict import PredictConfig
 from celebattr.device import gpu_likely
 
@@ -20,10 +20,10 @@ def bundle_for(config: PredictConfig) -> Path | None:
     """
     if config.device not in ("auto", "cpu") or config.precision not in ("auto", "float32"):
         return None
-    gpu = config.bundle in paths.SPEEDS and config.device == "auto" and gpu_likely()
-    path = paths.bundle_file(config.bundle, gpu=gpu)
+    gpu = config.bundle in weights.SPEEDS and config.device == "auto" and gpu_likely()
+    path = weights.bundle_file(config.bundle, gpu=gpu)
     try:
         with path.open("rb") as file:
-            return path if file.read(1) == paths.ONNX_BEGINS else None
+            return path if file.read(1) == weights.ONNX_BEGINS else None
     except OSError:
         return None  # who loads it says why it cannot be read

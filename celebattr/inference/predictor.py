@@ -14,7 +14,7 @@ from celebattr.inference.backends import Backend, open_backend
 from celebattr.inference.facts import Facts
 from celebattr.inference.prepared import Prepared
 from celebattr.parse import parse_operating_point
-from celebattr.results.predictions import Prediction, Result
+from celebattr.predictions import Prediction, Result
 
 
 class Predictor:

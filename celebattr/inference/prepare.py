@@ -10,7 +10,7 @@ from celebattr.data.photo import Photo
 from celebattr.errors import ImageError
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.prepared import Prepared
-from celebattr.results.predictions import Failure
+from celebattr.predictions import Failure
 
 if TYPE_CHECKING:
     from celebattr.faces.detector import YuNet

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.inference.inputs.source import Input
-from celebattr.results.predictions import FaceBox, Failure
+from celebattr.predictions import FaceBox, Failure
 
 
 @dataclass(frozen=True)

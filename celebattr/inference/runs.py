@@ -17,9 +17,9 @@ from typing import Any
 
 from celebattr.config.predict import PredictConfig
 from celebattr.errors import DataError, UsageError
-from celebattr.files import write_text
 from celebattr.inference.facts import Facts
 from celebattr.inference.inputs.source import Input
+from celebattr.io.files import write_text
 
 SCHEMA = 1
 FOLDER_FILE = "run.json"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from celebattr.inference.facts import Facts
     from celebattr.inference.inputs.source import Input
     from celebattr.inference.predictor import Predictor
-    from celebattr.results.predictions import Result
+    from celebattr.predictions import Result
 
 
 class Scorer:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from celebattr.data.ordered import ordered_map
+from celebattr.io.prefetch import ordered_map
 
 if TYPE_CHECKING:
     from celebattr.inference.inputs.source import Input
     from celebattr.inference.predictor import Predictor
     from celebattr.inference.prepared import Prepared
-    from celebattr.results.predictions import Result
+    from celebattr.predictions import Result
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # who starts such a process imports this too, and should not 
     from celebattr.inference.predictor import Predictor
     from celebattr.inference.prepare import Preparer
     from celebattr.inference.prepared import Prepared
-    from celebattr.results.predictions import Failure, Prediction, Result
+    from celebattr.predictions import Failure, Prediction, Result
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,7 +61,7 @@ def _scored(
     opened: Sequence[Prepared | Failure],
 ) -> Iterator[Sequence[Result]]:
     """The results of each photo. They are scored together; if that fails, each by itself."""
-    from celebattr.results.predictions import Failure
+    from celebattr.predictions import Failure
 
     good = [prepared for prepared in opened if not isinstance(prepared, Failure)]
     try:
@@ -74,7 +74,7 @@ def _scored(
 
 
 def _send_results(answers: BinaryIO, results: Sequence[Result]) -> None:
-    from celebattr.results.predictions import Failure
+    from celebattr.predictions import Failure
 
     for result in results:
         if isinstance(result, Failure):
@@ -84,7 +84,7 @@ def _send_results(answers: BinaryIO, results: Sequence[Result]) -> None:
 
 
 def _send_frames(answers: BinaryIO, prepared: Prepared | Failure) -> None:
-    from celebattr.results.predictions import Failure
+    from celebattr.predictions import Failure
 
     failure = prepared if isinstance(prepared, Failure) else prepared.failure
     if failure is not None:
@@ -114,7 +114,7 @@ def _told(result: Prediction) -> dict[str, Any]:
 
 def _caught(work: Callable[[T], R], item: T, path: str) -> R | Failure:
     """Whatever one input does to a library, it must not end the others."""
-    from celebattr.results.predictions import Failure
+    from celebattr.predictions import Failure
 
     try:
         return work(item)

@@ -23,7 +23,7 @@ from celebattr.errors import DeviceError
 from celebattr.inference import child
 from celebattr.inference.facts import Facts
 from celebattr.inference.protocol import receive, send
-from celebattr.results.predictions import FaceBox, Failure, Prediction, Result
+from celebattr.predictions import FaceBox, Failure, Prediction, Result
 
 # Nothing heavy is imported: the processes do that, and this one has not even need of numpy where
 # they score too.

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from celebattr.files import reporting, write_bytes
+from celebattr.io.files import reporting, write_bytes
 from celebattr.reports import layout
 from celebattr.reports.layout import Panel, Rect, Text
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
-    from celebattr.results.predictions import Prediction
+    from celebattr.predictions import Prediction
 
 MIN_SIDE = 480
 """A photo whose shorter side is less is enlarged by a whole factor, so that text has room."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celebattr.errors import MissingExtraError
-from celebattr.files import write_bytes
+from celebattr.io.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

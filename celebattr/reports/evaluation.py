@@ -12,12 +12,12 @@ from typing import Any
 
 from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
-from celebattr.files import StrPath
+from celebattr.io.files import StrPath
+from celebattr.predictions import SCHEMA
 from celebattr.reports.figures import between, percent
 from celebattr.reports.formats import format_of_suffix
 from celebattr.reports.parts import TITLES, Part, parts
 from celebattr.results.evaluation import MEANS, AttributeReport, Difference, EvalReport, GapReport
-from celebattr.results.predictions import SCHEMA
 
 COLUMNS: tuple[str, ...] = tuple(
     field.name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
-from celebattr.files import StrPath
+from celebattr.io.files import StrPath
 
 
 def format_of_suffix(path: StrPath, suffixes: Mapping[str, str]) -> str:

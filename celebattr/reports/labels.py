@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from celebattr.predictions import SCHEMA
 from celebattr.reports.figures import between, percent
 from celebattr.reports.writers import LIST_SEPARATOR
 from celebattr.results.labels import LabelReport, Suspect
-from celebattr.results.predictions import SCHEMA
 
 COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank", "reasons")
 """Columns of the CSV of suspects; `rank` counts within an attribute."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celebattr.errors import MissingExtraError
-from celebattr.files import Replacement, reporting
+from celebattr.io.files import Replacement, reporting
 from celebattr.reports.journal import Row
 from celebattr.reports.writers import BOX, csv_columns
 

@@ -28,9 +28,9 @@ from typing import Any, Protocol, Self, TextIO
 
 from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
-from celebattr.files import Replacement, StrPath, reporting
+from celebattr.io.files import Replacement, StrPath, reporting
+from celebattr.predictions import Result
 from celebattr.reports.formats import format_of_suffix
-from celebattr.results.predictions import Result
 
 LIST_SEPARATOR = ";"
 """Between the names in the `present` and `unsure` columns of a CSV."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from celebattr import bundle
 from celebattr.config.train import TrainConfig
 from celebattr.errors import DataError, UsageError, WeightsError
-from celebattr.files import write_bytes
+from celebattr.io.files import write_bytes
 
 NAME = "last.safetensors"
 

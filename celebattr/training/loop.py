@@ -18,7 +18,7 @@ from celebattr.data.preprocess import Preprocess
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.decisions import counts
 from celebattr.errors import DataError
-from celebattr.files import write_bytes
+from celebattr.io.files import write_bytes
 from celebattr.training import (
     checkpoint,
     compiling,

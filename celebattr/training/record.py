@@ -16,7 +16,7 @@ from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import MissingExtraError
 from celebattr.evaluation.examples import examples
-from celebattr.files import write_bytes, write_text
+from celebattr.io.files import write_bytes, write_text
 from celebattr.reports import charts
 from celebattr.reports.html import training as html
 from celebattr.reports.html.page import Made

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from celebattr import bundle, paths
+from celebattr import bundle, weights
 from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import UsageError
@@ -58,7 +58,7 @@ def start(
             return network, origin
         tensors, where = backbones.imagenet(config.arch), "ImageNet weights"
     else:
-        path = paths.bundle_file(source)
+        path = weights.bundle_file(source)
         data = bundle.read(path)
         tensors, where = bundle.tensors_in(data, path), str(path)
         origin = path.name

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from celebattr import bundle, paths
+from celebattr import bundle
 from celebattr.config.train import TrainConfig
 from celebattr.data import augment
 from celebattr.data.dataset import FaceDataset
@@ -19,6 +19,7 @@ from celebattr.data.loader import Batch
 from celebattr.data.preprocess import Preprocess, to_unit
 from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import WeightsError
+from celebattr.weights import bundle_file
 
 
 class View(NamedTuple):
@@ -106,7 +107,7 @@ class Teacher(nn.Module):
     ) -> None:
         super().__init__()
         self.autocast = autocast
-        card, network = bundle.load(paths.bundle_file(str(path)))
+        card, network = bundle.load(bundle_file(str(path)))
         if set(card.attributes) != set(attributes):
             odd = sorted(set(card.attributes) ^ set(attributes))
             raise WeightsError(

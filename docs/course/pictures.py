@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from celebattr import bundle, paths
+from celebattr import bundle
 from celebattr.models import equations
+from celebattr.weights import bundle_file
 
 BLUR = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16.0
 """The lecture's Gaussian blur: a weighted mean of a pixel and its neighbours."""
@@ -65,7 +66,7 @@ def hand_made(out: Path) -> None:
 
 def learned(weights: str | None, out: Path) -> None:
     """The 64 filters of a network's first convolution, 7x7 in colour, each between its extremes."""
-    card, network = bundle.load(paths.bundle_file(weights, gpu=True))
+    card, network = bundle.load(bundle_file(weights, gpu=True))
     first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
     filters_FCRS = first.weight.detach().float()
     low, high = (

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from celebattr.attributes import CELEBA
 from celebattr.cli import tables
+from celebattr.predictions import FaceBox, Failure, Prediction
 from celebattr.results.evaluation import (
     AttributeReport,
     Comparison,
@@ -16,7 +17,6 @@ from celebattr.results.evaluation import (
     GapReport,
     SliceReport,
 )
-from celebattr.results.predictions import FaceBox, Failure, Prediction
 
 FACE = Prediction(
     path="photos/a.jpg",

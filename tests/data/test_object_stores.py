@@ -11,10 +11,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from celebattr.data import remote
 from celebattr.errors import DataError, UsageError
 from celebattr.inference.inputs.expand import expand
 from celebattr.inference.inputs.source import Input, photo
+from celebattr.io import storage
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_nothing_is_fetched_before_it_is_wanted(
     def refuse(*_: object) -> bytes:
         raise AssertionError("fetched")
 
-    monkeypatch.setattr(remote, "read", refuse)
+    monkeypatch.setattr(storage, "read", refuse)
     assert len(list(expand([store]))) == 4
     photo("s3://nowhere/x.jpg")
 
@@ -99,7 +99,7 @@ def test_a_store_that_fails_ends_the_run_and_is_no_photo_of_its_own(
 def test_a_file_larger_than_the_limit_is_not_fetched(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "MAX_BYTES", 3)
+    monkeypatch.setattr(storage, "MAX_BYTES", 3)
     failure = photo(f"{store}/a.jpg").ready().failure
     assert failure is not None and failure.status == "too_large"
 
@@ -107,6 +107,6 @@ def test_a_file_larger_than_the_limit_is_not_fetched(
 def test_an_unknown_kind_of_store_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nonsense"):
         list(expand(["nonsense://a/b"]))
-    assert not remote.is_remote("https://a.b/c.jpg")
-    assert not remote.is_remote(r"C:\photos\a.jpg")
-    assert not remote.is_remote("a:b.jpg")
+    assert not storage.is_remote("https://a.b/c.jpg")
+    assert not storage.is_remote(r"C:\photos\a.jpg")
+    assert not storage.is_remote("a:b.jpg")

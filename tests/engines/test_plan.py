@@ -20,7 +20,7 @@ from celebattr.errors import DataError
 from celebattr.inference.inputs.expand import expand
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.runs import Run
-from celebattr.results.predictions import Failure, Prediction, Result
+from celebattr.predictions import Failure, Prediction, Result
 
 RUN = Run({"name": "x", "sha256": "0"}, {"faces": "largest", "attributes": ["Smiling"]}, "parquet")
 

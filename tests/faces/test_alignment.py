@@ -20,7 +20,7 @@ from celebattr.faces.alignment import (
     warp,
 )
 from celebattr.faces.detector import Face, YuNet
-from celebattr.results.predictions import FaceBox
+from celebattr.predictions import FaceBox
 
 
 class Blind:

@@ -21,8 +21,8 @@ from celebattr.faces.detector import (
     largest,
     unturned,
 )
-from celebattr.paths import weights_folder
-from celebattr.results.predictions import FaceBox
+from celebattr.predictions import FaceBox
+from celebattr.weights import weights_folder
 
 EYES_AND_MOUTH = np.array([[203, 101], [246, 103], [224, 141]])  # of the astronaut, by hand
 

@@ -18,7 +18,7 @@ from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import UsageError, WeightsError
 from celebattr.inference.explain import STAGES, Explainer
 from celebattr.models import catalog
-from celebattr.results.predictions import Prediction
+from celebattr.predictions import Prediction
 
 NAMES = ("Smiling", "Eyeglasses", "Bald")
 HEADS = {"mlp": (8,), "cnn": (8,)}

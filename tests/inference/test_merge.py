@@ -13,9 +13,9 @@ from celebattr.inference import merge as module
 from celebattr.inference import runs
 from celebattr.inference.merge import merge
 from celebattr.inference.runs import Run
+from celebattr.predictions import Failure, Prediction, Result
 from celebattr.reports import parquet
 from celebattr.reports.journal import Journal
-from celebattr.results.predictions import Failure, Prediction, Result
 
 NAMES = ("Eyeglasses", "Smiling")
 

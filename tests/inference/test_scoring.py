@@ -18,7 +18,7 @@ from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.prepared import Prepared
 from celebattr.inference.scoring import together
-from celebattr.results.predictions import Failure, Prediction, Result
+from celebattr.predictions import Failure, Prediction, Result
 
 
 @pytest.fixture(scope="module")

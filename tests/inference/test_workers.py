@@ -26,7 +26,7 @@ from celebattr.inference.inputs.source import Input
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.prepared import Prepared
 from celebattr.inference.workers import Worker, Workers
-from celebattr.results.predictions import Failure, Prediction
+from celebattr.predictions import Failure, Prediction
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ import psutil
 import pytest
 import torch
 
-from celebattr.config.fields import flag
 from celebattr.config.train import TrainConfig
 from celebattr.device import resolve_one_of
 from celebattr.errors import DeviceError, UsageError
+from celebattr.options import flag
 from celebattr.training import checkpoint, distributed, loop, record
 from celebattr.training.distributed import World
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import IO
 
 from celebattr.constants import IMAGE_SUFFIXES, MAX_BYTES
-from celebattr.data import remote
 from celebattr.inference.inputs.source import Input
-from celebattr.results.predictions import Failure
+from celebattr.io import storage
+from celebattr.predictions import Failure
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # of the first member, and of an archive without any
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "lzma"}
@@ -36,7 +36,7 @@ def is_archive(path: str) -> bool:
     The beginning decides: an image with a zip behind it is an image, as any viewer sees it.
     """
     try:
-        there = remote.is_remote(path) or os.path.isfile(path)  # noqa: PTH113
+        there = storage.is_remote(path) or os.path.isfile(path)  # noqa: PTH113
         return there and (is_zip(path) or _is_tar(path))
     except Exception:  # as below: damaged before it has begun
         return False
@@ -63,7 +63,7 @@ def members(path: str, file: str | None = None) -> Iterator[Input]:
 
 def is_zip(path: str) -> bool:
     """Whether a file begins as a zip does."""
-    with remote.open_binary(path) as file:
+    with storage.open_binary(path) as file:
         return file.read(4) in _ZIP
 
 
@@ -86,7 +86,7 @@ def _is_photo(name: str) -> bool:
 
 
 def _zip_members(path: str, file: str) -> Iterator[Input]:
-    where = remote.open_binary(file) if remote.is_remote(file) else file
+    where = storage.open_binary(file) if storage.is_remote(file) else file
     archive = zipfile.ZipFile(where)  # closed when the last input that may be read from it is gone
     photos = [(_zip_name(info), info) for info in archive.infolist() if _is_file(info)]
     # "/" as the lowest character gives the order of folders: name by name, not as one text.
@@ -159,7 +159,7 @@ def _uncompressed(path: str) -> Iterator[IO[bytes]]:
 
     Not by tarfile, which decompresses without a limit and reads one stream of several only.
     """
-    with remote.open_binary(path) as file:
+    with storage.open_binary(path) as file:
         start = file.read(6)
         file.seek(0)
         module = next((m for magic, m in _COMPRESSED.items() if start.startswith(magic)), None)

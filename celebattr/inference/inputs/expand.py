@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from celebattr.constants import IMAGE_SUFFIXES
-from celebattr.data import remote
 from celebattr.inference.inputs.source import STDIN, WEB, Input, stored, web_address
-from celebattr.results.predictions import Failure
+from celebattr.io import storage
+from celebattr.predictions import Failure
 
 # How the accepted formats begin. RIFF is WebP's container. File names may begin like the second
 # kind, BMW.jpg for instance; but images of that kind have a zero byte near their beginning.
@@ -73,7 +73,7 @@ def expand(
 def _one(path: str, archive: Opener, column: str | None = None) -> Iterator[Input]:
     if path[:8].lower().startswith(WEB):
         yield web_address(path)
-    elif remote.is_remote(path):
+    elif storage.is_remote(path):
         yield from _remote(path, archive, column)
     elif column is None and os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a"
         yield from _folder(path, set())
@@ -117,7 +117,7 @@ def _remote(path: str, archive: Opener, column: str | None) -> Iterator[Input]:
     from celebattr.inference.inputs import archives
 
     suffix = _suffix(path)
-    found = remote.matches(path) if glob.has_magic(path) else []
+    found = storage.matches(path) if glob.has_magic(path) else []
     if found:
         for match in found:
             yield from _remote(match, archive, column)
@@ -125,8 +125,8 @@ def _remote(path: str, archive: Opener, column: str | None) -> Iterator[Input]:
         yield from _list(path, column)
     elif suffix in IMAGE_SUFFIXES:
         yield stored(path)
-    elif remote.is_folder(path):
-        for name, size in remote.files(path):
+    elif storage.is_folder(path):
+        for name, size in storage.files(path):
             if _suffix(name) in IMAGE_SUFFIXES:
                 yield stored(name, size=size)
     else:
@@ -150,9 +150,9 @@ def _list(path: str, column: str | None, stdin: BinaryIO | None = None) -> Itera
             yield Input(path, failure=Failure(path, "not_found", reason))
         elif "://" in name and name[:8].lower().startswith(WEB):
             yield web_address(name)
-        elif remote.is_remote(name):
+        elif storage.is_remote(name):
             yield stored(name)
-        elif remote.is_remote(path):
+        elif storage.is_remote(path):
             yield stored(name, url=f"{folder}/{name}")
         else:
             beside = os.path.join(folder, name)  # noqa: PTH118

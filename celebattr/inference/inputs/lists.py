@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from celebattr.constants import IMAGE_COLUMNS
-from celebattr.data import remote
 from celebattr.errors import DataError, MissingExtraError
+from celebattr.io import storage
 
 _DELIMITERS = ",;\t"
 _MAX_LINE = 1 << 20
@@ -35,7 +35,7 @@ def paths_in(path: str, column: str | None, *, stdin: BinaryIO | None = None) ->
         if stdin is not None:
             yield from _csv(stdin, path, column)
             return
-        with remote.open_binary(path) as file:
+        with storage.open_binary(path) as file:
             parquet = file.read(4) == b"PAR1" or path.lower().endswith(".parquet")
             file.seek(0)
             yield from (_parquet if parquet else _csv)(file, path, column)

@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from celebattr.data import remote
 from celebattr.errors import ImageError
-from celebattr.results.predictions import Failure
+from celebattr.io import storage
+from celebattr.predictions import Failure
 
 STDIN = "-"
 WEB = ("http://", "https://")
@@ -57,7 +57,7 @@ def photo(source: str | bytes, file: str | None = None) -> Input:
     place = file or source
     if place[:8].lower().startswith(WEB):
         return web_address(source)
-    return stored(source, url=file) if remote.is_remote(place) else Input(source, file=file)
+    return stored(source, url=file) if storage.is_remote(place) else Input(source, file=file)
 
 
 def web_address(path: str) -> Input:
@@ -74,6 +74,6 @@ def stored(path: str, *, url: str | None = None, size: int | None = None) -> Inp
 
 def _fetched(path: str, url: str, size: int | None) -> Input:
     try:
-        return Input(path, data=remote.read(url, size))
+        return Input(path, data=storage.read(url, size))
     except ImageError as error:
         return Input(path, failure=Failure(path, error.status, str(error)))

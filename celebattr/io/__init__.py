@@ -1,0 +1,1 @@
+"""Files on a disk or in a store, and work done ahead in threads."""
