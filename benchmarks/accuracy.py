@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import decisions
 from celebattr.data import celeba, loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.evaluation import intervals, metrics
 from celebattr.evaluation.published import PUBLISHED
-from celebattr.inference.backends import Backend, open_backend
+from celebattr.models import decisions
+from celebattr.models.backends import Backend, open_backend
 
 SHIFTED = (
     "Big_Lips",

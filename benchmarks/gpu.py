@@ -23,12 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from celebattr import bundle
 from celebattr.config.train import TrainConfig
 from celebattr.data import drawn
 from celebattr.device import resolve
-from celebattr.inference.backends import TorchBackend
-from celebattr.models import catalog
+from celebattr.models import bundle, registry
+from celebattr.models.backends import TorchBackend
 from celebattr.models.spec import ModelSpec
 from celebattr.training import schedule
 from celebattr.training.average import averaged
@@ -63,7 +62,7 @@ def resident(asked: argparse.Namespace) -> float:
     device, dtype = torch.device(choice.device), getattr(torch, choice.precision)
     height, width = map(int, asked.size.split("x"))
     spec = ModelSpec(asked.arch, 40, size=(height, width))
-    network = catalog.build(spec).place(device)
+    network = registry.build(spec).place(device)
     average = averaged(network, 0.998)
     optimizer = schedule.make_optimizer(
         network, kind="adamw", lr=3e-4, head_lr=1e-3, weight_decay=0.05

@@ -9,7 +9,7 @@ import numpy as np
 
 from celebattr.data import celeba
 from celebattr.evaluation import confident, label_evidence
-from celebattr.inference.backends import open_backend
+from celebattr.models.backends import open_backend
 
 SEEDS = 5
 

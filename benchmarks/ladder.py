@@ -21,10 +21,11 @@ from matplotlib.ticker import ScalarFormatter
 from scaling import correct
 from speed import HERE, machine, peer, put, run, table
 
-from celebattr import bundle, weights
+from celebattr import weights
 from celebattr.data import celeba
 from celebattr.evaluation.intervals import Resamples, interval
 from celebattr.inference.export import export
+from celebattr.models import bundle
 
 FRAMES = 512
 """Frames a run of the slowest bundle scores, and the others too: some seconds."""

@@ -20,13 +20,13 @@ import numpy as np
 from matplotlib import pyplot
 from numpy.typing import NDArray
 
-from celebattr import bundle, decisions
 from celebattr.data import celeba
 from celebattr.data.dataset import FaceDataset
 from celebattr.evaluation.intervals import Resamples, interval
 from celebattr.evaluation.metrics import summary
 from celebattr.evaluation.scores import probabilities
-from celebattr.inference.backends import open_backend
+from celebattr.models import bundle, decisions
+from celebattr.models.backends import open_backend
 
 WHOLE = 162_770
 """Training images of CelebA."""

@@ -69,7 +69,7 @@ def child(weights: str) -> None:
     import celebattr.inference.prepare  # noqa: F401
 
     mark("celebattr's modules")
-    from celebattr.inference.backends import open_backend
+    from celebattr.models.backends import open_backend
 
     open_backend(weights, device="cpu")
     mark("bundle read, checked and ready to run")

@@ -33,15 +33,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A safetensors bundle of a small untrained network: predicts nonsense, but quickly."""
     import torch
 
-    from celebattr import bundle
     from celebattr.attributes import CELEBA
-    from celebattr.card import Card
-    from celebattr.data.transforms import PreprocessSpec
-    from celebattr.models import catalog
+    from celebattr.models import bundle, registry
+    from celebattr.models.card import Card
+    from celebattr.models.preprocess import PreprocessSpec
 
     torch.manual_seed(0)
     card = Card("tiny", "resnet18", CELEBA, PreprocessSpec((48, 40)).to_dict())
-    network = catalog.build(card.spec)
+    network = registry.build(card.spec)
     torch.nn.init.normal_(network.head[-1].weight, std=0.05)  # type: ignore[arg-type]
     path = tmp_path_factory.mktemp("bundle") / "tiny.safetensors"
     bundle.save(path, card, network.state_dict())

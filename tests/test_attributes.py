@@ -6,7 +6,7 @@ import pytest
 
 from celebattr.attributes import CELEBA, RULES, Rule, reliability, rules_of
 from celebattr.data import celeba
-from celebattr.decisions import contradictions
+from celebattr.models.decisions import contradictions
 
 
 def test_rules_are_between_two_of_the_40_and_each_stands_once() -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from celebattr import bundle, weights
-from celebattr.card import Card
+from celebattr import weights
 from celebattr.config.predict import SPEEDS
-from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import WeightsError
-from celebattr.inference.backends import open_backend
-from celebattr.models import catalog
+from celebattr.models import bundle, registry
+from celebattr.models.backends import open_backend
+from celebattr.models.card import Card
+from celebattr.models.preprocess import PreprocessSpec
 
 ATTRIBUTES = ("Smiling", "Young", "Bald")
 
@@ -28,13 +28,13 @@ def card() -> Card:
 def path(card: Card, tmp_path: Path) -> Path:
     torch.manual_seed(0)
     target = tmp_path / "tiny.safetensors"
-    bundle.save(target, card, catalog.build(card.spec).state_dict())
+    bundle.save(target, card, registry.build(card.spec).state_dict())
     return target
 
 
 def test_a_bundle_comes_back_with_its_card_and_the_same_logits(path: Path, card: Card) -> None:
     torch.manual_seed(0)
-    expected = catalog.build(card.spec).eval()  # the seed of the fixture: the same weights
+    expected = registry.build(card.spec).eval()  # the seed of the fixture: the same weights
     images = torch.randn(2, 3, 64, 48)
     loaded_card, network = bundle.load(path)
     assert dataclasses.replace(loaded_card, sha256=card.sha256) == card

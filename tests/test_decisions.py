@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celebattr import decisions
 from celebattr.attributes import CELEBA, RULES, Rule, rules_of
 from celebattr.errors import UsageError
+from celebattr.models import decisions
 
 ZERO, ONE = np.zeros(1), np.ones(1)
 
@@ -67,7 +67,7 @@ def test_each_decision_is_unsure_below_its_own_probability_of_being_right() -> N
 
 
 def test_it_imports_no_torch() -> None:
-    code = "import sys, celebattr.decisions; sys.exit('torch' in sys.modules)"
+    code = "import sys, celebattr.models.decisions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -116,8 +116,9 @@ def _name(place: Location) -> str:
 
 def _page(report: EvalReport, config: EvaluateConfig) -> str:
     """The text of the page."""
-    from celebattr import bundle, weights
+    from celebattr import weights
     from celebattr.cli.info import made
+    from celebattr.models import bundle
     from celebattr.reports.html import evaluation as html
 
     # Names of folders, not paths: a page may be passed on.

@@ -12,7 +12,7 @@ import typer
 from celebattr.cli.options import format_option, known_format
 
 if TYPE_CHECKING:
-    from celebattr.card import Card
+    from celebattr.models.card import Card
     from celebattr.reports.html.page import Made
 
 FORMATS = ("text", "json", "markdown")
@@ -30,7 +30,7 @@ def info(
     ] = None,
 ) -> None:
     """Show the device that would be used and why, versions, and the bundles found."""
-    from celebattr import bundle
+    from celebattr.models import bundle
     from celebattr.weights import bundle_file, shipped_bundles
 
     if weights is not None:

@@ -10,7 +10,7 @@ import typer
 from celebattr.cli.options import command
 from celebattr.config.train import TrainConfig
 from celebattr.errors import UsageError
-from celebattr.models import catalog
+from celebattr.models import registry
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -21,7 +21,7 @@ MUCH_WAITING = 0.1
 """Share of an epoch without images from which a person hears of it; history.jsonl has it always."""
 
 
-@command(TrainConfig, arch=catalog.names())
+@command(TrainConfig, arch=registry.names())
 def train(config: TrainConfig) -> None:
     """Train a network on CelebA, or on your own attributes.
 

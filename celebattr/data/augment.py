@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.data.transforms import resize_matrix
+from celebattr.models.preprocess import resize_matrix
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from celebattr.data.transforms import PreprocessSpec
+from celebattr.models.preprocess import PreprocessSpec
 
 
 def to_unit(frames_BHWC: Tensor) -> Tensor:

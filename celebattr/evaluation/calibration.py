@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.decisions import probabilities
 from celebattr.evaluation.checks import check
+from celebattr.models.decisions import probabilities
 
 SCALE_RANGE: tuple[float, float] = (0.2, 5.0)
 """Where scales are kept: outside it a handful of images decides, not the network's confidence."""

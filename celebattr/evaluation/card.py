@@ -6,7 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from celebattr import bundle
+from celebattr.models import bundle
 from celebattr.reports.evaluation import to_json
 from celebattr.results.evaluation import EvalReport
 

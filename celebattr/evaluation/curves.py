@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import decisions
 from celebattr.evaluation import calibration
+from celebattr.models import decisions
 from celebattr.results.curves import AttributeCurves, ReliabilityBin, ThresholdRow
 from celebattr.results.evaluation import EvalReport
 

@@ -11,9 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import decisions
 from celebattr.attributes import select
-from celebattr.card import Card
 from celebattr.config.evaluate import EvaluateConfig
 from celebattr.data import cache_choice, celeba, corrupt
 from celebattr.data.dataset import FaceDataset
@@ -28,8 +26,10 @@ from celebattr.evaluation.published import published
 from celebattr.evaluation.robustness import robustness
 from celebattr.evaluation.scores import probabilities
 from celebattr.evaluation.slices import gaps, slices
-from celebattr.inference.backends import Backend, open_backend
 from celebattr.inference.explain import Explainer
+from celebattr.models import decisions
+from celebattr.models.backends import Backend, open_backend
+from celebattr.models.card import Card
 from celebattr.parse import parse_operating_point
 from celebattr.results.evaluation import Comparison, EvalReport
 

@@ -17,7 +17,7 @@ from celebattr.evaluation import confident, label_evidence
 from celebattr.evaluation.examples import thumbnail
 from celebattr.evaluation.intervals import Interval, Resamples, Samples, interval
 from celebattr.evaluation.label_evidence import Evidence, Progress
-from celebattr.inference.backends import open_backend
+from celebattr.models.backends import open_backend
 from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
 
 NETWORK = "the network"

@@ -17,8 +17,8 @@ from celebattr.doctor import duplicates
 from celebattr.doctor.pictures import spread
 from celebattr.errors import DataError
 from celebattr.evaluation.scores import probabilities
-from celebattr.inference.backends import Backend
 from celebattr.io.prefetch import ordered_map
+from celebattr.models.backends import Backend
 
 Progress = Callable[[int, int], None]
 """Called with the images done and their total."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import decisions
 from celebattr.attributes import rules_of
 from celebattr.evaluation import intervals
 from celebattr.evaluation.intervals import Interval, Resamples
+from celebattr.models import decisions
 from celebattr.results.evaluation import LogicReport, RuleReport
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import decisions
 from celebattr.data import corrupt, loader
 from celebattr.data.corrupt import Corruption
 from celebattr.data.dataset import FaceDataset
-from celebattr.inference.backends import Backend
 from celebattr.io.prefetch import ordered_map
+from celebattr.models import decisions
+from celebattr.models.backends import Backend
 
 
 def probabilities(

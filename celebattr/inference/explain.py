@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr import bundle
 from celebattr.constants import FRAME_SIZE
 from celebattr.data.images import to_frame
-from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError, UsageError
 from celebattr.faces.alignment import inverse, warp
+from celebattr.models import bundle
+from celebattr.models.preprocess import PreprocessSpec
 from celebattr.predictions import Prediction
 from celebattr.weights import bundle_file
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import bundle
-from celebattr.card import NO_HASH, Card
 from celebattr.constants import FRAME_SIZE
-from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import MissingExtraError
 from celebattr.inference.integers import resize_in_integers
 from celebattr.io.files import write_bytes
+from celebattr.models import bundle
+from celebattr.models.card import NO_HASH, Card
+from celebattr.models.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
     from celebattr.data.dataset import FaceDataset

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import decisions
 from celebattr.attributes import select
 from celebattr.config.predict import PredictConfig
-from celebattr.inference.backends import Backend, open_backend
 from celebattr.inference.facts import Facts
 from celebattr.inference.prepared import Prepared
+from celebattr.models import decisions
+from celebattr.models.backends import Backend, open_backend
 from celebattr.parse import parse_operating_point
 from celebattr.predictions import Prediction, Result
 

@@ -187,7 +187,7 @@ def _predictor(requests: BinaryIO, weights: str) -> Predictor | None:
         weights = str(bundle_for(PredictConfig()) or "")
     backend = None
     if weights:
-        from celebattr.inference.backends import open_backend
+        from celebattr.models.backends import open_backend
 
         backend = open_backend(weights, device="cpu")
     values = receive(requests)

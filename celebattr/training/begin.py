@@ -17,7 +17,7 @@ from celebattr.data.soft_labels import soften
 from celebattr.device import DeviceChoice, resolve, resolve_one_of
 from celebattr.doctor import pictures
 from celebattr.errors import DataError, DeviceError
-from celebattr.models import catalog
+from celebattr.models import registry
 from celebattr.training import checkpoint, record
 from celebattr.training.distributed import World
 from celebattr.training.listener import Listener
@@ -85,7 +85,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
         (train_set, validation_set),
         mode=config.cache,
         folder=config.cache_folder,
-        fast=choice.device != "cpu" or catalog.row(config.arch).light,
+        fast=choice.device != "cpu" or registry.row(config.arch).light,
         processes=world.local_size,
     )
     with world.together():

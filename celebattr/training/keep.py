@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from celebattr import __version__
-from celebattr.card import Card
 from celebattr.config.train import TrainConfig
 from celebattr.data import celeba
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.transforms import PreprocessSpec
+from celebattr.models.card import Card
+from celebattr.models.preprocess import PreprocessSpec
 from celebattr.parse import parse_widths
 
 
@@ -37,7 +37,7 @@ def make_card(
         train_set: what it trained on.
         size: height and width of the input in pixels.
         scale: of the logits, one an attribute, fitted on validation.
-        tally: `celebattr.decisions.counts` of validation.
+        tally: `celebattr.models.decisions.counts` of validation.
         started_from: as `celebattr.training.start.start` gives it.
         validation: figures on the validation split.
         epoch: the epoch's row of the history.

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from celebattr import bundle
 from celebattr.config.train import TrainConfig
 from celebattr.data import augment, loader
 from celebattr.data.preprocess import Preprocess
-from celebattr.data.transforms import PreprocessSpec
-from celebattr.decisions import counts
 from celebattr.errors import DataError
 from celebattr.io.files import write_bytes
+from celebattr.models import bundle
+from celebattr.models.decisions import counts
+from celebattr.models.preprocess import PreprocessSpec
 from celebattr.training import (
     checkpoint,
     compiling,

@@ -12,7 +12,7 @@ from typing import Any
 
 from celebattr.config.train import TrainConfig
 from celebattr.errors import UsageError
-from celebattr.models import catalog
+from celebattr.models import registry
 from celebattr.parse import parse_sizes
 
 SEEN_IMAGES = 240_000
@@ -64,7 +64,7 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         UsageError: the architecture is not known, or does not go with the image sizes.
     """
     low, high = EPOCHS
-    row = catalog.row(config.arch)
+    row = registry.row(config.arch)
     chosen: dict[str, Any] = {
         "epochs": min(max(round(SEEN_IMAGES / images), low), high),
         "image_size": row.image_size or (CPU_SIZES if device == "cpu" else GPU_SIZES),

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from celebattr import bundle, weights
+from celebattr import weights
 from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import UsageError
-from celebattr.models import backbones, catalog
+from celebattr.models import bundle, pretrained, registry
 from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
 from celebattr.parse import parse_widths
@@ -45,18 +45,18 @@ def start(
         config.size_at(0),
         config.output_stride,
     )
-    network = catalog.build(spec)
+    network = registry.build(spec)
     network.set_prior(torch.from_numpy(train_set.targets_NA.mean(axis=0)))
     origin: Any = source
     if source == "none" or not world.first:
         return network, origin
     if source == "imagenet":
-        if catalog.row(config.arch).start != "imagenet":
+        if registry.row(config.arch).start != "imagenet":
             raise UsageError(f"there are no ImageNet weights of {config.arch}: leave them out")
         # A resumed run has its weights in the checkpoint; it need not be online again.
         if config.resume:
             return network, origin
-        tensors, where = backbones.imagenet(config.arch), "ImageNet weights"
+        tensors, where = pretrained.imagenet(config.arch), "ImageNet weights"
     else:
         path = weights.bundle_file(source)
         data = bundle.read(path)
@@ -67,6 +67,6 @@ def start(
             origin = {"bundle": card.name, **card.trained_on}
             if card.attributes != attributes:
                 tensors = {n: t for n, t in tensors.items() if not n.startswith("head.")}
-    loaded = backbones.load_into(network, tensors, where)
+    loaded = pretrained.load_into(network, tensors, where)
     listener.notice(f"start      {loaded} of {where}")
     return network, origin

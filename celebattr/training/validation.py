@@ -13,8 +13,8 @@ from torch import nn
 from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.preprocess import Preprocess
-from celebattr.decisions import present, probabilities
 from celebattr.evaluation import calibration, metrics
+from celebattr.models.decisions import present, probabilities
 from celebattr.training.distributed import World
 from celebattr.training.losses import Loss
 

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from celebattr import bundle
 from celebattr.config.train import TrainConfig
 from celebattr.data import augment
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.data.preprocess import Preprocess, to_unit
-from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import WeightsError
+from celebattr.models import bundle
+from celebattr.models.preprocess import PreprocessSpec
 from celebattr.weights import bundle_file
 
 

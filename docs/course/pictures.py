@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from celebattr import bundle
-from celebattr.models import equations
+from celebattr.models import bundle, equations
 from celebattr.weights import bundle_file
 
 BLUR = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16.0

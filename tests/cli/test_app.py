@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from celebattr import __version__, bundle
+from celebattr import __version__
 from celebattr.cli.app import Commands, app
+from celebattr.models import bundle
 
 COMMANDS = ("predict", "train", "evaluate", "export", "pack", "doctor", "info")
 

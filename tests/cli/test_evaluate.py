@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from celebattr import bundle
 from celebattr.cli.app import app
 from celebattr.data.dataset import FaceDataset
+from celebattr.models import bundle
 
 
 def run(*arguments: str | Path) -> Result:

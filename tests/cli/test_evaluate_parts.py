@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from celebattr import bundle
 from celebattr.attributes import CELEBA, RULES
 from celebattr.cli.app import app
 from celebattr.data import drawn
-from celebattr.decisions import contradictions
+from celebattr.models import bundle
+from celebattr.models.decisions import contradictions
 
 
 def run(*arguments: str | Path) -> Result:

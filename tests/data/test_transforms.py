@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from celebattr.data.preprocess import Preprocess
-from celebattr.data.transforms import PreprocessSpec, resize_matrix
+from celebattr.models.preprocess import PreprocessSpec, resize_matrix
 
 
 def noise(seed: int = 0) -> np.ndarray:

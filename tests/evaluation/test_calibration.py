@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from celebattr import decisions
 from celebattr.errors import DataError
 from celebattr.evaluation import calibration, metrics
+from celebattr.models import decisions
 
 
 def drawn(scales: list[float], images: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from celebattr.errors import DataError
 from celebattr.evaluation import confident, label_errors, label_evidence
 from celebattr.evaluation.label_errors import NETWORK
 from celebattr.evaluation.label_evidence import Evidence
-from celebattr.inference.backends import open_backend
+from celebattr.models.backends import open_backend
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from celebattr import decisions
 from celebattr.attributes import CELEBA
 from celebattr.evaluation.logic import logic, paired
+from celebattr.models import decisions
 
 NAMES = ("No_Beard", "Goatee", "Smiling")
 

@@ -11,13 +11,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from celebattr import bundle
-from celebattr.card import Card
 from celebattr.data import drawn
-from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import UsageError, WeightsError
 from celebattr.inference.explain import STAGES, Explainer
-from celebattr.models import catalog
+from celebattr.models import bundle, registry
+from celebattr.models.card import Card
+from celebattr.models.preprocess import PreprocessSpec
 from celebattr.predictions import Prediction
 
 NAMES = ("Smiling", "Eyeglasses", "Bald")
@@ -28,7 +27,7 @@ def saved(folder: Path, arch: str, head: tuple[int, ...] | None = None) -> str:
     torch.manual_seed(0)
     head = HEADS.get(arch, ()) if head is None else head
     card = Card("x", arch, NAMES, PreprocessSpec((64, 48)).to_dict(), head=head)
-    network = catalog.build(card.spec)
+    network = registry.build(card.spec)
     last = list(network.head.parameters())[-2]
     nn.init.normal_(last, std=0.1)
     bundle.save(folder / "x.safetensors", card, network.state_dict())
@@ -41,7 +40,7 @@ def frames() -> np.ndarray:
     return np.stack([np.asarray(drawn.draw_face({"Smiling"}, random)) for _ in range(2)])
 
 
-@pytest.mark.parametrize("arch", catalog.names())
+@pytest.mark.parametrize("arch", registry.names())
 def test_every_architecture_has_a_map_an_attribute(
     arch: str, tmp_path: Path, frames: np.ndarray
 ) -> None:

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from celebattr import bundle
-from celebattr.card import Card
 from celebattr.data import celeba
-from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import DeviceError, WeightsError
 from celebattr.inference import integers
-from celebattr.inference.backends import OnnxBackend, TorchBackend, open_backend
 from celebattr.inference.export import export
-from celebattr.models import catalog
+from celebattr.models import bundle, registry
+from celebattr.models.backends import OnnxBackend, TorchBackend, open_backend
+from celebattr.models.card import Card
+from celebattr.models.preprocess import PreprocessSpec
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +35,14 @@ def test_onnx_gives_the_logits_of_torch(
     np.testing.assert_allclose(onnx_backend.logits(frames), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("arch", [name for name in catalog.names() if name != "resnet18"])
+@pytest.mark.parametrize("arch", [name for name in registry.names() if name != "resnet18"])
 def test_every_architecture_gives_the_same_logits_in_onnx(
     arch: str, frames: np.ndarray, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     head = (8,) if arch in ("mlp", "cnn") else ()
     card = Card("x", arch, ("A", "B"), PreprocessSpec((64, 48)).to_dict(), head=head)
-    network = catalog.build(card.spec)
+    network = registry.build(card.spec)
     torch.nn.init.normal_(list(network.head.parameters())[-2], std=0.1)
     bundle.save(tmp_path / "x.safetensors", card, network.state_dict())
     assert export(tmp_path / "x.safetensors", tmp_path / "x.onnx").arch == arch

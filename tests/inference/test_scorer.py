@@ -15,12 +15,12 @@ from celebattr.config.predict import PredictConfig
 from celebattr.data import drawn
 from celebattr.errors import UsageError, WeightsError
 from celebattr.inference import ahead, child
-from celebattr.inference.backends import OnnxBackend
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.prepare import Preparer
 from celebattr.inference.scorer import Scorer
 from celebattr.inference.workers import Worker
+from celebattr.models.backends import OnnxBackend
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from celebattr.errors import WeightsError
-from celebattr.models import backbones, catalog
+from celebattr.models import pretrained, registry
 from celebattr.models._torchvision import torchvision_models
 from celebattr.models.spec import ModelSpec
 
 
-def resnet18(attributes: int = 4) -> catalog.Network:
-    return catalog.build(ModelSpec("resnet18", attributes))
+def resnet18(attributes: int = 4) -> registry.Network:
+    return registry.build(ModelSpec("resnet18", attributes))
 
 
 def test_torchvisions_names_fit_and_its_classifier_is_left_out() -> None:
@@ -18,26 +18,26 @@ def test_torchvisions_names_fit_and_its_classifier_is_left_out() -> None:
     tensors = torchvision_models.resnet18(weights=None).state_dict()
     network = resnet18()
     head = network.head[-1].weight.clone()
-    assert backbones.load_into(network, dict(tensors), "a file") == "backbone"
+    assert pretrained.load_into(network, dict(tensors), "a file") == "backbone"
     assert torch.equal(network.backbone.layer1[0].conv1.weight, tensors["layer1.0.conv1.weight"])
     assert torch.equal(network.head[-1].weight, head)
 
 
 def test_a_networks_own_tensors_bring_the_head_along() -> None:
     source, target = resnet18(), resnet18()
-    assert backbones.load_into(target, dict(source.state_dict()), "x") == "backbone and head"
+    assert pretrained.load_into(target, dict(source.state_dict()), "x") == "backbone and head"
     assert torch.equal(source.head[-1].weight, target.head[-1].weight)
 
 
 def test_a_head_for_other_attributes_stays_behind() -> None:
     source, target = resnet18(5), resnet18(4)
-    assert backbones.load_into(target, dict(source.state_dict()), "x") == "backbone"
+    assert pretrained.load_into(target, dict(source.state_dict()), "x") == "backbone"
 
 
 def test_another_architectures_tensors_are_refused_by_name() -> None:
     tensors = dict(resnet18().state_dict())
     with pytest.raises(WeightsError, match=r"some\.file does not fit the backbone of resnet50"):
-        backbones.load_into(catalog.build(ModelSpec("resnet50", 4)), tensors, "some.file")
+        pretrained.load_into(registry.build(ModelSpec("resnet50", 4)), tensors, "some.file")
 
 
 def test_without_a_connection_the_error_says_which_file_goes_where(
@@ -50,7 +50,7 @@ def test_without_a_connection_the_error_says_which_file_goes_where(
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     with pytest.raises(WeightsError) as caught:
-        backbones.imagenet("resnet50")
+        pretrained.imagenet("resnet50")
     message = str(caught.value)
     assert "resnet50-11ad3fa6.pth" in message
     assert str(tmp_path) in message
@@ -59,8 +59,8 @@ def test_without_a_connection_the_error_says_which_file_goes_where(
 
 def test_a_narrower_network_keeps_the_channels_that_matter() -> None:
     torch.manual_seed(2)
-    wide = catalog.build(ModelSpec("resnet50", 4)).eval()
-    slim = catalog.build(ModelSpec("resnet50slim", 4)).eval()
+    wide = registry.build(ModelSpec("resnet50", 4)).eval()
+    slim = registry.build(ModelSpec("resnet50slim", 4)).eval()
     # Half of the channels inside each block pass nothing on: without them all stays as it was.
     for block in (b for stage in range(1, 5) for b in getattr(wide.backbone, f"layer{stage}")):
         for norm in (block.bn1, block.bn2):
@@ -68,7 +68,7 @@ def test_a_narrower_network_keeps_the_channels_that_matter() -> None:
             norm.weight.data[silent_C] = 0.0
             norm.running_mean.uniform_()
     images = torch.rand(2, 3, 80, 64)
-    assert backbones.load_into(slim, wide.state_dict(), "x") == (
+    assert pretrained.load_into(slim, wide.state_dict(), "x") == (
         "backbone and head, pruned to narrower blocks,"
     )
     with torch.no_grad():
@@ -76,6 +76,6 @@ def test_a_narrower_network_keeps_the_channels_that_matter() -> None:
 
 
 def test_a_wider_network_does_not_start_from_a_narrower_one() -> None:
-    tensors = catalog.build(ModelSpec("resnet50slim", 4)).state_dict()
+    tensors = registry.build(ModelSpec("resnet50slim", 4)).state_dict()
     with pytest.raises(WeightsError, match=r"does not fit the backbone of resnet50: 0 tensors"):
-        backbones.load_into(catalog.build(ModelSpec("resnet50", 4)), tensors, "x")
+        pretrained.load_into(registry.build(ModelSpec("resnet50", 4)), tensors, "x")

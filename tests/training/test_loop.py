@@ -17,12 +17,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from celebattr import bundle
 from celebattr.config.train import TrainConfig
 from celebattr.data import celeba, drawn
 from celebattr.data.stores import Zip
 from celebattr.errors import DataError, DeviceError, UsageError
-from celebattr.models import catalog
+from celebattr.models import bundle, registry
 from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
 from celebattr.training import checkpoint, loop
@@ -287,7 +286,7 @@ def test_what_is_frozen_stays_as_it_starts_and_the_rest_trains(
     out = tmp_path / "run"
     loop.train(config(drawn_celeba, out, epochs=1, image_size="32x32", weight_decay=0.1, **frozen))
     torch.manual_seed(0)
-    fresh = catalog.build(ModelSpec("resnet18", 40, (8,), 0.2)).state_dict()
+    fresh = registry.build(ModelSpec("resnet18", 40, (8,), 0.2)).state_dict()
     state = load_file(out / "last.safetensors")
     for name, tensor in fresh.items():
         assert torch.equal(state[f"network.{name}"], tensor) == name.startswith(kept), name

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from celebattr.models import catalog
+from celebattr.models import registry
 from celebattr.models.spec import ModelSpec
 from celebattr.training import schedule
 
@@ -23,7 +23,7 @@ def test_without_warmup_it_starts_at_the_peak() -> None:
 
 
 def test_norms_and_biases_are_not_decayed_and_the_head_has_its_own_rate() -> None:
-    network = catalog.build(ModelSpec("resnet18", 3))
+    network = registry.build(ModelSpec("resnet18", 3))
     optimizer = schedule.make_optimizer(
         network, kind="adamw", lr=1e-4, head_lr=1e-3, weight_decay=0.05
     )
@@ -37,7 +37,7 @@ def test_norms_and_biases_are_not_decayed_and_the_head_has_its_own_rate() -> Non
 
 
 def test_plain_gradient_descent_has_no_momentum_no_decay_and_a_steady_rate() -> None:
-    network = catalog.build(ModelSpec("linear", 3, size=(4, 4)))
+    network = registry.build(ModelSpec("linear", 3, size=(4, 4)))
     for kind, momentum, decay in (("gd", 0.0, {0.0}), ("sgd", schedule.MOMENTUM, {0.0, 0.05})):
         optimizer = schedule.make_optimizer(
             network, kind=kind, lr=0.1, head_lr=0.2, weight_decay=0.05

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from celebattr import bundle
 from celebattr.attributes import CELEBA
-from celebattr.card import Card
 from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.data.preprocess import Preprocess
-from celebattr.data.transforms import PreprocessSpec
 from celebattr.errors import WeightsError
-from celebattr.models import catalog
+from celebattr.models import bundle, registry
+from celebattr.models.card import Card
+from celebattr.models.preprocess import PreprocessSpec
 from celebattr.training.views import Views
 
 CPU = torch.device("cpu")
@@ -64,7 +63,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bias=(0.5,) * 40,
     )
     path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
-    bundle.save(path, card, catalog.build(card.spec).state_dict())
+    bundle.save(path, card, registry.build(card.spec).state_dict())
     return path
 
 

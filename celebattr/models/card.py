@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import decisions
 from celebattr.errors import UsageError, WeightsError
+from celebattr.models import decisions
 from celebattr.models.spec import ModelSpec
 from celebattr.parse import OperatingPoint
 
@@ -31,7 +31,7 @@ class Card:
         unsure_below: a decision less likely right than this is reported as unsure.
         calibrated_on: the split that scale, bias and thresholds were fitted on.
         counts: its negative and positive images in each bin of probability, [2][A][100], see
-            `celebattr.decisions.counts`; other operating points are chosen from them.
+            `celebattr.models.decisions.counts`; other operating points are chosen from them.
         metrics: shares between 0 and 1 by split, with the number of images.
         trained_on: data sets, number of images, and the terms they come under.
         training: the recipe, as far as it decides the result.

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celebattr import weights
-from celebattr.card import NO_HASH, Card
 from celebattr.errors import MissingExtraError, WeightsError
 from celebattr.io.files import write_bytes
+from celebattr.models.card import NO_HASH, Card
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -214,15 +214,15 @@ def load(path: Path, *, finest: bool = False) -> tuple[Card, Network]:
     Raises:
         WeightsError: it is damaged, or its tensors do not fit its architecture.
     """
-    from celebattr.models import catalog
+    from celebattr.models import registry
 
     data = read(path)
     card = card_in(data, path)
     verify(data, card, str(path))
     spec = card.spec
     if finest:
-        spec = dataclasses.replace(spec, output_stride=min(catalog.row(card.arch).output_strides))
-    network = catalog.build(spec)
+        spec = dataclasses.replace(spec, output_stride=min(registry.row(card.arch).output_strides))
+    network = registry.build(spec)
     tensors = tensors_in(data, path)
     missing, unexpected = network.load_state_dict(tensors, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr import bundle
-from celebattr.card import Card
 from celebattr.device import gpu_likely, usable_cores
 from celebattr.errors import DeviceError, MissingExtraError, WeightsError
+from celebattr.models import bundle
+from celebattr.models.card import Card
 from celebattr.weights import bundle_file
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ class TorchBackend:
         except ModuleNotFoundError as error:
             raise MissingExtraError("torch", "train") from error
         from celebattr.data.preprocess import Preprocess
-        from celebattr.data.transforms import PreprocessSpec
         from celebattr.device import resolve
+        from celebattr.models.preprocess import PreprocessSpec
 
         self.path = path
         self.at_once = 1
