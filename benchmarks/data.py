@@ -20,7 +20,7 @@ import numpy as np
 from celebattr.data import cache, celeba, loader, shard_writer
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.filesystems import Local, files_at
-from celebattr.parse import Url
+from celebattr.options import Url
 
 BATCH, WORKERS = 64, 2
 FAR = Url("memory://celebattr-benchmark")

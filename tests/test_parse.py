@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from celebattr.parse import Url, parse_location
+from celebattr.options import Url, parse_location
 
 
 def test_an_address_keeps_its_slashes_and_a_file_is_a_path() -> None:

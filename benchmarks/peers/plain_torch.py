@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
-from celebattr.models import _torchvision  # noqa: F401 - torchvision beside a CPU-only torch
+from celebattr.models import resnet  # noqa: F401 - torchvision beside a CPU-only torch
 import torchvision
 from PIL import Image
 from safetensors.torch import load_file

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import sys
 
-from celebattr.models import _torchvision  # noqa: F401 - torchvision beside a CPU-only torch
+from celebattr.models import resnet  # noqa: F401 - torchvision beside a CPU-only torch
 import timm
 import torch
 from timm.data import create_dataset, create_loader, resolve_data_config

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from celebattr.models import _torchvision  # noqa: F401 - torchvision beside a CPU-only torch
+from celebattr.models import resnet  # noqa: F401 - torchvision beside a CPU-only torch
 import timm
 from timm.data import create_loader
 from timm.optim import create_optimizer_v2

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from celebattr.models import _torchvision  # noqa: F401 - torchvision beside a CPU-only torch
+from celebattr.models import resnet  # noqa: F401 - torchvision beside a CPU-only torch
 import torchvision
 from torchvision import transforms
 

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from celebattr.models import _torchvision  # noqa: F401 - torchvision beside a CPU-only torch
+from celebattr.models import resnet  # noqa: F401 - torchvision beside a CPU-only torch
 from transformers import ConvNextImageProcessor, ResNetConfig, ResNetForImageClassification
 from transformers import pipeline as make_pipeline
 

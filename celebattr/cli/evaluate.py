@@ -13,7 +13,7 @@ import typer
 from celebattr.cli.options import OutputFile, command, format_option, known_format
 from celebattr.config.evaluate import EvaluateConfig
 from celebattr.errors import MissingExtraError, UsageError
-from celebattr.parse import Location, Url
+from celebattr.options import Location, Url
 from celebattr.results.evaluation import EvalReport
 
 FORMATS = ("table", "json", "csv", "markdown")

@@ -15,8 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from celebattr.errors import UsageError
-from celebattr.options import flag
-from celebattr.parse import Location, parse_location
+from celebattr.options import Location, flag, parse_location
 
 ENVIRONMENT = {"data": "CELEBATTR_DATA"}
 SHORT = {"data": "-d", "out": "-o", "weights": "-w", "batch_size": "-b", "format": "-f"}

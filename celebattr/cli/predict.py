@@ -248,7 +248,7 @@ class _Pictures:
 
     def write(self, item: Input, results: list[Result]) -> None:
         """The pictures of one input; a failure has nothing to draw."""
-        from celebattr.data.images import open_image
+        from celebattr.images.open import open_image
         from celebattr.predictions import Prediction
         from celebattr.reports.annotate import annotate, output_name, save
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from celebattr.constants import SPLITS
 from celebattr.errors import UsageError
-from celebattr.options import Checks, flag, option
-from celebattr.parse import Location
+from celebattr.options import Checks, Location, flag, option
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from pathlib import Path
 from celebattr.constants import PRECISIONS, SPLITS
 from celebattr.options import (
     Checks,
+    Location,
     consistent_option,
     operating_point_option,
     option,
+    parse_operating_point,
     thumbnails_option,
     unsure_below_option,
 )
-from celebattr.parse import Location, parse_operating_point
 
 
 @dataclass(frozen=True)

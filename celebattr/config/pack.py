@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from celebattr.errors import UsageError
-from celebattr.options import Checks, option
-from celebattr.parse import Location, Url
+from celebattr.options import Checks, Location, Url, option
 
 PACKINGS: tuple[str, ...] = ("webdataset", "cache")
 

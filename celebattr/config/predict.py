@@ -14,9 +14,9 @@ from celebattr.options import (
     flag,
     operating_point_option,
     option,
+    parse_operating_point,
     unsure_below_option,
 )
-from celebattr.parse import parse_operating_point
 
 FACES: tuple[str, ...] = ("largest", "all", "none")
 SPEEDS: tuple[str, ...] = ("accurate", "fast")

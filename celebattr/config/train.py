@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from celebattr.constants import PRECISIONS
-from celebattr.options import CACHES, Checks, option, thumbnails_option
-from celebattr.parse import Location, parse_sizes, parse_widths
+from celebattr.options import (
+    CACHES,
+    Checks,
+    Location,
+    option,
+    parse_sizes,
+    parse_widths,
+    thumbnails_option,
+)
 
 LOSSES: tuple[str, ...] = ("bce", "mse")
 OPTIMIZERS: tuple[str, ...] = ("adamw", "sgd", "gd")

@@ -20,7 +20,7 @@ from celebattr.data import drawn, labels, mask_hq, parquet, places, webdataset, 
 from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.stores import Folder
 from celebattr.errors import DataError
-from celebattr.parse import Location, Url, parse_location
+from celebattr.options import Location, Url, parse_location
 
 TERMS = "CelebA: non-commercial research and education only, no redistribution of images"
 

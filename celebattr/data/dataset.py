@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import FRAME_SIZE, SPLITS
-from celebattr.data.images import open_image, to_frame
 from celebattr.data.stores import Distant, Store
-from celebattr.parse import Location
+from celebattr.images.open import open_image, to_frame
+from celebattr.options import Location
 
 
 class Frames(Protocol):

@@ -18,7 +18,7 @@ from celebattr.data import shards, stores
 from celebattr.errors import DataError
 from celebattr.io import storage
 from celebattr.io.files import Replacement, remove_torn, reporting, write_bytes
-from celebattr.parse import Location, Url
+from celebattr.options import Location, Url
 
 Range = tuple[str, int, int]
 """A file by its name in the folder, an offset, and how many bytes from there."""

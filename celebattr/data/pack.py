@@ -13,7 +13,7 @@ from celebattr.data.dataset import FaceDataset
 from celebattr.data.filesystems import files_at
 from celebattr.data.shard_writer import Progress, write
 from celebattr.errors import DataError
-from celebattr.parse import Location
+from celebattr.options import Location
 
 _BATCH = 32
 

@@ -15,7 +15,7 @@ from celebattr.constants import IMAGE_SUFFIXES, TEST, TRAIN, VALIDATION
 from celebattr.data import labels
 from celebattr.data.stores import Folder, Store, Zip
 from celebattr.errors import DataError
-from celebattr.parse import Location, Url
+from celebattr.options import Location, Url
 
 LISTS = ("", "Anno", "anno", "Eval", "eval")
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")

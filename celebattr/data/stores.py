@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from celebattr.constants import IMAGE_SUFFIXES
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
-from celebattr.parse import Location
+from celebattr.options import Location
 
 
 class Store(Protocol):

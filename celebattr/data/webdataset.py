@@ -25,7 +25,7 @@ from celebattr.data.filesystems import Files, files_at
 from celebattr.data.shard_index import ShardIndex
 from celebattr.data.stores import digest
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
-from celebattr.parse import Url
+from celebattr.options import Url
 
 LABELS = ("json", "cls", "attributes", "attributes.txt", "txt")
 """What follows a key in the name of its labels; the first that is there counts."""

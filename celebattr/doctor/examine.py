@@ -15,7 +15,7 @@ from celebattr.data import celeba, drawn
 from celebattr.data.dataset import Source
 from celebattr.doctor import files, leaks, pictures, rows
 from celebattr.errors import CelebattrError, MissingExtraError
-from celebattr.parse import Location, Url
+from celebattr.options import Location, Url
 from celebattr.results.doctor import DoctorReport, Finding, FolderReport
 
 _CAUSES = (

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.data import images
 from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.mask_hq import Crops
 from celebattr.data.stores import Folder, Store, Zip
 from celebattr.doctor import duplicates, files
 from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.errors import ImageError
+from celebattr.images import open
 from celebattr.io.prefetch import ordered_map
 from celebattr.results.doctor import Finding
 
@@ -70,8 +70,8 @@ def open_all(
 
 def _open(store: Store, name: str) -> Picture:
     try:
-        data, shown = images.read(store.read(name), name=name)
-        image, size = images.decode(data, shown, side=_SIDE)
+        data, shown = open.read(store.read(name), name=name)
+        image, size = open.decode(data, shown, side=_SIDE)
     except ImageError as error:
         return Picture((0, 0), None, str(error))
     return Picture(size, duplicates.thumbnail(image, size))

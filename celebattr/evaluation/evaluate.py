@@ -30,7 +30,7 @@ from celebattr.inference.explain import Explainer
 from celebattr.models import decisions
 from celebattr.models.backends import Backend, open_backend
 from celebattr.models.card import Card
-from celebattr.parse import parse_operating_point
+from celebattr.options import parse_operating_point
 from celebattr.results.evaluation import Comparison, EvalReport
 
 log = logging.getLogger(__name__)

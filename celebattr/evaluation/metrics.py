@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import celebattr.models._torchvision  # noqa: F401  torchmetrics imports torchvision
+import celebattr.models.resnet  # noqa: F401  torchmetrics imports torchvision
 from celebattr.errors import DataError, MissingExtraError
 from celebattr.evaluation import intervals
 from celebattr.evaluation.calibration import calibration_error

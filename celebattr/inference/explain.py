@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.data.images import to_frame
 from celebattr.errors import MissingExtraError, UsageError
-from celebattr.faces.alignment import inverse, warp
+from celebattr.images.align import inverse, warp
+from celebattr.images.open import to_frame
 from celebattr.models import bundle
-from celebattr.models.preprocess import PreprocessSpec
 from celebattr.predictions import Prediction
 from celebattr.weights import bundle_file
 
@@ -56,7 +55,7 @@ class Explainer:
             import torch  # noqa: F401
         except ModuleNotFoundError as error:
             raise MissingExtraError("torch", "train") from error
-        from celebattr.data.preprocess import Preprocess
+        from celebattr.models.preprocess import Preprocess, PreprocessSpec
 
         path = bundle_file(weights, gpu=True)
         self.card, network = bundle.load(path, finest=True)

@@ -22,7 +22,6 @@ from celebattr.inference.integers import resize_in_integers
 from celebattr.io.files import write_bytes
 from celebattr.models import bundle
 from celebattr.models.card import NO_HASH, Card
-from celebattr.models.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
     from celebattr.data.dataset import FaceDataset
@@ -53,7 +52,7 @@ def export(source: Path, target: Path, *, calibration: FaceDataset | None = None
         import torch
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
-    from celebattr.data.preprocess import Preprocess
+    from celebattr.models.preprocess import Preprocess, PreprocessSpec
 
     card, network = bundle.load(source)
     spec = PreprocessSpec.from_dict(card.preprocess)

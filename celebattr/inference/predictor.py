@@ -13,7 +13,7 @@ from celebattr.inference.facts import Facts
 from celebattr.inference.prepared import Prepared
 from celebattr.models import decisions
 from celebattr.models.backends import Backend, open_backend
-from celebattr.parse import parse_operating_point
+from celebattr.options import parse_operating_point
 from celebattr.predictions import Prediction, Result
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from celebattr.data.images import is_aligned
-from celebattr.data.photo import Photo
 from celebattr.errors import ImageError
+from celebattr.images.open import is_aligned
+from celebattr.images.photo import Photo
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.prepared import Prepared
 from celebattr.predictions import Failure
 
 if TYPE_CHECKING:
-    from celebattr.faces.detector import YuNet
+    from celebattr.images.detect import YuNet
 
 _SIDE = 640
 """Pixels of the longer side to begin with: those of the detector's first look."""
@@ -47,15 +47,15 @@ class Preparer:
         """The face detector, loaded once. Not at import: an aligned photo needs none."""
         import cv2  # noqa: F401 - what a first look would wait for
 
-        from celebattr.faces.detector import YuNet
+        from celebattr.images.detect import YuNet
 
         with self._lock:
             self._detector = self._detector or YuNet()
         return self._detector
 
     def _find_faces(self, item: Input, photo: Photo) -> Prepared:
-        from celebattr.faces.alignment import align
-        from celebattr.faces.detector import largest
+        from celebattr.images.align import align
+        from celebattr.images.detect import largest
 
         detector = self.detector()
         found = detector.detect(photo)

@@ -130,9 +130,8 @@ class TorchBackend:
             import torch
         except ModuleNotFoundError as error:
             raise MissingExtraError("torch", "train") from error
-        from celebattr.data.preprocess import Preprocess
         from celebattr.device import resolve
-        from celebattr.models.preprocess import PreprocessSpec
+        from celebattr.models.preprocess import Preprocess, PreprocessSpec
 
         self.path = path
         self.at_once = 1

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from celebattr.errors import UsageError, WeightsError
 from celebattr.models import decisions
 from celebattr.models.spec import ModelSpec
-from celebattr.parse import OperatingPoint
+from celebattr.options import OperatingPoint
 
 SCHEMA = 1
 NO_HASH = "0" * 64

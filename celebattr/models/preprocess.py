@@ -1,6 +1,6 @@
-"""How a frame becomes a network's input: `PreprocessSpec`, which travels in every bundle.
+"""How an aligned crop becomes a network's input: `PreprocessSpec`, which travels in every bundle.
 
-A frame is uint8 [218, 178, 3]. It is resized by two matrix products, rows then columns, with the
+A crop is uint8 [218, 178, 3]. It is resized by two matrix products, rows then columns, with the
 antialiased triangle filter that Pillow and torch call bilinear. The same two matrices serve
 training, torch inference and the ONNX graph, so none of them can drift from another.
 """
@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from celebattr.constants import FRAME_SIZE
 
@@ -64,3 +66,34 @@ class PreprocessSpec:
             mean=(float(mean[0]), float(mean[1]), float(mean[2])),
             std=(float(std[0]), float(std[1]), float(std[2])),
         )
+
+
+def to_unit(frames_BHWC: Tensor) -> Tensor:
+    """uint8 frames [B, 218, 178, 3] -> float32 [B, 3, 218, 178] in 0..1."""
+    return frames_BHWC.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+
+
+class Preprocess(nn.Module):
+    """uint8 frames [B, 218, 178, 3] -> normalised images [B, 3, H, W]."""
+
+    rows: Tensor
+    columns: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: PreprocessSpec) -> None:
+        super().__init__()
+        rows, columns = spec.matrices()
+        self.register_buffer("rows", torch.from_numpy(rows), persistent=False)
+        self.register_buffer("columns", torch.from_numpy(columns).T.contiguous(), persistent=False)
+        self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
+
+    def normalize(self, unit_BCHW: Tensor) -> Tensor:
+        """Frames in 0..1 [B, 3, 218, 178] -> normalised images [B, 3, H, W]."""
+        small = self.rows @ (unit_BCHW @ self.columns)
+        return (small - self.mean) / self.std
+
+    def forward(self, frames_BHWC: Tensor) -> Tensor:
+        """uint8 frames [B, 218, 178, 3] -> normalised images [B, 3, H, W]."""
+        return self.normalize(to_unit(frames_BHWC))

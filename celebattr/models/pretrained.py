@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from celebattr.errors import WeightsError
-from celebattr.models._torchvision import torchvision_models
 from celebattr.models.network import Network
 from celebattr.models.pruning import narrow
+from celebattr.models.resnet import torchvision_models
 
 
 def imagenet(arch: str) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from celebattr.data import celeba
 from celebattr.data.dataset import FaceDataset
 from celebattr.models.card import Card
 from celebattr.models.preprocess import PreprocessSpec
-from celebattr.parse import parse_widths
+from celebattr.options import parse_widths
 
 
 def make_card(

@@ -13,12 +13,11 @@ import torch
 
 from celebattr.config.train import TrainConfig
 from celebattr.data import augment, loader
-from celebattr.data.preprocess import Preprocess
 from celebattr.errors import DataError
 from celebattr.io.files import write_bytes
 from celebattr.models import bundle
 from celebattr.models.decisions import counts
-from celebattr.models.preprocess import PreprocessSpec
+from celebattr.models.preprocess import Preprocess, PreprocessSpec
 from celebattr.training import (
     checkpoint,
     compiling,

@@ -12,9 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from celebattr.config.train import TrainConfig
 from celebattr.data.loader import Batch
-from celebattr.data.preprocess import Preprocess
 from celebattr.device import DeviceChoice
 from celebattr.errors import DeviceError
+from celebattr.models.preprocess import Preprocess
 from celebattr.training.checkpoint import Progress
 from celebattr.training.compiling import Forward
 from celebattr.training.distributed import World, norms_at_rest

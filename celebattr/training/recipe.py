@@ -13,7 +13,7 @@ from typing import Any
 from celebattr.config.train import TrainConfig
 from celebattr.errors import UsageError
 from celebattr.models import registry
-from celebattr.parse import parse_sizes
+from celebattr.options import parse_sizes
 
 SEEN_IMAGES = 240_000
 """Images that a run should see, over all epochs: fewer images are seen more often."""

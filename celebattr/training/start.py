@@ -13,7 +13,7 @@ from celebattr.errors import UsageError
 from celebattr.models import bundle, pretrained, registry
 from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
-from celebattr.parse import parse_widths
+from celebattr.options import parse_widths
 from celebattr.training.distributed import World
 from celebattr.training.listener import Listener
 

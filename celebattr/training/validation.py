@@ -12,9 +12,9 @@ from torch import nn
 
 from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.preprocess import Preprocess
 from celebattr.evaluation import calibration, metrics
 from celebattr.models.decisions import present, probabilities
+from celebattr.models.preprocess import Preprocess
 from celebattr.training.distributed import World
 from celebattr.training.losses import Loss
 

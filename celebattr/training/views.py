@@ -15,10 +15,9 @@ from celebattr.config.train import TrainConfig
 from celebattr.data import augment
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
-from celebattr.data.preprocess import Preprocess, to_unit
 from celebattr.errors import WeightsError
 from celebattr.models import bundle
-from celebattr.models.preprocess import PreprocessSpec
+from celebattr.models.preprocess import Preprocess, PreprocessSpec, to_unit
 from celebattr.weights import bundle_file
 
 

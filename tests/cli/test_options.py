@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from celebattr.cli.options import data_sets
-from celebattr.parse import Url
+from celebattr.options import Url
 
 
 def test_the_environment_lists_paths_with_spaces_and_addresses(

@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
 from celebattr.data import drawn
-from celebattr.data.images import open_image
+from celebattr.images.open import open_image
 
 
 def run(*arguments: str | Path, stdin: bytes = b"") -> Result:

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celebattr.data.images import open_image
 from celebattr.errors import (
     ImageError,
     ImageNotFoundError,
     ImageTooLargeError,
     UnreadableImageError,
 )
+from celebattr.images.open import open_image
 
 
 def picture(mode: str = "RGB") -> Image.Image:

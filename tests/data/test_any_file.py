@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from celebattr.constants import MAX_BYTES
-from celebattr.data.images import FORMATS, open_image
 from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
+from celebattr.images.open import FORMATS, open_image
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes, devices and links of POSIX")
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from celebattr.data import drawn
-from celebattr.data.images import is_aligned, open_image, to_frame
 from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
+from celebattr.images.open import is_aligned, open_image, to_frame
 
 
 def face() -> Image.Image:

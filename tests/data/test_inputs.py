@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from celebattr.data.images import open_image
 from celebattr.errors import DataError, UnreadableImageError
+from celebattr.images.open import open_image
 from celebattr.inference.inputs.expand import expand
 from celebattr.inference.inputs.source import Input
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.data.photo import Photo
 from celebattr.errors import ImageError
+from celebattr.images.photo import Photo
 
 FORMATS = {"JPEG": {"quality": 92}, "PNG": {"compress_level": 1}}
 SIDES_OF_ORIENTATION = [(1, 1500, 1000), (6, 1000, 1500), (3, 1500, 1000), (8, 1000, 1500)]

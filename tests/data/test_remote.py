@@ -23,7 +23,7 @@ from celebattr.data import celeba, drawn, filesystems, loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.webdataset import FarMembers
 from celebattr.errors import DataError, DeviceError, MissingExtraError, UsageError
-from celebattr.parse import Url, parse_location
+from celebattr.options import Url, parse_location
 
 COUNTS = {"train": 36, "validation": 12, "test": 12}
 

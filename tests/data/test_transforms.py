@@ -5,8 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from celebattr.data.preprocess import Preprocess
-from celebattr.models.preprocess import PreprocessSpec, resize_matrix
+from celebattr.models.preprocess import Preprocess, PreprocessSpec, resize_matrix
 
 
 def noise(seed: int = 0) -> np.ndarray:

@@ -9,9 +9,9 @@ from PIL import Image
 
 from celebattr.config.doctor import DoctorConfig
 from celebattr.data import drawn
-from celebattr.data.images import decode
 from celebattr.doctor import duplicates
 from celebattr.doctor.examine import examine
+from celebattr.images.open import decode
 
 
 def textures(count: int, seed: int = 0) -> np.ndarray:

@@ -7,8 +7,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.data.photo import Photo
-from celebattr.faces.alignment import (
+from celebattr.images.align import (
     ANCHORS_32,
     Affine,
     align,
@@ -19,7 +18,8 @@ from celebattr.faces.alignment import (
     inverse,
     warp,
 )
-from celebattr.faces.detector import Face, YuNet
+from celebattr.images.detect import Face, YuNet
+from celebattr.images.photo import Photo
 from celebattr.predictions import FaceBox
 
 

@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.data.photo import Photo
 from celebattr.errors import WeightsError
-from celebattr.faces.detector import (
+from celebattr.images.detect import (
     MIN_SCORE,
     MODEL_FILE,
     OVERLAP,
@@ -21,6 +20,7 @@ from celebattr.faces.detector import (
     largest,
     unturned,
 )
+from celebattr.images.photo import Photo
 from celebattr.predictions import FaceBox
 from celebattr.weights import weights_folder
 

@@ -105,7 +105,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Makes workers do on some file names what a hostile file could make a library do."""
     (tmp_path / "sitecustomize.py").write_text(
         "import ctypes, os, time\n"
-        "import celebattr.data.images as images\n"
+        "import celebattr.images.open as images\n"
         "real = images.read\n"
         "def read(source, **rest):\n"
         "    name = os.path.basename(str(rest.get('name')))\n"

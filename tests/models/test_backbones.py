@@ -5,7 +5,7 @@ import torch
 
 from celebattr.errors import WeightsError
 from celebattr.models import pretrained, registry
-from celebattr.models._torchvision import torchvision_models
+from celebattr.models.resnet import torchvision_models
 from celebattr.models.spec import ModelSpec
 
 

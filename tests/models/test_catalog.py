@@ -13,7 +13,7 @@ from celebattr.config.train import ACTIVATIONS
 from celebattr.errors import UsageError
 from celebattr.models import registry
 from celebattr.models.spec import ModelSpec
-from celebattr.parse import parse_sizes, parse_widths
+from celebattr.options import parse_sizes, parse_widths
 
 SIZE = (64, 48)
 

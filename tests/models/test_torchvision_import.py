@@ -17,7 +17,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 def test_a_network_is_built_and_run_without_a_warning() -> None:
     done = run(
         "import torch\n"
-        "from celebattr.models._torchvision import torchvision_models as models\n"
+        "from celebattr.models.resnet import torchvision_models as models\n"
         "import torchvision\n"
         "assert models is torchvision.models\n"
         "network = models.resnet18(weights=None).eval()\n"
@@ -46,7 +46,7 @@ def test_a_missing_package_names_the_extra(package: str) -> None:
         f"import sys; sys.modules[{package!r}] = None\n"
         "from celebattr.errors import MissingExtraError\n"
         "try:\n"
-        "    import celebattr.models._torchvision\n"
+        "    import celebattr.models.resnet\n"
         "except MissingExtraError as error:\n"
         "    print(error)\n"
     )
@@ -59,7 +59,7 @@ def test_another_failure_of_the_import_is_not_swallowed() -> None:
         "import importlib\n"
         "def fail(name, package=None): raise RuntimeError('the disk is on fire')\n"
         "importlib.import_module = fail\n"
-        "import celebattr.models._torchvision\n"
+        "import celebattr.models.resnet\n"
     )
     assert done.returncode == 1
     assert "the disk is on fire" in done.stderr

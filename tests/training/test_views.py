@@ -12,11 +12,10 @@ from celebattr.attributes import CELEBA
 from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
-from celebattr.data.preprocess import Preprocess
 from celebattr.errors import WeightsError
 from celebattr.models import bundle, registry
 from celebattr.models.card import Card
-from celebattr.models.preprocess import PreprocessSpec
+from celebattr.models.preprocess import Preprocess, PreprocessSpec
 from celebattr.training.views import Views
 
 CPU = torch.device("cpu")

@@ -75,7 +75,7 @@ class Face:
 
 
 class Picture(Protocol):
-    """A photo that may be had in a part of its size: `celebattr.data.photo.Photo`."""
+    """A photo that may be had in a part of its size: `celebattr.images.photo.Photo`."""
 
     size: tuple[int, int]
 

@@ -21,12 +21,12 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from celebattr.constants import FRAME_SIZE, MAX_BYTES, MAX_PIXELS
 from celebattr.data.modes import to_rgb
-from celebattr.data.sieve import sieve
 from celebattr.errors import (
     ImageNotFoundError,
     ImageTooLargeError,
     UnreadableImageError,
 )
+from celebattr.images.sanitize import sieve
 
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 """Pillow's names of the accepted formats: no other is looked at. JPEG covers MPO, its variant."""

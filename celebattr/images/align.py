@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.faces.detector import SURE, Detector, Face, Picture
+from celebattr.images.detect import SURE, Detector, Face, Picture
 
 ANCHORS_32 = np.array([[69.30, 111.86], [107.60, 111.44], [88.99, 152.78]])
 """Viewer-left eye, viewer-right eye and middle of the mouth in the frame, x and y in pixels: where

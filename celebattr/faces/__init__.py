@@ -1,1 +1,0 @@
-"""Faces in a photo are found and brought into CelebA's frame."""

@@ -1,0 +1,1 @@
+"""One photo: from bytes to pixels, faces and aligned crops."""
