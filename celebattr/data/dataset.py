@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from celebattr.constants import FRAME_SIZE, SPLITS
 from celebattr.data.stores import Distant, Store
-from celebattr.images.open import open_image, to_frame
+from celebattr.images.open import open_image
+from celebattr.images.photo import to_frame
 from celebattr.options import Location
 
 

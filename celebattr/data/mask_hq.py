@@ -23,7 +23,7 @@ from celebattr.data import labels, places
 from celebattr.data.dataset import Source
 from celebattr.data.stores import Folder, digest
 from celebattr.errors import DataError, ImageNotFoundError
-from celebattr.images import open
+from celebattr.images.open import decode, read_bytes
 
 ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
 MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
@@ -183,8 +183,8 @@ class Crops:
         file = self._files.get(name)
         if file is None:
             raise ImageNotFoundError(f"{self.path}: no crop of {name}")
-        data, shown = open.read(self._folder.read(file), name=f"{self.path / file} ({name})")
-        image, _ = open.decode(data, shown, side=_DECODED_SIDE)
+        data, shown = read_bytes(self._folder.read(file), name=f"{self.path / file} ({name})")
+        image, _ = decode(data, shown, side=_DECODED_SIDE)
         points = MEAN_LANDMARKS_52 if self._landmarks is None else self._landmarks[name]
         aligned_HWC = cv2.warpAffine(
             np.asarray(image),

@@ -17,7 +17,7 @@ from celebattr.data.stores import Folder, Store, Zip
 from celebattr.doctor import duplicates, files
 from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.errors import ImageError
-from celebattr.images import open
+from celebattr.images.open import decode, read_bytes
 from celebattr.io.prefetch import ordered_map
 from celebattr.results.doctor import Finding
 
@@ -70,8 +70,8 @@ def open_all(
 
 def _open(store: Store, name: str) -> Picture:
     try:
-        data, shown = open.read(store.read(name), name=name)
-        image, size = open.decode(data, shown, side=_SIDE)
+        data, shown = read_bytes(store.read(name), name=name)
+        image, size = decode(data, shown, side=_SIDE)
     except ImageError as error:
         return Picture((0, 0), None, str(error))
     return Picture(size, duplicates.thumbnail(image, size))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.images import open
+from celebattr.images.open import decode, read_bytes
 
 
 class Photo:
@@ -34,8 +34,8 @@ class Photo:
     def __init__(
         self, source: str | os.PathLike[str] | bytes, side: float, *, name: str | None = None
     ) -> None:
-        self._data, self._name = open.read(source, name=name)
-        self._image, self.size = open.decode(self._data, self._name, side=side)
+        self._data, self._name = read_bytes(source, name=name)
+        self._image, self.size = decode(self._data, self._name, side=side)
         self._pixels_HWC: NDArray[np.uint8] | None = None
 
     @classmethod
@@ -55,7 +55,7 @@ class Photo:
         """
         enough = min(side, max(self.size))
         if max(self._image.size) < enough:
-            self._image, _ = open.decode(self._data, self._name, side=side)
+            self._image, _ = decode(self._data, self._name, side=side)
             self._pixels_HWC = None
         if self._pixels_HWC is None or max(self._pixels_HWC.shape) < enough:
             divisor = next((d for d in (8, 4, 2) if max(self._image.size) >= d * side), 1)
@@ -66,8 +66,20 @@ class Photo:
 
     def frame(self) -> NDArray[np.uint8]:
         """The whole photo as a frame, uint8 [218, 178, 3]: stretched where it is not one."""
-        if open.is_aligned(self.size):
+        if is_aligned(self.size):
             return self.at(max(self.size))
         (width, height), (frame_height, frame_width) = self.size, FRAME_SIZE
         share = 2.0 * max(frame_width / width, frame_height / height)
-        return open.to_frame(Image.fromarray(self.at(share * max(self.size))))
+        return to_frame(Image.fromarray(self.at(share * max(self.size))))
+
+
+def is_aligned(size: tuple[int, int]) -> bool:
+    """Whether width and height are those of CelebA's aligned crop, 178 and 218."""
+    return size == (FRAME_SIZE[1], FRAME_SIZE[0])
+
+
+def to_frame(image: Image.Image) -> NDArray[np.uint8]:
+    """The frame uint8 [218, 178, 3] of an image of a face: stretched to it where it is not one."""
+    if not is_aligned(image.size):
+        image = image.resize((FRAME_SIZE[1], FRAME_SIZE[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image)

@@ -24,7 +24,7 @@ from PIL import Image
 from celebattr.constants import FRAME_SIZE
 from celebattr.errors import MissingExtraError, UsageError
 from celebattr.images.align import inverse, warp
-from celebattr.images.open import to_frame
+from celebattr.images.photo import to_frame
 from celebattr.models import bundle
 from celebattr.predictions import Prediction
 from celebattr.weights import bundle_file

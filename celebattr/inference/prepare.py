@@ -6,8 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from celebattr.errors import ImageError
-from celebattr.images.open import is_aligned
-from celebattr.images.photo import Photo
+from celebattr.images.photo import Photo, is_aligned
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.prepared import Prepared
 from celebattr.predictions import Failure

@@ -12,7 +12,8 @@ from PIL import Image
 
 from celebattr.data import drawn
 from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
-from celebattr.images.open import is_aligned, open_image, to_frame
+from celebattr.images.open import open_image
+from celebattr.images.photo import is_aligned, to_frame
 
 
 def face() -> Image.Image:
