@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.data import celeba, loader
+from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 from celebattr.evaluation import intervals, metrics
 from celebattr.evaluation.published import PUBLISHED
 from celebattr.models import decisions
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="a safetensors bundle")
     parser.add_argument("--int8", required=True, help="the same as int8 ONNX")
     arguments = parser.parse_args()
-    dataset = celeba.load((arguments.data,))
+    dataset = load_dataset((arguments.data,))
     validation, test = dataset.split("validation"), dataset.split("test")
     whole = open_backend(arguments.weights, device="cpu", precision="float32")
     p_validation, p_test = probabilities(whole, validation), probabilities(whole, test)

@@ -17,9 +17,10 @@ from typing import Any
 import fsspec
 import numpy as np
 
-from celebattr.data import cache, celeba, loader, shard_writer
+from celebattr.data import cache, loader, shard_writer
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.filesystems import Local, files_at
+from celebattr.data.layouts.load import load_dataset
 from celebattr.options import Url
 
 BATCH, WORKERS = 64, 2
@@ -85,7 +86,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, default=2000)
     options = parser.parse_args()
-    dataset = celeba.load([options.data])
+    dataset = load_dataset([options.data])
     part = dataset.split("train", options.images)
     order = loader.order(len(part), 0, 0)
     timed(f"{dataset.stores[0].path.name}", part, order[:200])  # warm
@@ -101,12 +102,12 @@ def main() -> None:
         timed("--cache disk, first epoch of another run", again, order)
         shards = Local(Path(folder) / "shards")
         shard_writer.write(part, shards, shard_bytes=256 << 20)
-        timed("shards on the disk", celeba.load([shards.path]), order)
+        timed("shards on the disk", load_dataset([shards.path]), order)
     with bucket() as url:
         shard_writer.write(part, files_at(url), shard_bytes=256 << 20)
-        timed("shards in a bucket, S3 server beside it", celeba.load([url]), order)
+        timed("shards in a bucket, S3 server beside it", load_dataset([url]), order)
     shard_writer.write(part, files_at(FAR), shard_bytes=256 << 20)
-    late = celeba.load([FAR])
+    late = load_dataset([FAR])
     files = late.stores[0]._files  # type: ignore[attr-defined]
     for milliseconds in (30, 100):
         late.stores[0]._files = replace(files, system=slow(milliseconds / 1e3))  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from celebattr.config.train import TrainConfig
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.device import resolve
 from celebattr.models import bundle, registry
 from celebattr.models.backends import TorchBackend
@@ -138,7 +138,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         data, out = Path(temporary, "data"), Path(temporary, "run")
         count = asked.batch * asked.steps
-        drawn.write_celeba(data, train=count, validation=8, test=8, layout="torchvision")
+        synthetic.write_celeba(data, train=count, validation=8, test=8, layout="torchvision")
         row = ours(asked, data, out)
         held = resident(asked)
         given = [asked.arch, asked.size, asked.batch, asked.steps, asked.device, asked.workers]

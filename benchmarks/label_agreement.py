@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from celebattr.data import celeba, loader
+from celebattr.data import loader
+from celebattr.data.layouts.load import load_dataset
 from celebattr.doctor import duplicates
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     """Prints the table as Markdown, the least reliable label first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, action="append")
-    images = celeba.load(tuple(parser.parse_args().data))
+    images = load_dataset(tuple(parser.parse_args().data))
     thumbnails = [
         duplicates.thumbnail(Image.fromarray(frame_HWC), (frame_HWC.shape[1], frame_HWC.shape[0]))
         for batch in loader.batches(images, np.arange(len(images)), batch_size=256, workers=2)

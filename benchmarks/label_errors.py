@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from celebattr.data import celeba
+from celebattr.data.layouts.load import load_dataset
 from celebattr.evaluation import confident, label_evidence
 from celebattr.models.backends import open_backend
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--flip", type=float, default=0.05, help="share of the labels")
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
-    images = label_evidence.choose(celeba.load([options.data]), options.split, options.limit)
+    images = label_evidence.choose(load_dataset([options.data]), options.split, options.limit)
     backend = open_backend(options.weights)
     evidence = label_evidence.from_bundle(backend, images, batch_size=32, workers=2)
     p_NA, clean_NA, names = evidence.probabilities_NA, evidence.labels_NA, evidence.attributes

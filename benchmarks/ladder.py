@@ -22,7 +22,7 @@ from scaling import correct
 from speed import HERE, machine, peer, put, run, table
 
 from celebattr import weights
-from celebattr.data import celeba
+from celebattr.data.layouts.load import load_dataset
 from celebattr.evaluation.intervals import Resamples, interval
 from celebattr.inference.export import export
 from celebattr.models import bundle
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "ladder.png")
     parser.add_argument("bundles", nargs="+")
     asked = parser.parse_args()
-    images = celeba.load((asked.data,)).split(asked.split)
+    images = load_dataset((asked.data,)).split(asked.split)
     resamples = Resamples.draw(len(images), images.identities_N)
     count_R = resamples.sums(np.ones(len(images)))
 

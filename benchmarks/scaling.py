@@ -20,8 +20,8 @@ import numpy as np
 from matplotlib import pyplot
 from numpy.typing import NDArray
 
-from celebattr.data import celeba
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 from celebattr.evaluation.intervals import Resamples, interval
 from celebattr.evaluation.metrics import summary
 from celebattr.evaluation.scores import probabilities
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/scaling.png"))
     parser.add_argument("runs", type=Path, nargs="+")
     asked = parser.parse_args()
-    data = celeba.load((asked.data,))
+    data = load_dataset((asked.data,))
     validation, test = data.split("validation"), data.split("test")
     resamples = Resamples.draw(len(test), test.identities_N)
     count_R = resamples.sums(np.ones(len(test)))

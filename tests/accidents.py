@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from celebattr.config.doctor import DoctorConfig
-from celebattr.data import celeba, drawn
+from celebattr.data import synthetic
+from celebattr.data.layouts.load import load_dataset
 from celebattr.doctor.examine import examine
 from celebattr.errors import DataError
 from celebattr.results.doctor import SEVERITIES, DoctorReport, Finding
@@ -18,7 +19,7 @@ QUOTA = "<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title>"
 
 
 def write(folder: Path, layout: str = "official", seed: int = 0) -> Path:
-    return drawn.write_celeba(folder, train=8, validation=4, test=4, layout=layout, seed=seed)
+    return synthetic.write_celeba(folder, train=8, validation=4, test=4, layout=layout, seed=seed)
 
 
 def report_of(*folders: Path, **options: object) -> DoctorReport:
@@ -40,7 +41,7 @@ def found(report: DoctorReport, check: str) -> Finding:
 def loads(*folders: Path) -> bool:
     """Whether the data set can be read and has what training wants: the truth to compare with."""
     try:
-        dataset = celeba.load(folders)
+        dataset = load_dataset(folders)
         for row in range(len(dataset)):
             dataset.read(row)
     except DataError:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from celebattr.data import drawn
+from celebattr.data import synthetic
 
 
 @pytest.fixture(scope="session")
 def drawn_celeba(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set of drawn faces in CelebA's official layout, its zip not unpacked."""
-    return drawn.write_celeba(
+    return synthetic.write_celeba(
         tmp_path_factory.mktemp("drawn"), train=64, validation=24, test=24, layout="official"
     )
 

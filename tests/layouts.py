@@ -12,14 +12,15 @@ import numpy as np
 from PIL import Image
 
 from celebattr.constants import SPLITS
-from celebattr.data import celeba, mask_hq
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts import celebamask_hq
+from celebattr.data.layouts.load import load_dataset
 
 HQ_SIDE = 512
 
 
 def official(folder: Path) -> FaceDataset:
-    return celeba.load([folder])
+    return load_dataset([folder])
 
 
 def image(dataset: FaceDataset, row: int) -> bytes:
@@ -84,21 +85,21 @@ def lists(dataset: FaceDataset, folder: Path, *, names: str = "{}_attr_list.txt"
 
 def hq(dataset: FaceDataset, folder: Path, *, partition: bool = True) -> Path:
     """Crops cut as CelebA-HQ's, from the aligned frames, numbered in the opposite order."""
-    (folder / mask_hq.IMAGES).mkdir(parents=True)
-    transform = mask_hq.to_aligned(mask_hq.MEAN_LANDMARKS_52, HQ_SIDE)
+    (folder / celebamask_hq.IMAGES).mkdir(parents=True)
+    transform = celebamask_hq.to_aligned(celebamask_hq.MEAN_LANDMARKS_52, HQ_SIDE)
     order = list(reversed(range(len(dataset))))
     rows, mapping = [], ["idx\torig_idx\torig_file"]
     for number, i in enumerate(order):
         crop = cv2.warpAffine(
             dataset.read(i), transform, (HQ_SIDE, HQ_SIDE), flags=cv2.INTER_LINEAR | 16
         )
-        Image.fromarray(crop).save(folder / mask_hq.IMAGES / f"{number}.jpg", quality=95)
+        Image.fromarray(crop).save(folder / celebamask_hq.IMAGES / f"{number}.jpg", quality=95)
         values = "  ".join(str(2 * int(v) - 1) for v in dataset.targets_NA[i])
         rows.append(f"{number}.jpg  {values}")
         mapping.append(f"{number}\t{int(Path(dataset.names[i]).stem) - 1}\t{dataset.names[i]}")
     header = [str(len(rows)), " ".join(dataset.attributes)]
-    (folder / mask_hq.ATTRIBUTES).write_text("\n".join([*header, *rows]) + "\n")
-    (folder / mask_hq.MAPPING).write_text("\n".join(mapping) + "\n")
+    (folder / celebamask_hq.ATTRIBUTES).write_text("\n".join([*header, *rows]) + "\n")
+    (folder / celebamask_hq.MAPPING).write_text("\n".join(mapping) + "\n")
     if partition:
         lines = [
             f"{name} {split}"

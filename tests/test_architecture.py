@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celebattr.data.drawn import draw_face
+from celebattr.data.synthetic import draw_face
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"PIL", "cv2", "matplotlib", "numpy", "onnxruntime", "safetensors", "torch", "torchvision"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from celebattr.attributes import CELEBA, RULES, Rule, reliability, rules_of
-from celebattr.data import celeba
+from celebattr.data.layouts.load import load_dataset
 from celebattr.models.decisions import contradictions
 
 
@@ -37,7 +37,7 @@ def test_each_label_of_celeba_has_a_reliability_and_others_have_none() -> None:
 @pytest.mark.celeba
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_labels_hardly_ever_break_a_rule(real_data: Path, split: str) -> None:
-    images = celeba.load((real_data / "celeba",)).split(split)
+    images = load_dataset((real_data / "celeba",)).split(split)
     labels_NA = images.targets_NA == 1
     broken_R = contradictions(labels_NA, images.attributes, RULES).sum(axis=0)
     for rule, broken in zip(RULES, broken_R, strict=True):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from celebattr.data import drawn
+from celebattr.data import synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
@@ -78,7 +78,7 @@ def test_the_job_scores_and_merges_what_its_commands_say(tmp_path: Path) -> None
     photos, rows = tmp_path / "photos", tmp_path / "rows"
     photos.mkdir()
     rows.mkdir()
-    face = drawn.draw_face({"Smiling"}, np.random.default_rng(0))
+    face = synthetic.draw_face({"Smiling"}, np.random.default_rng(0))
     for number in range(3):
         face.save(photos / f"{number}.png")
     (photos / "3.png").write_bytes(b"no image")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from celebattr.data.drawn import draw_face
+from celebattr.data.synthetic import draw_face
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.prepare import Preparer
 

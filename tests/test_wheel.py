@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celebattr.data import drawn
+from celebattr.data import synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,7 +34,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_photo_is_predicted_from_any_folder_with_the_weights_inside(
     installed: Path, tmp_path: Path
 ) -> None:
-    drawn.draw_face({"Smiling"}, np.random.default_rng(0)).save(tmp_path / "photo.png")
+    synthetic.draw_face({"Smiling"}, np.random.default_rng(0)).save(tmp_path / "photo.png")
     result = subprocess.run(
         [sys.executable, "-m", "celebattr", "predict", "photo.png"],
         cwd=tmp_path,

@@ -43,7 +43,7 @@ def export(
     ] = 256,
 ) -> None:
     """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch."""
-    from celebattr.data import celeba
+    from celebattr.data.layouts.load import load_dataset
     from celebattr.inference.export import export as run
     from celebattr.weights import bundle_file
 
@@ -53,7 +53,7 @@ def export(
         folders = data_sets(data)
         if not folders:
             raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
-        calibration = celeba.load(folders).split("validation", images)
+        calibration = load_dataset(folders).split("validation", images)
     target = output or source.with_name(f"{source.stem}{'-int8' if int8 else ''}.onnx")
     card = run(source, target, calibration=calibration)
     typer.echo(f"{target}  {card.precision}, {target.stat().st_size / 1e6:.1f} MB", err=True)

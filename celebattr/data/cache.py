@@ -28,7 +28,7 @@ from PIL import features
 
 from celebattr.constants import FRAME_SIZE
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.stores import digest
+from celebattr.data.image_stores import digest
 from celebattr.io.files import output_error, reporting, write_text
 
 VERSION = 1

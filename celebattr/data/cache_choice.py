@@ -12,7 +12,7 @@ from pathlib import Path
 from celebattr.data import cache
 from celebattr.data.cache import ABOUT, FRAME_BYTES
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.stores import Distant
+from celebattr.data.image_stores import Distant
 from celebattr.errors import DataError
 
 _MEMORY_SHARE = 4

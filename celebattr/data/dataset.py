@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import FRAME_SIZE, SPLITS
-from celebattr.data.stores import Distant, Store
+from celebattr.data.image_stores import Distant, Store
 from celebattr.images.open import open_image
 from celebattr.images.photo import to_frame
 from celebattr.options import Location

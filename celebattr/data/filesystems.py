@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-from celebattr.data import shards, stores
+from celebattr.data import image_stores, shards
 from celebattr.errors import DataError
 from celebattr.io import storage
 from celebattr.io.files import Replacement, remove_torn, reporting, write_bytes
@@ -77,7 +77,7 @@ class Local:
 
     def stamp(self, name: str) -> str:
         """Its size and times."""
-        return stores.stamp(self.path / name)
+        return image_stores.stamp(self.path / name)
 
     def open(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
         """A file from its beginning to its end."""

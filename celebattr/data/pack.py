@@ -8,9 +8,10 @@ import numpy as np
 
 from celebattr.config.pack import PackConfig
 from celebattr.constants import SPLITS
-from celebattr.data import cache, cache_choice, celeba, loader
+from celebattr.data import cache, cache_choice, loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.filesystems import files_at
+from celebattr.data.layouts.load import load_dataset
 from celebattr.data.shard_writer import Progress, write
 from celebattr.errors import DataError
 from celebattr.options import Location
@@ -28,7 +29,7 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
         DataError: the data cannot be read, or what is packed cannot be written.
         MissingExtraError, DeviceError, UsageError: see `celebattr.data.filesystems.files_at`.
     """
-    dataset = celeba.load(config.data, skip_missing=config.skip_missing)
+    dataset = load_dataset(config.data, skip_missing=config.skip_missing)
     rows = [np.flatnonzero(dataset.splits_N == split)[: config.limit] for split in SPLITS.values()]
     part = dataset.take(np.concatenate(rows))
     if config.format == "cache":

@@ -22,8 +22,8 @@ from celebattr.constants import IMAGE_SUFFIXES, SPLITS
 from celebattr.data import shard_index
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.filesystems import Files
+from celebattr.data.image_stores import Store, digest
 from celebattr.data.shard_index import MANIFEST, Sample, ShardIndex, index_name
-from celebattr.data.stores import Store, digest
 from celebattr.errors import DataError
 from celebattr.io.prefetch import ordered_map
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePath
 
-from celebattr.data.labels import PARTITIONS
+from celebattr.data.label_files import PARTITIONS
 
 _WORD = re.compile(r"[a-z]+")
 

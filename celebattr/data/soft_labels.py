@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.data import labels
+from celebattr.data import label_files
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError
 
@@ -64,7 +64,7 @@ def read_probabilities(
         DataError: the file cannot be read, lacks attributes, has values outside 0..1, names an
             image twice, or none of the data set's.
     """
-    table = labels.read_table(path)
+    table = label_files.read_table(path)
     lacking = [name for name in dataset.attributes if name not in table.columns]
     if lacking:
         raise DataError(f"{path} has no column {', '.join(lacking[:5])}")
@@ -89,7 +89,7 @@ def read_probabilities(
 
 
 def _numbers(
-    path: Path, table: labels.Table, cells: NDArray[np.str_], given_N: NDArray[np.bool_]
+    path: Path, table: label_files.Table, cells: NDArray[np.str_], given_N: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """The rows that have probabilities, float32 [n, A]."""
     try:

@@ -22,8 +22,8 @@ from celebattr.constants import IMAGE_SUFFIXES, SPLITS, TRAIN
 from celebattr.data import shard_index, shards
 from celebattr.data.dataset import Source
 from celebattr.data.filesystems import Files, files_at
+from celebattr.data.image_stores import digest
 from celebattr.data.shard_index import ShardIndex
-from celebattr.data.stores import digest
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
 from celebattr.options import Url
 

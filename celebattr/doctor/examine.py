@@ -11,8 +11,9 @@ import numpy as np
 
 from celebattr.config.doctor import DoctorConfig
 from celebattr.constants import SPLITS
-from celebattr.data import celeba, drawn
+from celebattr.data import synthetic
 from celebattr.data.dataset import Source
+from celebattr.data.layouts.load import read_source
 from celebattr.doctor import files, leaks, pictures, rows
 from celebattr.errors import CelebattrError, MissingExtraError
 from celebattr.options import Location, Url
@@ -70,7 +71,7 @@ def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[F
     try:
         if not isinstance(path, Url):
             seen += files.look(path, hashes=not config.quick)
-        source = celeba.read(path)
+        source = read_source(path)
         found = [*pictures.missing(source), *rows.check(source)]
     except (CelebattrError, OSError) as error:
         if not any(_explains(finding, str(error)) for finding in seen):
@@ -163,7 +164,7 @@ def _pictures(
     for number, (source, picked) in enumerate(zip(sources, chosen, strict=True)):
         opened = pictures.open_all(source, picked, workers=config.workers, progress=step)
         findings += pictures.check(source, picked, opened)
-        if source.store.path == Path(drawn.NAME):
+        if source.store.path == Path(synthetic.NAME):
             continue  # drawings of the same attributes are all but one picture
         for row, picture in zip(picked, opened, strict=True):
             if picture.thumbnail_HW is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from celebattr.constants import IMAGE_SUFFIXES
-from celebattr.data import mask_hq, places
+from celebattr.data.layouts import celeba, celebamask_hq
 from celebattr.doctor import official
 from celebattr.results.doctor import Finding
 
@@ -23,7 +23,7 @@ SOURCES = (
 
 NUMBERING = "CelebAMask-HQ numbers its images anew, from 0.jpg, and CelebA's lists do not fit them"
 NUMBERING_REMEDY = (
-    f"Put {mask_hq.ATTRIBUTES} and {mask_hq.MAPPING}, from its archive, beside {mask_hq.IMAGES}, "
+    f"Put {celebamask_hq.ATTRIBUTES} and {celebamask_hq.MAPPING}, from its archive, beside {celebamask_hq.IMAGES}, "
     "and give that folder"
 )
 
@@ -153,7 +153,7 @@ def _file(file: Path, where: str) -> Iterator[Finding]:
         yield Finding("problem", "empty file", where, f"{file.name} is empty", remedy)
     elif suffix == ".zip":
         yield from _zip(file, head, size, where)
-    if suffix == ".txt" and file.name in places.ATTRIBUTES + places.PARTITION:
+    if suffix == ".txt" and file.name in celeba.ATTRIBUTES + celeba.PARTITION:
         first = head.splitlines()[0] if head else b""
         if b"," in first:
             what = f"{file.name} holds comma-separated values: a CSV that was renamed"
@@ -231,13 +231,16 @@ def _checksums(files: list[Path], where: str, hashes: bool) -> Iterator[Finding]
 def _nesting(path: Path, found: Tree) -> Iterator[Finding]:
     """Folders that lie deeper than they should, and images that are not those of the lists."""
     where = str(path)
-    if path / mask_hq.IMAGES in found.images and not (path / mask_hq.ATTRIBUTES).is_file():
-        what = f"{mask_hq.IMAGES} is there without {mask_hq.ATTRIBUTES}"
+    if (
+        path / celebamask_hq.IMAGES in found.images
+        and not (path / celebamask_hq.ATTRIBUTES).is_file()
+    ):
+        what = f"{celebamask_hq.IMAGES} is there without {celebamask_hq.ATTRIBUTES}"
         yield Finding("problem", "numbering", where, f"{what}: {NUMBERING}", NUMBERING_REMEDY)
         return
-    known = [path / place for place, _ in places.IMAGES if not place.endswith(".zip")]
-    known += [path / mask_hq.IMAGES]
-    if places.find(path, places.ATTRIBUTES) is not None:
+    known = [path / place for place, _ in celeba.IMAGES if not place.endswith(".zip")]
+    known += [path / celebamask_hq.IMAGES]
+    if celeba.find(path, celeba.ATTRIBUTES) is not None:
         twice = next((p for p in known if p in found.images and p.parent.name == p.name), None)
         if twice is not None:
             what = f"the images lie two folders deep, in {twice.relative_to(path)}, as Kaggle's do"
@@ -246,8 +249,10 @@ def _nesting(path: Path, found: Tree) -> Iterator[Finding]:
         if strange and not any(p in found.images for p in known):
             yield _strange(path, strange[0])
         return
-    lists = {f.parent for f in found.files if f.name in (*places.ATTRIBUTES, mask_hq.ATTRIBUTES)}
-    roots = sorted({p.parent if p.name in places.LISTS else p for p in lists} - {path})
+    lists = {
+        f.parent for f in found.files if f.name in (*celeba.ATTRIBUTES, celebamask_hq.ATTRIBUTES)
+    }
+    roots = sorted({p.parent if p.name in celeba.LISTS else p for p in lists} - {path})
     if roots:
         yield Finding(
             "problem",

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import SPLITS
-from celebattr.data import places
 from celebattr.data.dataset import Source
+from celebattr.data.layouts import celeba
 from celebattr.doctor import duplicates
 from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.results.doctor import Finding
@@ -60,7 +60,7 @@ def _names(sources: Sequence[Source], where: str) -> Iterator[Finding]:
     same, differ = [], []
     for source in sources:
         for name, split in zip(source.names, source.splits_N.tolist(), strict=True):
-            if places.official_split(name) is None:
+            if celeba.official_split(name) is None:
                 continue
             if name not in first:
                 first[name] = split

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from celebattr.constants import FRAME_SIZE
 from celebattr.data.dataset import FaceDataset, Source
-from celebattr.data.mask_hq import Crops
-from celebattr.data.stores import Folder, Store, Zip
+from celebattr.data.image_stores import Folder, Store, Zip
+from celebattr.data.layouts.celebamask_hq import Crops
 from celebattr.doctor import duplicates, files
 from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.errors import ImageError

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from celebattr import constants
 from celebattr.attributes import CELEBA
 from celebattr.constants import SPLITS
-from celebattr.data import labels, mask_hq, places
+from celebattr.data import label_files
 from celebattr.data.dataset import Source
+from celebattr.data.layouts import celeba, celebamask_hq
 from celebattr.doctor import official
 from celebattr.errors import DataError
 from celebattr.results.doctor import Finding, SplitReport
@@ -89,12 +90,12 @@ def _doubled(source: Source, where: str) -> Iterator[Finding]:
 
 def _lists(source: Source, where: str) -> Iterator[Finding]:
     """First lines, and rows that a list has too many."""
-    file = places.find(source.path, (*places.ATTRIBUTES, mask_hq.ATTRIBUTES))
+    file = celeba.find(source.path, (*celeba.ATTRIBUTES, celebamask_hq.ATTRIBUTES))
     if file is None:
         return
     with file.open(encoding="utf-8-sig", errors="replace") as opened:
         first = opened.readline().strip()
-    count = labels.count_in(first)
+    count = label_files.count_in(first)
     if count is not None and count != len(source.names):
         less = count > len(source.names)
         yield Finding(
@@ -110,10 +111,10 @@ def _lists(source: Source, where: str) -> Iterator[Finding]:
         what = f"{file.name} has lost its first line, the number of rows: it is read all the same"
         remedy = f"For other programs, torchvision's reader for one, put {len(source.names)} there"
         yield Finding("note", "count line", where, what, remedy)
-    partition = places.find(source.path, places.PARTITION)
+    partition = celeba.find(source.path, celeba.PARTITION)
     if partition is not None:
         yield from _partition(source, partition, where)
-    people = places.find(source.path, places.IDENTITY)
+    people = celeba.find(source.path, celeba.IDENTITY)
     if people is None:
         what = "no list of people: whether one is in two splits cannot be told by name"
         remedy = "CelebA's is identity_CelebA.txt, in the folder Anno"
@@ -126,8 +127,8 @@ def _lists(source: Source, where: str) -> Iterator[Finding]:
 def _partition(source: Source, file: Path, where: str) -> Iterator[Finding]:
     """Rows of the list of splits that are doubled, or of images without labels."""
     try:
-        table = labels.read_table(file, header=False)
-        values = labels.partitions(table, 0).tolist()
+        table = label_files.read_table(file, header=False)
+        values = label_files.partitions(table, 0).tolist()
     except DataError:
         return  # it is not the list that was read: the reader would have said so
     seen: dict[str, int] = {}
@@ -145,7 +146,7 @@ def _partition(source: Source, file: Path, where: str) -> Iterator[Finding]:
 
 
 def _columns(source: Source, where: str) -> Iterator[Finding]:
-    if "order is assumed" in source.note and places.find(source.path, places.ATTRIBUTES) is None:
+    if "order is assumed" in source.note and celeba.find(source.path, celeba.ATTRIBUTES) is None:
         what = "the lists do not name the attributes: CelebA's order is assumed"
         remedy = "Right for lists made from CelebA's own: the frequencies tell if it is not"
         yield Finding("note", "header", where, what, remedy)
@@ -190,7 +191,7 @@ def _columns(source: Source, where: str) -> Iterator[Finding]:
 
 def _official_splits(source: Source, where: str) -> Iterator[Finding]:
     """Whether the splits are those that CelebA gives these names."""
-    known = [places.official_split(name) for name in source.names]
+    known = [celeba.official_split(name) for name in source.names]
     given = source.splits_N.tolist()
     pairs = [(k, g) for k, g in zip(known, given, strict=True) if k is not None]
     if not pairs or len(pairs) < len(known):

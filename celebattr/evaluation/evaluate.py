@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from celebattr.attributes import select
 from celebattr.config.evaluate import EvaluateConfig
-from celebattr.data import cache_choice, celeba, corrupt
+from celebattr.data import cache_choice, corrupt
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, UsageError
 from celebattr.evaluation import metrics
 from celebattr.evaluation.comparison import compare
@@ -55,7 +56,7 @@ def evaluate(
         WeightsError, DeviceError: see `open_backend`.
     """
     corruptions = corrupt.chosen(config.corrupt)
-    dataset = celeba.load(config.data, skip_missing=config.skip_missing)
+    dataset = load_dataset(config.data, skip_missing=config.skip_missing)
     images = dataset.split(config.split, config.limit)
     if len(images) == 0:
         raise DataError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from celebattr.attributes import Rule, rules_of
 from celebattr.config.doctor import DoctorConfig
 from celebattr.constants import SPLITS
-from celebattr.data import celeba
+from celebattr.data.layouts.load import load_dataset
 from celebattr.evaluation import confident, label_evidence
 from celebattr.evaluation.examples import thumbnail
 from celebattr.evaluation.intervals import Interval, Resamples, Samples, interval
@@ -41,7 +41,7 @@ def search(
         DataError: the data or the probabilities cannot be read.
         WeightsError, DeviceError: see `open_backend`.
     """
-    dataset = celeba.load(config.data, skip_missing=True)
+    dataset = load_dataset(config.data, skip_missing=True)
     images = label_evidence.choose(dataset, config.split, config.limit)
     if config.probabilities is not None:
         evidence = label_evidence.from_file(config.probabilities, images)

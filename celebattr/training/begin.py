@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from celebattr.config.train import TrainConfig
-from celebattr.data import cache_choice, celeba
+from celebattr.data import cache_choice
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 from celebattr.data.soft_labels import soften
 from celebattr.device import DeviceChoice, resolve, resolve_one_of
 from celebattr.doctor import pictures
@@ -55,7 +56,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
     with world.together():
         if config.tensorboard:
             record.summary_writer()  # before any work: it may not be installed
-        dataset = celeba.load(config.data, skip_missing=config.skip_missing)
+        dataset = load_dataset(config.data, skip_missing=config.skip_missing)
         train_set = soften(
             dataset.split("train", config.limit).share(config.train_share, config.seed),
             config.soft_labels,

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from celebattr import __version__
 from celebattr.config.train import TrainConfig
-from celebattr.data import celeba
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import TERMS
 from celebattr.models.card import Card
 from celebattr.models.preprocess import PreprocessSpec
 from celebattr.options import parse_widths
@@ -58,7 +58,7 @@ def make_card(
         trained_on={
             "data": train_set.summary,
             "images": len(train_set),
-            "terms": celeba.TERMS,
+            "terms": TERMS,
             "started_from": started_from,
         },
         training={

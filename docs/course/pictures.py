@@ -82,7 +82,7 @@ def learned(weights: str | None, out: Path) -> None:
 
 def drawn(out: Path) -> None:
     """`drawn.png`: faces of `--data drawn`."""
-    from celebattr.data.drawn import NAME, source
+    from celebattr.data.synthetic import NAME, source
 
     faces = source()
     sheet = Image.new("RGB", (8 * 178, 218), "white")

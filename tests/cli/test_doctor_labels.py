@@ -20,9 +20,9 @@ def run(*arguments: str | Path, columns: int = 200) -> Result:
 @pytest.fixture(scope="module")
 def probabilities(drawn_celeba: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that knows every label but two, of which it is as sure as of the others."""
-    from celebattr.data import celeba
+    from celebattr.data.layouts.load import load_dataset
 
-    dataset = celeba.load([drawn_celeba])
+    dataset = load_dataset([drawn_celeba])
     path = tmp_path_factory.mktemp("p") / "p.csv"
     targets = dataset.targets_NA.astype(bool)
     male = dataset.attributes.index("Male")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from celebattr.attributes import CELEBA, RULES
 from celebattr.cli.app import app
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.models import bundle
 from celebattr.models.decisions import contradictions
 
@@ -42,7 +42,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for i in range(6):
-        drawn.draw_face({"Smiling"} if i % 2 else {"Male"}, rng).save(folder / f"{i}.png")
+        synthetic.draw_face({"Smiling"} if i % 2 else {"Male"}, rng).save(folder / f"{i}.png")
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
-from celebattr.data.stores import Zip
+from celebattr.data.image_stores import Zip
 
 
 def run(*arguments: str | Path) -> Result:

@@ -20,7 +20,7 @@ from skimage.data import astronaut
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.images.open import open_image
 
 
@@ -39,7 +39,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     for name in ("a.png", "sub/b.jpg"):
         (folder / name).parent.mkdir(exist_ok=True)
-        drawn.draw_face({"Smiling"}, rng).save(folder / name)
+        synthetic.draw_face({"Smiling"}, rng).save(folder / name)
     Image.fromarray(astronaut()).save(folder / "photo.jpg", quality=92)
     return folder
 

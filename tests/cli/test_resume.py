@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
-from celebattr.data import drawn
+from celebattr.data import synthetic
 
 PHOTOS = 240
 KILLS = {"jsonl": 18, "csv": 18, "parquet": 14}
@@ -28,7 +28,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Aligned faces with all sorts of names, and what is no image."""
     folder = tmp_path_factory.mktemp("many")
     rng = np.random.default_rng(0)
-    faces = [drawn.draw_face({"Smiling"}, rng) for _ in range(8)]
+    faces = [synthetic.draw_face({"Smiling"}, rng) for _ in range(8)]
     for number in range(PHOTOS):
         odd = ["", " a b", "\n", '"', ",;", "=1+1", os.fsdecode(b"\xff"), "é"][number % 8]
         path = folder / f"{number:03}{odd}.png"

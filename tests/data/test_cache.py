@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celebattr.data import cache, cache_choice, celeba, drawn
+from celebattr.data import cache, cache_choice, synthetic
 from celebattr.data.cache import FRAME_BYTES, FRAMES, WORDS, DiskFrames
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.stores import Folder, Zip
+from celebattr.data.image_stores import Folder, Zip
+from celebattr.data.layouts.load import load_dataset
 
 COUNTS = {"train": 5, "validation": 3, "test": 2}
 
@@ -42,7 +43,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def small(folder: Path, layout: str = "official", seed: int = 0) -> FaceDataset:
-    return celeba.load([drawn.write_celeba(folder, **COUNTS, layout=layout, seed=seed)])
+    return load_dataset([synthetic.write_celeba(folder, **COUNTS, layout=layout, seed=seed)])
 
 
 def all_frames(dataset: FaceDataset) -> np.ndarray:
@@ -76,7 +77,7 @@ def test_another_run_finds_what_the_first_left(tmp_path: Path, reads: list[str])
     first = on_disk(small(tmp_path / "data"), tmp_path / "cache")
     truth = all_frames(first)
     reads.clear()
-    again = on_disk(celeba.load([tmp_path / "data"]), tmp_path / "cache")
+    again = on_disk(load_dataset([tmp_path / "data"]), tmp_path / "cache")
     np.testing.assert_array_equal(all_frames(again), truth)
     assert reads == []
     with pytest.raises(ValueError, match="read-only"):
@@ -94,7 +95,7 @@ def test_what_a_power_failure_leaves_is_decoded_again(tmp_path: Path, reads: lis
     with (folder / WORDS).open("r+b") as file:
         file.seek(4 * 4)  # a frame whose word never came
         file.write(bytes(4))
-    again = on_disk(celeba.load([tmp_path / "data"]), tmp_path / "cache")
+    again = on_disk(load_dataset([tmp_path / "data"]), tmp_path / "cache")
     for _ in range(2):
         np.testing.assert_array_equal(all_frames(again), truth)
     assert sorted(reads) == sorted([again.names[2], again.names[4]])
@@ -112,7 +113,7 @@ def fill(data: Path, folder: Path) -> subprocess.Popen[bytes]:
 def test_two_fill_one_cache_one_is_killed_and_every_pixel_is_right(
     tmp_path: Path, reads: list[str]
 ) -> None:
-    data = drawn.write_celeba(tmp_path / "data", train=300, validation=0, test=0)
+    data = synthetic.write_celeba(tmp_path / "data", train=300, validation=0, test=0)
     folder = tmp_path / "cache"
     both = fill(data, folder), fill(data, folder)
     deadline = time.monotonic() + 600
@@ -123,10 +124,10 @@ def test_two_fill_one_cache_one_is_killed_and_every_pixel_is_right(
     both[0].communicate()
     _, err = both[1].communicate(timeout=600)
     assert both[1].returncode == 0, err
-    dataset = on_disk(celeba.load([data]), folder)
+    dataset = on_disk(load_dataset([data]), folder)
     frames = all_frames(dataset)
     assert reads == []
-    np.testing.assert_array_equal(frames, all_frames(celeba.load([data])))
+    np.testing.assert_array_equal(frames, all_frames(load_dataset([data])))
 
 
 def test_threads_of_two_caches_of_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -141,12 +142,12 @@ def test_threads_of_two_caches_of_one_folder_do_not_disturb_each_other(tmp_path:
 
 
 def keys(folder: Path) -> set[str]:
-    dataset = celeba.load([folder])
+    dataset = load_dataset([folder])
     return {cache.key(dataset, number) for number in range(len(dataset.stores))}
 
 
 def test_an_image_changed_in_place_makes_another_cache(tmp_path: Path) -> None:
-    folder = drawn.write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
+    folder = synthetic.write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
     before = keys(folder)
     assert keys(folder) == before
     file = folder / "Img/img_align_celeba/000003.jpg"
@@ -160,10 +161,10 @@ def test_an_image_changed_in_place_makes_another_cache(tmp_path: Path) -> None:
 
 
 def test_a_cache_of_what_the_data_were_before_is_named(tmp_path: Path) -> None:
-    folder = drawn.write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
+    folder = synthetic.write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
 
     def line() -> str:
-        dataset = celeba.load([folder])
+        dataset = load_dataset([folder])
         place = tmp_path / "cache"
         return cache_choice.attach(dataset, [dataset], mode="disk", folder=place, fast=True)[1]
 
@@ -175,13 +176,13 @@ def test_a_cache_of_what_the_data_were_before_is_named(tmp_path: Path) -> None:
 
 
 def test_a_zip_is_known_by_the_checksums_in_it_wherever_it_lies(tmp_path: Path) -> None:
-    same = [drawn.write_celeba(tmp_path / name, **COUNTS) for name in ("one", "other")]
+    same = [synthetic.write_celeba(tmp_path / name, **COUNTS) for name in ("one", "other")]
     assert keys(same[0]) == keys(same[1])
-    assert keys(same[0]) != keys(drawn.write_celeba(tmp_path / "new", **COUNTS, seed=1))
+    assert keys(same[0]) != keys(synthetic.write_celeba(tmp_path / "new", **COUNTS, seed=1))
 
 
 def test_other_decoders_make_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = drawn.write_celeba(tmp_path / "data", **COUNTS)
+    folder = synthetic.write_celeba(tmp_path / "data", **COUNTS)
     before = keys(folder)
     monkeypatch.setattr(cache, "PILLOW", "1.0")
     assert keys(folder) != before

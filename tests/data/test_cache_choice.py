@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from celebattr.data import cache, cache_choice, celeba, drawn
+from celebattr.data import cache, cache_choice, synthetic
 from celebattr.data.cache import FRAME_BYTES
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 
 
 def small(folder: Path, seed: int = 0) -> FaceDataset:
-    return celeba.load([drawn.write_celeba(folder, train=5, validation=3, test=2, seed=seed)])
+    return load_dataset([synthetic.write_celeba(folder, train=5, validation=3, test=2, seed=seed)])
 
 
 GB = 1_000_000_000

@@ -11,27 +11,28 @@ import pytest
 
 from celebattr.attributes import CELEBA
 from celebattr.constants import SPLITS
-from celebattr.data import celeba, drawn
+from celebattr.data import synthetic
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, UnreadableImageError
 
 COUNTS = {"train": 5, "validation": 3, "test": 2}
 
 
 def write(folder: Path, layout: str = "official", seed: int = 0) -> Path:
-    return drawn.write_celeba(folder, **COUNTS, layout=layout, seed=seed)
+    return synthetic.write_celeba(folder, **COUNTS, layout=layout, seed=seed)
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
-    return celeba.load([write(tmp_path_factory.mktemp("reference"))])
+    return load_dataset([write(tmp_path_factory.mktemp("reference"))])
 
 
-@pytest.mark.parametrize("layout", drawn.LAYOUTS)
+@pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_every_layout_gives_the_same_rows_and_pixels(
     tmp_path: Path, layout: str, reference: FaceDataset
 ) -> None:
-    dataset = celeba.load([write(tmp_path, layout)])
+    dataset = load_dataset([write(tmp_path, layout)])
     assert dataset.attributes == CELEBA
     assert dataset.names == reference.names
     np.testing.assert_array_equal(dataset.targets_NA, reference.targets_NA)
@@ -74,7 +75,7 @@ def test_every_spelling_of_the_list_is_read(
     tmp_path: Path, reference: FaceDataset, change: dict[str, str]
 ) -> None:
     rewrite(write(tmp_path) / "Anno/list_attr_celeba.txt", change)
-    dataset = celeba.load([tmp_path])
+    dataset = load_dataset([tmp_path])
     assert dataset.attributes == CELEBA
     np.testing.assert_array_equal(dataset.targets_NA, reference.targets_NA)
 
@@ -85,7 +86,7 @@ def test_a_csv_renamed_to_txt_is_told_by_its_content(
     write(tmp_path, "kaggle")
     for name in ("list_attr_celeba", "list_eval_partition"):
         (tmp_path / f"{name}.csv").rename(tmp_path / f"{name}.txt")
-    dataset = celeba.load([tmp_path])
+    dataset = load_dataset([tmp_path])
     np.testing.assert_array_equal(dataset.targets_NA, reference.targets_NA)
     np.testing.assert_array_equal(dataset.splits_N, reference.splits_N)
 
@@ -93,7 +94,7 @@ def test_a_csv_renamed_to_txt_is_told_by_its_content(
 def test_partitions_may_be_words(tmp_path: Path, reference: FaceDataset) -> None:
     path = write(tmp_path) / "Eval/list_eval_partition.txt"
     rewrite(path, {".jpg 0": ".jpg train", ".jpg 1": ".jpg valid", ".jpg 2": ".jpg test"})
-    np.testing.assert_array_equal(celeba.load([tmp_path]).splits_N, reference.splits_N)
+    np.testing.assert_array_equal(load_dataset([tmp_path]).splits_N, reference.splits_N)
 
 
 def test_columns_go_by_the_header_not_by_position(tmp_path: Path, reference: FaceDataset) -> None:
@@ -102,10 +103,10 @@ def test_columns_go_by_the_header_not_by_position(tmp_path: Path, reference: Fac
     turned = [" ".join(reversed(header.split()))]
     turned += [" ".join([r.split()[0], *reversed(r.split()[1:])]) for r in rows]
     path.write_text("\n".join([count, *turned]) + "\n")
-    dataset = celeba.load([tmp_path])
+    dataset = load_dataset([tmp_path])
     assert dataset.attributes == tuple(reversed(CELEBA))
     np.testing.assert_array_equal(dataset.targets_NA[:, ::-1], reference.targets_NA)
-    joined = celeba.load([write(tmp_path / "other"), tmp_path])
+    joined = load_dataset([write(tmp_path / "other"), tmp_path])
     assert joined.attributes == CELEBA
     np.testing.assert_array_equal(joined.targets_NA[10:], reference.targets_NA)
 
@@ -113,8 +114,8 @@ def test_columns_go_by_the_header_not_by_position(tmp_path: Path, reference: Fac
 def test_folders_are_joined_and_each_row_keeps_its_split_and_image(
     tmp_path: Path, reference: FaceDataset
 ) -> None:
-    other = celeba.load([write(tmp_path / "b", "torchvision", seed=1)])
-    joined = celeba.load([write(tmp_path / "a"), tmp_path / "b"])
+    other = load_dataset([write(tmp_path / "b", "torchvision", seed=1)])
+    joined = load_dataset([write(tmp_path / "a"), tmp_path / "b"])
     assert len(joined) == 20
     assert len(joined.split("train")) == 10
     np.testing.assert_array_equal(joined.read(3), reference.read(3))
@@ -126,7 +127,7 @@ def test_folders_with_other_attributes_are_not_joined(tmp_path: Path) -> None:
     write(tmp_path / "b", "csv")
     rewrite(tmp_path / "b/labels.csv", {"Smiling": "Grinning"})
     with pytest.raises(DataError, match=r"different attributes.*Grinning, Smiling"):
-        celeba.load([tmp_path / "a", tmp_path / "b"])
+        load_dataset([tmp_path / "a", tmp_path / "b"])
 
 
 def test_missing_images_are_counted_and_named_or_left_out(tmp_path: Path) -> None:
@@ -134,8 +135,8 @@ def test_missing_images_are_counted_and_named_or_left_out(tmp_path: Path) -> Non
     for name in ("000002.jpg", "000009.jpg"):
         (tmp_path / "img_align_celeba" / name).unlink()
     with pytest.raises(DataError, match=r"2 of 10 images .*000002\.jpg, 000009\.jpg.*skip-missing"):
-        celeba.load([tmp_path])
-    dataset = celeba.load([tmp_path], skip_missing=True)
+        load_dataset([tmp_path])
+    dataset = load_dataset([tmp_path], skip_missing=True)
     assert len(dataset) == 8
     assert "000002.jpg" not in dataset.names
     assert len(dataset.targets_NA) == len(dataset.splits_N) == 8
@@ -144,7 +145,7 @@ def test_missing_images_are_counted_and_named_or_left_out(tmp_path: Path) -> Non
 def test_a_data_set_without_any_image_is_refused_in_either_case(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("image,Happy\na.png,1\n")
     with pytest.raises(DataError, match="1 of 1 images"):
-        celeba.load([tmp_path], skip_missing=True)
+        load_dataset([tmp_path], skip_missing=True)
 
 
 @pytest.mark.parametrize("content", ["000001.jpg 7\n", "000001.jpg nobody\n", "", "<html>"])
@@ -152,7 +153,7 @@ def test_a_damaged_list_of_people_stops_nothing(
     tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (write(tmp_path) / "Anno/identity_CelebA.txt").write_text(content)
-    dataset = celeba.load([tmp_path])
+    dataset = load_dataset([tmp_path])
     assert dataset.identities_N is None
     assert "identity_CelebA.txt is left out" in caplog.text
 
@@ -160,7 +161,7 @@ def test_a_damaged_list_of_people_stops_nothing(
 def test_people_are_known_by_name_and_kept_with_their_rows(tmp_path: Path) -> None:
     rows = [f"{i + 1:06}.jpg {100 + i}" for i in range(10)]
     (write(tmp_path) / "Anno/identity_CelebA.txt").write_text("\n".join(reversed(rows)))
-    people = celeba.load([tmp_path]).split("test").identities_N
+    people = load_dataset([tmp_path]).split("test").identities_N
     assert people is not None
     assert people.tolist() == [108, 109]
 
@@ -176,14 +177,14 @@ def test_every_spelling_of_ones_own_list_is_read(
     path = write(tmp_path, "csv") / "labels.csv"
     text = path.read_text().replace(",", delimiter).replace("\n", end)
     path.write_bytes((prefix + text).encode())
-    np.testing.assert_array_equal(celeba.load([tmp_path]).targets_NA, reference.targets_NA)
+    np.testing.assert_array_equal(load_dataset([tmp_path]).targets_NA, reference.targets_NA)
 
 
 def test_the_row_numbers_that_pandas_writes_are_no_attribute(tmp_path: Path) -> None:
     path = write(tmp_path, "csv") / "labels.csv"
     header, *rows = path.read_text().splitlines()
     path.write_text("\n".join([f",{header}", *(f"{i},{row}" for i, row in enumerate(rows))]))
-    assert celeba.load([tmp_path]).attributes == CELEBA
+    assert load_dataset([tmp_path]).attributes == CELEBA
 
 
 @pytest.mark.parametrize(
@@ -202,18 +203,18 @@ def test_the_row_numbers_that_pandas_writes_are_no_attribute(tmp_path: Path) -> 
 def test_a_damaged_csv_says_what_is_wrong(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "mine.csv").write_text(text)
     with pytest.raises(DataError, match=rf"mine\.csv.*{why}"):
-        celeba.load([tmp_path])
+        load_dataset([tmp_path])
 
 
 def test_ones_own_attributes_come_from_a_plain_csv(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        drawn.draw_face({"Smiling"}, np.random.default_rng(0)).save(tmp_path / name)
+        synthetic.draw_face({"Smiling"}, np.random.default_rng(0)).save(tmp_path / name)
     (tmp_path / "mine.csv").write_text("image,Happy,Tall\na.png,1,0\nb.png,true,FALSE\n")
-    dataset = celeba.load([tmp_path])
+    dataset = load_dataset([tmp_path])
     assert dataset.attributes == ("Happy", "Tall")
     assert dataset.targets_NA.tolist() == [[1, 0], [1, 0]]
     assert "no split column: all rows are train" in dataset.describe()
-    assert celeba.load([tmp_path / "mine.csv"]).names == ["a.png", "b.png"]
+    assert load_dataset([tmp_path / "mine.csv"]).names == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_a_damaged_list_says_where(tmp_path: Path, old: str, new: str, why: str)
     path = write(tmp_path) / "Anno/list_attr_celeba.txt"
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(DataError, match=why) as caught:
-        celeba.load([tmp_path])
+        load_dataset([tmp_path])
     assert "list_attr_celeba.txt" in str(caught.value)
 
 
@@ -244,26 +245,26 @@ def test_a_damaged_list_says_where(tmp_path: Path, old: str, new: str, why: str)
 def test_an_incomplete_list_is_named(tmp_path: Path, name: str, content: str, why: str) -> None:
     (write(tmp_path) / name).write_text(content)
     with pytest.raises(DataError, match=rf"{name}.*{why}"):
-        celeba.load([tmp_path])
+        load_dataset([tmp_path])
 
 
 def test_a_partition_list_may_have_a_header(tmp_path: Path, reference: FaceDataset) -> None:
     path = write(tmp_path) / "Eval/list_eval_partition.txt"
     path.write_text("image_id partition\n" + path.read_text())
-    np.testing.assert_array_equal(celeba.load([tmp_path]).splits_N, reference.splits_N)
+    np.testing.assert_array_equal(load_dataset([tmp_path]).splits_N, reference.splits_N)
 
 
 def test_without_a_partition_list_the_error_says_what_is_missing(tmp_path: Path) -> None:
     write(tmp_path)
     shutil.rmtree(tmp_path / "Eval")
     with pytest.raises(DataError, match=r"no list_eval_partition\.txt"):
-        celeba.load([tmp_path])
+        load_dataset([tmp_path])
 
 
 def test_a_web_page_saved_as_zip_is_explained(tmp_path: Path) -> None:
     (write(tmp_path) / "Img/img_align_celeba.zip").write_text("<html>quota exceeded</html>")
     with pytest.raises(DataError, match=r"not a complete zip file.*Download it again"):
-        celeba.load([tmp_path])
+        load_dataset([tmp_path])
 
 
 def test_the_png_archive_is_refused_with_the_remedy(tmp_path: Path) -> None:
@@ -271,35 +272,35 @@ def test_the_png_archive_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (images / "img_align_celeba.zip").unlink()
     (images / "img_align_celeba_png.7z.001").touch()
     with pytest.raises(DataError, match="7z, which cannot be read here"):
-        celeba.load([tmp_path])
+        load_dataset([tmp_path])
 
 
 def test_a_wrong_folder_says_what_was_looked_for_found_and_to_do(tmp_path: Path) -> None:
     (tmp_path / "holiday.txt").touch()
     with pytest.raises(DataError) as caught:
-        celeba.load([tmp_path])
+        load_dataset([tmp_path])
     message = str(caught.value)
     assert "looked for list_attr_celeba.txt" in message
     assert "found holiday.txt" in message
     assert "README" in message
     write(tmp_path / "CelebA")
     with pytest.raises(DataError, match=r"one folder deeper: give .*CelebA"):
-        celeba.load([tmp_path])
+        load_dataset([tmp_path])
     with pytest.raises(DataError, match="does not exist"):
-        celeba.load([tmp_path / "nowhere"])
+        load_dataset([tmp_path / "nowhere"])
 
 
 @pytest.mark.parametrize("part", ["Anno", "Img", "Img/img_align_celeba.zip"])
 def test_a_part_of_a_data_set_names_the_whole(tmp_path: Path, part: str) -> None:
     write(tmp_path)
     with pytest.raises(DataError, match=f"a part of {tmp_path}: give that"):
-        celeba.load([tmp_path / part])
+        load_dataset([tmp_path / part])
 
 
 def test_a_data_set_two_folders_deeper_is_named(tmp_path: Path) -> None:
     write(tmp_path / "archive/celeba")
     with pytest.raises(DataError, match=r"two folders deeper: give .*archive/celeba"):
-        celeba.load([tmp_path])
+        load_dataset([tmp_path])
 
 
 @pytest.mark.parametrize("place", ["list_attr_celeba.txt", "img_align_celeba", "zip"])
@@ -318,7 +319,7 @@ def test_what_may_not_be_read_is_named(
     }[place]
     monkeypatch.setattr(owner, method, refuse)
     with pytest.raises(DataError, match=r"cannot .*permission denied") as caught:
-        celeba.load([tmp_path])
+        load_dataset([tmp_path])
     assert place in str(caught.value)
 
 
@@ -327,7 +328,7 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[200] ^= 0xFF
     path.write_bytes(data)
-    dataset = celeba.load([tmp_path])
+    dataset = load_dataset([tmp_path])
     with pytest.raises(UnreadableImageError, match=r"img_align_celeba\.zip.*000001\.jpg"):
         dataset.read(0)
     assert dataset.read(1).shape == (218, 178, 3)
@@ -343,7 +344,7 @@ def test_threads_read_the_same_as_one(reference: FaceDataset) -> None:
 
 @pytest.mark.celeba
 def test_the_real_folders_have_the_rows_they_should(real_data: Path) -> None:
-    dataset = celeba.load([real_data / "celeba", real_data / "celeba64"])
+    dataset = load_dataset([real_data / "celeba", real_data / "celeba64"])
     assert dataset.attributes == CELEBA
     assert [len(dataset.split(s)) for s in SPLITS] == [17_256 + 22_870, 2_395, 4_548]
     assert dataset.identities_N is not None

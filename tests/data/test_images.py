@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
 from celebattr.images.open import open_image
 from celebattr.images.photo import is_aligned, to_frame
 
 
 def face() -> Image.Image:
-    return drawn.draw_face({"Smiling", "Eyeglasses"}, np.random.default_rng(0))
+    return synthetic.draw_face({"Smiling", "Eyeglasses"}, np.random.default_rng(0))
 
 
 def saved(image: Image.Image, format: str, **options: object) -> bytes:

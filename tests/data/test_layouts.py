@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from celebattr.attributes import CELEBA
-from celebattr.data import celeba, drawn, mask_hq
+from celebattr.data import synthetic
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts import celebamask_hq
+from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, MissingExtraError, UnreadableImageError
 
 COUNTS = {"train": 5, "validation": 3, "test": 2}
@@ -31,7 +33,7 @@ WRITERS: dict[str, Callable[[FaceDataset, Path], Path]] = {
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
-    return celeba.load([drawn.write_celeba(tmp_path_factory.mktemp("reference"), **COUNTS)])
+    return load_dataset([synthetic.write_celeba(tmp_path_factory.mktemp("reference"), **COUNTS)])
 
 
 def assert_same(dataset: FaceDataset, reference: FaceDataset) -> None:
@@ -46,7 +48,7 @@ def assert_same(dataset: FaceDataset, reference: FaceDataset) -> None:
 def test_a_layout_has_the_rows_and_pixels_of_the_official_one(
     tmp_path: Path, layout: str, reference: FaceDataset
 ) -> None:
-    dataset = celeba.load([WRITERS[layout](reference, tmp_path / "there")])
+    dataset = load_dataset([WRITERS[layout](reference, tmp_path / "there")])
     assert_same(dataset, reference)
     for row, name in enumerate(dataset.names):
         np.testing.assert_array_equal(
@@ -58,8 +60,8 @@ def test_a_layout_has_the_rows_and_pixels_of_the_official_one(
 def test_threads_read_the_same_as_one(
     tmp_path: Path, layout: str, reference: FaceDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("celebattr.data.parquet._HELD_BYTES", 20_000)
-    dataset = celeba.load([WRITERS[layout](reference, tmp_path / "there")])
+    monkeypatch.setattr("celebattr.data.layouts.parquet._HELD_BYTES", 20_000)
+    dataset = load_dataset([WRITERS[layout](reference, tmp_path / "there")])
     rows = np.random.default_rng(0).integers(0, len(dataset), 100).tolist()
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(dataset.read, rows))
@@ -69,7 +71,7 @@ def test_threads_read_the_same_as_one(
 
 @pytest.mark.parametrize("layout", ["parquet of bools", "webdataset of json"])
 def test_people_come_with_the_rows(tmp_path: Path, layout: str, reference: FaceDataset) -> None:
-    people = celeba.load([WRITERS[layout](reference, tmp_path / "there")]).identities_N
+    people = load_dataset([WRITERS[layout](reference, tmp_path / "there")]).identities_N
     assert people is not None
     assert sorted(people.tolist()) == list(range(100, 110))
 
@@ -80,19 +82,19 @@ def test_people_come_with_the_rows(tmp_path: Path, layout: str, reference: FaceD
 def test_crops_of_mask_hq_come_back_under_their_official_names_and_splits(
     tmp_path: Path, reference: FaceDataset
 ) -> None:
-    assert_same(celeba.load([layouts.hq(reference, tmp_path / "hq")]), reference)
+    assert_same(load_dataset([layouts.hq(reference, tmp_path / "hq")]), reference)
 
 
 def test_without_partitions_the_official_names_tell_the_split(
     tmp_path: Path, reference: FaceDataset
 ) -> None:
     folder = layouts.hq(reference, tmp_path / "hq", partition=False)
-    for list_name in (mask_hq.MAPPING, mask_hq.ATTRIBUTES):
+    for list_name in (celebamask_hq.MAPPING, celebamask_hq.ATTRIBUTES):
         assert (folder / list_name).is_file()
-    mapping = folder / mask_hq.MAPPING
+    mapping = folder / celebamask_hq.MAPPING
     text = mapping.read_text().replace("000001.jpg", "162771.jpg")
     mapping.write_text(text.replace("000002.jpg", "182638.jpg"))
-    dataset = celeba.load([folder])
+    dataset = load_dataset([folder])
     splits = dict(zip(dataset.names, dataset.splits_N.tolist(), strict=True))
     assert (splits["162771.jpg"], splits["182638.jpg"], splits["000003.jpg"]) == (1, 2, 0)
     assert "splits by CelebA's names, aligned by the mean landmarks" in dataset.summary
@@ -101,7 +103,7 @@ def test_without_partitions_the_official_names_tell_the_split(
 def test_crops_of_mask_hq_lie_in_the_aligned_frame_where_they_were_cut(
     tmp_path: Path, reference: FaceDataset
 ) -> None:
-    dataset = celeba.load([layouts.hq(reference, tmp_path / "hq")])
+    dataset = load_dataset([layouts.hq(reference, tmp_path / "hq")])
     for row in (0, 4, 9):
         frame = dataset.read(row).astype(int)
         truth = reference.read(reference.names.index(dataset.names[row])).astype(int)
@@ -115,14 +117,14 @@ def test_crops_of_mask_hq_lie_in_the_aligned_frame_where_they_were_cut(
 
 
 def test_the_square_of_a_crop_follows_the_landmarks_of_its_face() -> None:
-    mean = mask_hq.to_aligned(mask_hq.MEAN_LANDMARKS_52, 1024)
+    mean = celebamask_hq.to_aligned(celebamask_hq.MEAN_LANDMARKS_52, 1024)
     corners = mean @ np.array([[-0.5, -0.5, 1], [1023.5, 1023.5, 1]]).T
     np.testing.assert_allclose(corners[:, 1] - corners[:, 0], 153.4, atol=0.3)
     np.testing.assert_allclose(corners.mean(axis=1), (88.49, 115.29), atol=0.1)
     # Turned by a quarter about the origin, the square turns with it.
     quarter = np.array([[0.0, -1.0], [1.0, 0.0]])
-    shifted = mask_hq.MEAN_LANDMARKS_52 + 0.5
-    turned = mask_hq.to_aligned(shifted @ quarter.T - 0.5, 1024)
+    shifted = celebamask_hq.MEAN_LANDMARKS_52 + 0.5
+    turned = celebamask_hq.to_aligned(shifted @ quarter.T - 0.5, 1024)
     np.testing.assert_allclose(turned[:, :2], quarter @ mean[:, :2], atol=1e-9)
 
 
@@ -130,14 +132,14 @@ def test_landmarks_of_each_image_are_taken_where_they_are(
     tmp_path: Path, reference: FaceDataset
 ) -> None:
     folder = layouts.hq(reference, tmp_path / "hq")
-    plain = celeba.load([folder]).read(0)
-    shifted = mask_hq.MEAN_LANDMARKS_52 + np.array([7, 0])
+    plain = load_dataset([folder]).read(0)
+    shifted = celebamask_hq.MEAN_LANDMARKS_52 + np.array([7, 0])
     cells = " ".join(f"{v:.0f}" for v in shifted.ravel())
     header = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y"
     header += " leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
     rows = [f"{name} {cells}" for name in reference.names]
-    (folder / mask_hq.LANDMARKS[0]).write_text("\n".join(["10", header, *rows]) + "\n")
-    dataset = celeba.load([folder])
+    (folder / celebamask_hq.LANDMARKS[0]).write_text("\n".join(["10", header, *rows]) + "\n")
+    dataset = load_dataset([folder])
     assert "the landmarks of each" in dataset.summary
     moved = dataset.read(0).astype(int)
     there = np.abs(moved[60:170, 40:150] - plain[60:170, 33:143]).mean()
@@ -147,8 +149,8 @@ def test_landmarks_of_each_image_are_taken_where_they_are(
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        (mask_hq.MAPPING, r"no CelebA-HQ-to-CelebA-mapping\.txt.*same archive"),
-        (mask_hq.IMAGES, r"no folder CelebA-HQ-img"),
+        (celebamask_hq.MAPPING, r"no CelebA-HQ-to-CelebA-mapping\.txt.*same archive"),
+        (celebamask_hq.IMAGES, r"no folder CelebA-HQ-img"),
     ],
 )
 def test_a_part_of_mask_hq_that_is_missing_is_named(
@@ -157,16 +159,16 @@ def test_a_part_of_mask_hq_that_is_missing_is_named(
     folder = layouts.hq(reference, tmp_path / "hq")
     (folder / name).rename(tmp_path / "away")
     with pytest.raises(DataError, match=why):
-        celeba.load([folder])
+        load_dataset([folder])
 
 
 def test_a_crop_that_is_missing_is_named_as_celeba_names_it(
     tmp_path: Path, reference: FaceDataset
 ) -> None:
     folder = layouts.hq(reference, tmp_path / "hq")
-    (folder / mask_hq.IMAGES / "0.jpg").unlink()
+    (folder / celebamask_hq.IMAGES / "0.jpg").unlink()
     with pytest.raises(DataError, match=r"1 of 10 images .*000010\.jpg"):
-        celeba.load([folder])
+        load_dataset([folder])
 
 
 # Lists of 0 and 1
@@ -175,7 +177,7 @@ def test_a_crop_that_is_missing_is_named_as_celeba_names_it(
 def test_lists_without_a_header_say_that_celebas_order_is_assumed(
     tmp_path: Path, reference: FaceDataset
 ) -> None:
-    dataset = celeba.load([layouts.lists(reference, tmp_path / "there")])
+    dataset = load_dataset([layouts.lists(reference, tmp_path / "there")])
     assert "CelebA's order is assumed" in dataset.summary
 
 
@@ -184,7 +186,7 @@ def test_lists_may_name_the_folder_too(tmp_path: Path, reference: FaceDataset) -
     for file in folder.glob("*_list.txt"):
         lines = file.read_text().splitlines()
         file.write_text("\n".join(f"img_align_celeba/{line}" for line in lines))
-    dataset = celeba.load([folder])
+    dataset = load_dataset([folder])
     assert dataset.read(0).shape == (218, 178, 3)
     assert dataset.names[0].endswith("000001.jpg")
 
@@ -193,7 +195,7 @@ def test_lists_of_other_widths_are_refused(tmp_path: Path, reference: FaceDatase
     folder = layouts.lists(reference, tmp_path / "there")
     (folder / "test_attr_list.txt").write_text("000009.jpg 0 1\n")
     with pytest.raises(DataError, match=r"test_attr_list\.txt and .*same columns"):
-        celeba.load([folder])
+        load_dataset([folder])
 
 
 # Parquet
@@ -206,12 +208,12 @@ def test_a_cut_off_parquet_file_is_named_with_the_remedy(
     file = folder / "data/train-00000-of-00001.parquet"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"train-00000.*not a complete Parquet.*Download it again"):
-        celeba.load([folder])
+        load_dataset([folder])
 
 
 def test_a_damaged_row_group_fails_its_images_only(tmp_path: Path, reference: FaceDataset) -> None:
     folder = layouts.parquet(reference, tmp_path / "there")
-    dataset = celeba.load([folder])
+    dataset = load_dataset([folder])
     file = folder / "data/train-00000-of-00001.parquet"
     data = bytearray(file.read_bytes())
     data[4:60] = b"\xff" * 56
@@ -232,18 +234,18 @@ def test_images_without_names_are_named_by_shard_and_row(
         for row in rows:
             row["image"]["path"] = None
         pq.write_table(pq.read_table(file).from_pylist(rows), file)
-    dataset = celeba.load([folder])
+    dataset = load_dataset([folder])
     assert dataset.names[0] == "test-00000-of-00001:0"
     np.testing.assert_array_equal(dataset.read(0), reference.read(8))
 
 
 def test_a_shard_without_rows_is_passed_over(tmp_path: Path, reference: FaceDataset) -> None:
     part = reference.split("train")
-    dataset = celeba.load([layouts.parquet(part, tmp_path / "there")])
+    dataset = load_dataset([layouts.parquet(part, tmp_path / "there")])
     assert dataset.names == part.names
     none = reference.share(1.0, 0).split("train", 0)
     with pytest.raises(DataError, match="without any row"):
-        celeba.load([layouts.parquet(none, tmp_path / "none")])
+        load_dataset([layouts.parquet(none, tmp_path / "none")])
 
 
 def test_parquet_without_pyarrow_names_the_extra(
@@ -253,7 +255,7 @@ def test_parquet_without_pyarrow_names_the_extra(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtraError, match=r"celebattr\[parquet\]"):
-        celeba.load([folder])
+        load_dataset([folder])
 
 
 # WebDataset
@@ -264,7 +266,7 @@ def test_a_cut_off_shard_is_named_with_the_remedy(tmp_path: Path, reference: Fac
     file = folder / "train-000000.tar"
     file.write_bytes(file.read_bytes()[:-30_000])
     with pytest.raises(DataError, match=r"train-000000\.tar is not a complete.*download it again"):
-        celeba.load([folder])
+        load_dataset([folder])
 
 
 def test_a_compressed_shard_is_named_with_the_remedy(
@@ -274,7 +276,7 @@ def test_a_compressed_shard_is_named_with_the_remedy(
     with tarfile.open(folder / "test-000000.tar", "w:gz") as archive:
         archive.add(folder / "train-000000.tar", "x")
     with pytest.raises(DataError, match=r"test-000000\.tar .*decompress it"):
-        celeba.load([folder])
+        load_dataset([folder])
 
 
 @pytest.mark.parametrize(
@@ -296,14 +298,14 @@ def test_labels_that_are_none_are_named(
         archive.add(tmp_path / "image", "a.jpg")
         archive.add(tmp_path / "labels", "a.json")
     with pytest.raises(DataError, match=rf"train-000001\.tar.*{why}"):
-        celeba.load([folder])
+        load_dataset([folder])
 
 
 def test_a_header_that_was_deleted_leaves_celebas_order(
     tmp_path: Path, reference: FaceDataset
 ) -> None:
-    path = drawn.write_celeba(tmp_path, **COUNTS) / "Anno/list_attr_celeba.txt"
+    path = synthetic.write_celeba(tmp_path, **COUNTS) / "Anno/list_attr_celeba.txt"
     path.write_text("\n".join(path.read_text().splitlines()[2:]))
-    dataset = celeba.load([tmp_path])
+    dataset = load_dataset([tmp_path])
     assert_same(dataset, reference)
     assert "CelebA's order is assumed" in dataset.summary

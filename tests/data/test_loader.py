@@ -15,9 +15,9 @@ def test_an_order_is_a_permutation_of_its_own_for_each_epoch() -> None:
 
 
 def test_batches_are_the_same_for_any_number_of_workers(drawn_celeba: Any) -> None:
-    from celebattr.data import celeba
+    from celebattr.data.layouts.load import load_dataset
 
-    dataset = celeba.load([drawn_celeba]).split("train")
+    dataset = load_dataset([drawn_celeba]).split("train")
     order = loader.order(len(dataset), 0, 0)
 
     def read(workers: int) -> list[loader.Batch]:

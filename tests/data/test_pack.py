@@ -16,8 +16,9 @@ import pytest
 from celebattr.attributes import CELEBA
 from celebattr.config.pack import PackConfig
 from celebattr.constants import SPLITS
-from celebattr.data import celeba, drawn, pack, shard_writer
+from celebattr.data import pack, shard_writer, synthetic
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, UnreadableImageError
 
 COUNTS = {"train": 5, "validation": 3, "test": 2}
@@ -27,24 +28,24 @@ WRITERS: dict[str, Callable[[FaceDataset, Path], Path]] = {
     "attr_list": layouts.lists,
     "CelebAMask-HQ": layouts.hq,
 } | {
-    layout: lambda d, f, layout=layout: drawn.write_celeba(f, **COUNTS, layout=layout)
+    layout: lambda d, f, layout=layout: synthetic.write_celeba(f, **COUNTS, layout=layout)
     for layout in ("official", "kaggle", "csv")
 }
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
-    return celeba.load([drawn.write_celeba(tmp_path_factory.mktemp("reference"), **COUNTS)])
+    return load_dataset([synthetic.write_celeba(tmp_path_factory.mktemp("reference"), **COUNTS)])
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return drawn.write_celeba(tmp_path / "data", **COUNTS)
+    return synthetic.write_celeba(tmp_path / "data", **COUNTS)
 
 
 def packed(out: Path, *data: Path, **options: object) -> FaceDataset:
     pack.run(PackConfig(data=data, out=out, **options))  # type: ignore[arg-type]
-    return celeba.load([out])
+    return load_dataset([out])
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -70,7 +71,7 @@ def test_every_layout_comes_back_as_it_was(
     tmp_path: Path, layout: str, reference: FaceDataset
 ) -> None:
     source = WRITERS[layout](reference, tmp_path / "there")
-    before, after = celeba.load([source]), packed(tmp_path / "out", source, shard_images=2)
+    before, after = load_dataset([source]), packed(tmp_path / "out", source, shard_images=2)
     assert_same(after, before)
     for split in SPLITS:
         names = [Path(name).stem for name in after.split(split).names]
@@ -101,7 +102,7 @@ def test_images_keep_their_bytes_and_shards_say_so_to_anyone(
         assert (len(tar), hashlib.sha256(tar).hexdigest()) == (shard["bytes"], shard["sha256"])
     for file in out.glob("*.json"):  # as others see the shards: without what lies beside them
         file.unlink()
-    scanned = celeba.load([out])
+    scanned = load_dataset([out])
     assert sorted(scanned.names) == sorted(by_index.names)
     assert_same(scanned, by_index)
 
@@ -115,7 +116,7 @@ def test_packing_twice_gives_the_same_files(tmp_path: Path, data: Path) -> None:
 
 
 def test_a_shard_has_no_more_bytes_than_asked_for(tmp_path: Path) -> None:
-    data = drawn.write_celeba(tmp_path / "data", train=300, validation=1, test=1)
+    data = synthetic.write_celeba(tmp_path / "data", train=300, validation=1, test=1)
     packed(tmp_path / "out", data, shard_size=1)
     sizes = [file.stat().st_size for file in sorted((tmp_path / "out").glob("train-*.tar"))]
     assert len(sizes) == 3
@@ -142,7 +143,7 @@ def test_what_was_cut_off_says_so_and_is_gone_on_with(
         pack.run(config, kill)
     assert sorted(file.suffix for file in out.iterdir()) == [".json"] * 3 + [".tar"] * 3
     with pytest.raises(DataError, match=r"not complete: packing was cut off\. The same .* again"):
-        celeba.load([out])
+        load_dataset([out])
     read: list[int] = []
     plain = shard_writer._Writer._read
     monkeypatch.setattr(
@@ -170,13 +171,13 @@ def test_an_index_whose_shard_never_came_is_written_again(tmp_path: Path, data: 
 def test_shards_of_others_are_not_touched(tmp_path: Path, data: Path, change: str) -> None:
     out = tmp_path / "out"
     if change == "foreign":
-        layouts.webdataset(celeba.load([data]), out)
+        layouts.webdataset(load_dataset([data]), out)
     else:
         packed(out, data)
     before = content(out)
     options = {"shard_images": 2} if change == "options" else {}
     if change == "data":
-        data = drawn.write_celeba(tmp_path / "other", **COUNTS, seed=1)
+        data = synthetic.write_celeba(tmp_path / "other", **COUNTS, seed=1)
     with pytest.raises(DataError, match=r"already holds other shards \(test-000000\.tar\)"):
         packed(out, data, **options)
     assert content(out) == before
@@ -188,10 +189,10 @@ def test_a_shard_that_is_cut_off_or_missing_is_named(tmp_path: Path, data: Path)
     tar = out / "train-000000.tar"
     tar.write_bytes(tar.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"train-000000\.tar is not the shard.*Copy it again"):
-        celeba.load([out])
+        load_dataset([out])
     tar.unlink()
     with pytest.raises(DataError, match=r"train-000000\.tar .* it has no bytes"):
-        celeba.load([out])
+        load_dataset([out])
 
 
 def test_a_flipped_bit_is_found_when_the_image_is_read(tmp_path: Path, data: Path) -> None:
@@ -221,7 +222,7 @@ def test_a_damaged_index_is_named(
     packed(out, data)
     (out / name).write_text(text)
     with pytest.raises(DataError, match=why):
-        celeba.load([out])
+        load_dataset([out])
 
 
 def test_labels_that_do_not_fit_the_attributes_are_refused(tmp_path: Path, data: Path) -> None:
@@ -230,14 +231,14 @@ def test_labels_that_do_not_fit_the_attributes_are_refused(tmp_path: Path, data:
     index = out / "test-000000.index.json"
     index.write_text(index.read_text().replace(', "0', ', "', 1).replace(', "1', ', "', 1))
     with pytest.raises(DataError, match="labels are other than 40 of 0 and 1"):
-        celeba.load([out])
+        load_dataset([out])
 
 
 def test_names_that_shards_cannot_have_and_names_that_are_there_twice(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     (folder / "a.b").mkdir(parents=True)
     image = io.BytesIO()
-    drawn.draw_face(set(), np.random.default_rng(0)).save(image, "PNG")
+    synthetic.draw_face(set(), np.random.default_rng(0)).save(image, "PNG")
     names = ["face.v2.png", "face_v2.png", "a.b/x.PNG", "no_suffix"]
     for name in names:
         (folder / name).write_bytes(image.getvalue())
@@ -249,17 +250,17 @@ def test_names_that_shards_cannot_have_and_names_that_are_there_twice(tmp_path: 
     assert dataset.targets_NA[:, 0].tolist() == [0, 1, 0, 1] * 2
     for file in (tmp_path / "out").glob("*.json"):
         file.unlink()
-    assert celeba.load([tmp_path / "out"]).names == dataset.names
+    assert load_dataset([tmp_path / "out"]).names == dataset.names
 
 
 def test_attributes_beside_celebas_survive_with_and_without_the_index(tmp_path: Path) -> None:
-    folder = drawn.write_celeba(tmp_path / "own", **COUNTS, layout="csv")
+    folder = synthetic.write_celeba(tmp_path / "own", **COUNTS, layout="csv")
     lines = (folder / "labels.csv").read_text().splitlines()
     head, *rows = [line.rpartition(",")[0] for line in lines]
     text = "\n".join([f"{head},Happy", *(f"{row},{i % 2}" for i, row in enumerate(rows))])
     (folder / "labels.csv").write_text(text + "\n")
     for expected in (packed(tmp_path / "out", folder), None):
-        dataset = expected or celeba.load([tmp_path / "out"])
+        dataset = expected or load_dataset([tmp_path / "out"])
         assert dataset.attributes == (*CELEBA, "Happy")
         assert dataset.targets_NA[:, -1].tolist() == [i % 2 for i in range(10)]
         for file in (tmp_path / "out").glob("*.json"):
@@ -275,12 +276,12 @@ def test_a_limit_takes_the_first_of_each_split(tmp_path: Path, data: Path) -> No
 def test_drawn_faces_are_packed_too(tmp_path: Path) -> None:
     dataset = packed(tmp_path / "out", Path("drawn"), limit=3)
     assert len(dataset) == 9
-    assert_same(dataset, celeba.load([Path("drawn")]).take(np.r_[0:3, 2400:2403, 2800:2803]))
+    assert_same(dataset, load_dataset([Path("drawn")]).take(np.r_[0:3, 2400:2403, 2800:2803]))
 
 
 def test_an_image_that_cannot_be_read_leaves_no_shard(tmp_path: Path) -> None:
-    folder = drawn.write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
-    dataset = celeba.load([folder])
+    folder = synthetic.write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
+    dataset = load_dataset([folder])
     (folder / "Img/img_align_celeba/000004.jpg").unlink()
     from celebattr.data.filesystems import files_at
 

@@ -19,8 +19,9 @@ from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
-from celebattr.data import celeba, drawn, filesystems, loader
+from celebattr.data import filesystems, loader, synthetic
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 from celebattr.data.webdataset import FarMembers
 from celebattr.errors import DataError, DeviceError, MissingExtraError, UsageError
 from celebattr.options import Url, parse_location
@@ -36,7 +37,7 @@ def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn.write_celeba(tmp_path_factory.mktemp("data"), **COUNTS)
+    return synthetic.write_celeba(tmp_path_factory.mktemp("data"), **COUNTS)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_a_bucket_holds_what_a_folder_would(shards: str, data: Path, tmp_path: P
 
 
 def test_rows_and_pixels_from_a_bucket_are_those_of_the_disk(shards: str, data: Path) -> None:
-    far, near = celeba.load([parse_location(shards)]), celeba.load([data])
+    far, near = load_dataset([parse_location(shards)]), load_dataset([data])
     assert far.summary.startswith("faces (WebDataset, packed")
     for split in COUNTS:
         a, b = far.split(split), near.split(split)
@@ -167,7 +168,7 @@ def test_a_bucket_that_is_not_there_is_a_data_error(s3: str) -> None:
 def far_and_requests(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[FaceDataset, list[list[filesystems.Range]]]:
-    dataset = celeba.load([parse_location(place)])
+    dataset = load_dataset([parse_location(place)])
     requests: list[list[filesystems.Range]] = []
     plain = filesystems.Remote.ranges
 
@@ -191,7 +192,7 @@ def test_a_batch_is_one_request_of_its_own_bytes(
     read = list(loader.batches(dataset, mine, batch_size=10, workers=2))
     assert len(read) == 3
     assert sorted(map(len, requests)) == [10, 10, 10]
-    near = celeba.load([data])
+    near = load_dataset([data])
     sizes = [len(layouts.image(near, near.names.index(dataset.names[i]))) for i in mine]
     assert sorted(size for one in requests for _, _, size in one) == sorted(sizes)
 
@@ -223,10 +224,10 @@ def test_shards_of_others_are_read_through_once(
 ) -> None:
     import fsspec
 
-    near = celeba.load([data])
+    near = load_dataset([data])
     folder = layouts.webdataset(near, tmp_path / "there", numbers=numbers)
     fsspec.filesystem("memory").put(str(folder), memory, recursive=True)
-    far = celeba.load([parse_location(memory)])
+    far = load_dataset([parse_location(memory)])
     assert "WebDataset)" in far.summary
     rows = [far.names.index(name) for name in near.names]
     np.testing.assert_array_equal(far.targets_NA[rows], near.targets_NA)
@@ -243,7 +244,7 @@ def test_a_failure_of_the_network_names_the_address(
     import fsspec
 
     assert run("pack", "-d", data, "-o", memory).exit_code == 0
-    dataset = celeba.load([parse_location(memory)])
+    dataset = load_dataset([parse_location(memory)])
 
     class Refused(Exception):  # of no known kind, as each package has its own
         pass
@@ -260,7 +261,7 @@ def test_a_shard_that_was_changed_there_is_found(memory: str, data: Path) -> Non
     import fsspec
 
     assert run("pack", "-d", data, "-o", memory).exit_code == 0
-    dataset = celeba.load([parse_location(memory)])
+    dataset = load_dataset([parse_location(memory)])
     system = fsspec.filesystem("memory")
     shard = f"{memory}/test-000000.tar"
     tar = system.cat_file(shard)
@@ -269,18 +270,18 @@ def test_a_shard_that_was_changed_there_is_found(memory: str, data: Path) -> Non
         dataset.read(dataset.names.index("000049.jpg"))
     system.pipe_file(shard, tar[:600])
     with pytest.raises(DataError, match="not the shard that was packed"):
-        celeba.load([parse_location(memory)])
+        load_dataset([parse_location(memory)])
 
 
 def test_an_empty_address_says_what_is_looked_for(memory: str) -> None:
     with pytest.raises(DataError, match=r"has no tar files.*`celebattr pack`"):
-        celeba.load([parse_location(memory)])
+        load_dataset([parse_location(memory)])
 
 
 def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingExtraError, match=r"celebattr\[cloud\]"):
-        celeba.load([Url("s3://bucket/faces")])
+        load_dataset([Url("s3://bucket/faces")])
 
 
 def test_without_the_package_of_a_store_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,16 +293,16 @@ def test_without_the_package_of_a_store_it_is_named(monkeypatch: pytest.MonkeyPa
         {"class": "package_that_is_not_there.FileSystem", "err": "Install nowherefs"},
     )
     with pytest.raises(DeviceError, match=r"nowhere://x needs .*Install nowherefs.*s3fs"):
-        celeba.load([Url("nowhere://x")])
+        load_dataset([Url("nowhere://x")])
 
 
 def test_an_address_of_no_kind_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="zzz://x: Protocol not known"):
-        celeba.load([Url("zzz://x")])
+        load_dataset([Url("zzz://x")])
 
 
 def test_a_file_address_is_packed_to_and_read(data: Path, tmp_path: Path) -> None:
     result = run("pack", "--data", f"file://{data}", "--out", f"file://{tmp_path}/out")
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{tmp_path}/out\n"
-    assert len(celeba.load([parse_location(f"file://{tmp_path}/out")])) == 60
+    assert len(load_dataset([parse_location(f"file://{tmp_path}/out")])) == 60

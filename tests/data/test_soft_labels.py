@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celebattr.data import celeba
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 from celebattr.data.soft_labels import soften
 from celebattr.errors import DataError
 
 
 @pytest.fixture(scope="module")
 def train_set(drawn_celeba: Path) -> FaceDataset:
-    return celeba.load([drawn_celeba]).split("train", 6)
+    return load_dataset([drawn_celeba]).split("train", 6)
 
 
 def write(path: Path, train_set: FaceDataset, rows: list[tuple[str, float | str]]) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from celebattr.config.doctor import DoctorConfig
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.doctor import duplicates
 from celebattr.doctor.examine import examine
 from celebattr.images.open import decode
@@ -70,7 +70,7 @@ def test_many_copies_of_one_picture_take_no_square_of_their_number() -> None:
 def test_a_thumbnail_does_not_depend_on_size_and_compression(
     size: tuple[int, int], quality: int
 ) -> None:
-    face = drawn.draw_face({"Smiling", "Eyeglasses"}, np.random.default_rng(0))
+    face = synthetic.draw_face({"Smiling", "Eyeglasses"}, np.random.default_rng(0))
     whole = duplicates.thumbnail(face, face.size).astype(int)
     file = io.BytesIO()
     face.resize(size).save(file, "JPEG", quality=quality)

@@ -14,7 +14,8 @@ from accidents import ARCHIVE, LIST, QUOTA, found, loads, report_of, write
 from PIL import Image
 
 from celebattr.config.doctor import DoctorConfig
-from celebattr.data import celeba, drawn
+from celebattr.data import synthetic
+from celebattr.data.layouts.load import load_dataset
 from celebattr.doctor import files, official
 from celebattr.doctor.examine import examine
 
@@ -75,7 +76,7 @@ def test_a_limit_opens_images_spread_over_all(tmp_path: Path) -> None:
 
 
 def test_other_layouts_are_seen(tmp_path: Path) -> None:
-    reference = celeba.load([write(tmp_path / "official")])
+    reference = load_dataset([write(tmp_path / "official")])
     for writer, layout in (
         (layouts.parquet, "Hugging Face Parquet"),
         (layouts.webdataset, "WebDataset"),
@@ -91,7 +92,7 @@ def test_other_layouts_are_seen(tmp_path: Path) -> None:
 
 def test_the_numbers_of_mask_hq_are_told_to_be_official_images(tmp_path: Path) -> None:
     """The crops of images that another folder has under their official names and another split."""
-    reference = celeba.load([write(tmp_path / "official")])
+    reference = load_dataset([write(tmp_path / "official")])
     swapped = dataclasses.replace(reference, splits_N=reference.splits_N[::-1])
     hq = layouts.hq(swapped, tmp_path / "hq")
     report = report_of(tmp_path / "official", hq)
@@ -102,7 +103,7 @@ def test_the_numbers_of_mask_hq_are_told_to_be_official_images(tmp_path: Path) -
 
 
 def test_a_damaged_shard_is_a_problem(tmp_path: Path) -> None:
-    reference = celeba.load([write(tmp_path / "official")])
+    reference = load_dataset([write(tmp_path / "official")])
     file = next(layouts.parquet(reference, tmp_path / "there").glob("data/train*"))
     file.write_bytes(file.read_bytes()[:-100])
     finding = found(report_of(tmp_path / "there"), "reading")
@@ -126,10 +127,10 @@ def test_a_checksum_tells_celebas_own_file(tmp_path: Path, monkeypatch: pytest.M
 def test_damage_anywhere_is_a_finding_and_no_crash(tmp_path: Path, layout: str) -> None:
     """Files are cut or overwritten by chance; whether they can be read decides the verdict."""
     folder = tmp_path / "there"
-    if layout in drawn.LAYOUTS:
+    if layout in synthetic.LAYOUTS:
         write(folder, layout)
     else:
-        reference = celeba.load([write(tmp_path / "official")])
+        reference = load_dataset([write(tmp_path / "official")])
         getattr(layouts, layout)(reference, folder)
     names = [p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".jpg", ".png")]
     rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.engines import parts, plan
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
@@ -31,7 +31,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "in"
     folder.mkdir()
-    face = drawn.draw_face({"Smiling"}, np.random.default_rng(0))
+    face = synthetic.draw_face({"Smiling"}, np.random.default_rng(0))
     for number in range(7):
         face.save(folder / f"{number}.png")
     face.save(folder / os.fsdecode(b"\xff.png"))
@@ -77,7 +77,7 @@ def test_pieces_hold_each_input_once_and_in_order(
 
 def test_an_image_on_standard_input_is_part_of_the_plan(tmp_path: Path) -> None:
     image = io.BytesIO()
-    drawn.draw_face({"Smiling"}, np.random.default_rng(0)).save(image, "PNG")
+    synthetic.draw_face({"Smiling"}, np.random.default_rng(0)).save(image, "PNG")
     folder = Folder(str(tmp_path / "out"))
     image.seek(0)
     plan.write(folder, expand(["-"], stdin=image), 4)

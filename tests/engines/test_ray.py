@@ -18,7 +18,7 @@ from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.engines.ray import library
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, in its threads
@@ -63,7 +63,7 @@ def inputs(store: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = root / "folder"
     folder.mkdir()
     rng = np.random.default_rng(0)
-    faces = [drawn.draw_face({"Smiling"}, rng) for _ in range(4)]
+    faces = [synthetic.draw_face({"Smiling"}, rng) for _ in range(4)]
     for number in range(PHOTOS):
         odd = ["", " a b", "\n", "é"][number % 4]
         path = folder / f"{number:03}{odd}.jpg"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.inference.scorer import Scorer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def test_a_snippet_gives_the_rows_of_one_machine(engine: str, tmp_path: Path) ->
     rng = np.random.default_rng(0)
     names = [str(tmp_path / f"{number}.png") for number in range(5)]
     for name in names[:3]:
-        drawn.draw_face({"Smiling"}, rng).save(name)
+        synthetic.draw_face({"Smiling"}, rng).save(name)
     Path(names[3]).write_bytes(b"no image")
     (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in names))
     paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celebattr.data import celeba
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 from celebattr.evaluation.examples import HARDEST, SUREST, examples
 from celebattr.results.evaluation import Example
 
@@ -27,7 +27,7 @@ FOUND = np.array(
 
 @pytest.fixture(scope="module")
 def images(drawn_celeba: Path) -> FaceDataset:
-    return celeba.load([drawn_celeba]).split("test", 4)
+    return load_dataset([drawn_celeba]).split("test", 4)
 
 
 def found(images: FaceDataset, **options: Any) -> dict[str, list[Example]]:

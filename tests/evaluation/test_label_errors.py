@@ -13,8 +13,9 @@ from PIL import Image
 from celebattr.attributes import CELEBA, Rule
 from celebattr.config.doctor import DoctorConfig
 from celebattr.constants import SPLITS
-from celebattr.data import celeba, drawn
+from celebattr.data import synthetic
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError
 from celebattr.evaluation import confident, label_errors, label_evidence
 from celebattr.evaluation.label_errors import NETWORK
@@ -24,7 +25,7 @@ from celebattr.models.backends import open_backend
 
 @pytest.fixture(scope="module")
 def dataset(drawn_celeba: Path) -> FaceDataset:
-    return celeba.load([drawn_celeba])
+    return load_dataset([drawn_celeba])
 
 
 def evidence(dataset: FaceDataset, wrong: dict[tuple[int, str], bool] | None = None) -> Evidence:
@@ -243,9 +244,9 @@ def test_a_search_asks_bundle_rules_and_copies_and_looks_at_the_split_asked_for(
 def test_a_picture_that_is_there_twice_under_unlike_labels_is_found(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     names = [f"{i}.jpg" for i in range(16)]
-    for i, present in enumerate(drawn.labels(15, random)):
+    for i, present in enumerate(synthetic.labels(15, random)):
         shown = {name for name, yes in zip(CELEBA, present, strict=True) if yes}
-        drawn.draw_face(shown, random).save(tmp_path / names[i], quality=95)
+        synthetic.draw_face(shown, random).save(tmp_path / names[i], quality=95)
     with Image.open(tmp_path / names[3]) as picture:
         picture.save(tmp_path / names[15], quality=60)
     rows = [f"{name},{int(i % 2 == 0)}" for i, name in enumerate(names)]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from celebattr.data import celeba
+from celebattr.data.layouts.load import load_dataset
 from celebattr.evaluation import pointing
 from celebattr.evaluation.pointing import BOXES, CENTRE, ELLIPSES, WHERE, region
 
@@ -63,7 +63,7 @@ class Painter:
 
 
 def test_only_images_that_show_an_attribute_are_looked_at(drawn_celeba: Path) -> None:
-    images = celeba.load((drawn_celeba,)).split("test", None)
+    images = load_dataset((drawn_celeba,)).split("test", None)
     done: list[tuple[int, int]] = []
     painter = Painter()
     found = pointing.pointing(painter, images, lambda *two: done.append(two))  # type: ignore[arg-type]

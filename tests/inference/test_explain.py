@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.errors import UsageError, WeightsError
 from celebattr.inference.explain import STAGES, Explainer
 from celebattr.models import bundle, registry
@@ -37,7 +37,7 @@ def saved(folder: Path, arch: str, head: tuple[int, ...] | None = None) -> str:
 @pytest.fixture(scope="module")
 def frames() -> np.ndarray:
     random = np.random.default_rng(0)
-    return np.stack([np.asarray(drawn.draw_face({"Smiling"}, random)) for _ in range(2)])
+    return np.stack([np.asarray(synthetic.draw_face({"Smiling"}, random)) for _ in range(2)])
 
 
 @pytest.mark.parametrize("arch", registry.names())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from celebattr.data import celeba
+from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DeviceError, WeightsError
 from celebattr.inference import integers
 from celebattr.inference.export import export
@@ -19,7 +19,7 @@ from celebattr.models.preprocess import PreprocessSpec
 
 @pytest.fixture(scope="module")
 def frames(drawn_celeba: Path) -> np.ndarray:
-    dataset = celeba.load([drawn_celeba])
+    dataset = load_dataset([drawn_celeba])
     return np.stack([dataset.read(i) for i in range(8)])
 
 
@@ -72,7 +72,7 @@ def test_the_card_travels_along(tiny_bundle: Path, tiny_onnx: Path) -> None:
 def test_int8_is_small_and_decides_mostly_alike(
     tiny_bundle: Path, tiny_onnx: Path, drawn_celeba: Path, frames: np.ndarray, tmp_path: Path
 ) -> None:
-    calibration = celeba.load([drawn_celeba]).split("validation")
+    calibration = load_dataset([drawn_celeba]).split("validation")
     card = export(tiny_bundle, tmp_path / "int8.onnx", calibration=calibration)
     assert card.precision == "int8"
     assert (tmp_path / "int8.onnx").stat().st_size < 0.35 * tiny_onnx.stat().st_size
@@ -89,7 +89,7 @@ def test_int8_weights_cannot_overflow_sums_of_16_bits(
     import onnx
     from onnx import numpy_helper
 
-    calibration = celeba.load([drawn_celeba]).split("validation", 4)
+    calibration = load_dataset([drawn_celeba]).split("validation", 4)
     export(tiny_bundle, tmp_path / "int8.onnx", calibration=calibration)
     graph = onnx.load(tmp_path / "int8.onnx").graph
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}

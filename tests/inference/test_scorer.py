@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from celebattr.config.predict import PredictConfig
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.errors import UsageError, WeightsError
 from celebattr.inference import ahead, child
 from celebattr.inference.inputs.source import Input
@@ -32,7 +32,7 @@ def scorer(tiny_onnx: Path) -> Scorer:
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
-    drawn.draw_face({"Smiling"}, np.random.default_rng(0)).save(path)
+    synthetic.draw_face({"Smiling"}, np.random.default_rng(0)).save(path)
     return path
 
 

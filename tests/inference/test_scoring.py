@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from celebattr.config.predict import PredictConfig
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.errors import UsageError
 from celebattr.inference import scoring
 from celebattr.inference.inputs.source import Input
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for number in range(12):
-        drawn.draw_face({"Smiling"}, rng).save(place / f"{number:02}.png")
+        synthetic.draw_face({"Smiling"}, rng).save(place / f"{number:02}.png")
     (place / "03.png").write_bytes(b"no image")
     (place / "07.png").unlink()
     return place

@@ -17,7 +17,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from celebattr.config.predict import PredictConfig
-from celebattr.data import drawn
+from celebattr.data import synthetic
 from celebattr.errors import DeviceError
 from celebattr.inference import protocol
 from celebattr.inference import worker as child
@@ -73,7 +73,7 @@ def test_a_killed_process_loses_nothing(workers: Workers, photo: Path) -> None:
 
 
 def test_a_process_killed_at_any_moment_loses_nothing(photo: Path) -> None:
-    aligned = drawn.draw_face({"Smiling"}, np.random.default_rng(0))
+    aligned = synthetic.draw_face({"Smiling"}, np.random.default_rng(0))
     path = photo.with_name("aligned.png")
     aligned.save(path)
     with Workers(PredictConfig(timeout=20.0)) as pool:

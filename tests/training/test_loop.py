@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import load_file
 
 from celebattr.config.train import TrainConfig
-from celebattr.data import celeba, drawn
-from celebattr.data.stores import Zip
+from celebattr.data import synthetic
+from celebattr.data.image_stores import Zip
+from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, DeviceError, UsageError
 from celebattr.models import bundle, registry
 from celebattr.models.network import Network
@@ -384,7 +385,7 @@ def test_a_share_of_the_training_images_is_the_same_for_a_seed(
     watch = Watch()
     loop.train(plain(drawn_celeba, tmp_path / "run", train_share=0.25, epochs=1), watch)
     assert bundle.card_of(tmp_path / "run/best.safetensors").trained_on["images"] == 9
-    whole = celeba.load([drawn_celeba]).split("train")
+    whole = load_dataset([drawn_celeba]).split("train")
     few = whole.share(0.25, seed=3)
     assert few.names == whole.share(0.25, seed=3).names == sorted(few.names)
     assert few.names != whole.share(0.25, seed=4).names
@@ -394,8 +395,8 @@ def test_a_share_of_the_training_images_is_the_same_for_a_seed(
 def test_drawn_faces_need_no_folder(tmp_path: Path) -> None:
     loop.train(plain(Path("drawn"), tmp_path / "run", epochs=1))
     card = bundle.card_of(tmp_path / "run/best.safetensors")
-    assert card.attributes == tuple(drawn.VISIBLE)
-    first, again = (celeba.load([Path("drawn")]).split("test") for _ in range(2))
+    assert card.attributes == tuple(synthetic.VISIBLE)
+    first, again = (load_dataset([Path("drawn")]).split("test") for _ in range(2))
     assert len(first) == 400
     assert (first.read(0) == again.read(0)).all()
     assert (first.read(0) != first.read(1)).any()

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.data import labels, places
+from celebattr.data import label_files
 from celebattr.data.dataset import Source
-from celebattr.data.stores import Folder, digest
+from celebattr.data.image_stores import Folder, digest
+from celebattr.data.layouts import celeba
 from celebattr.errors import DataError, ImageNotFoundError
 from celebattr.images.open import decode, read_bytes
 
@@ -57,8 +58,8 @@ def read(path: Path) -> Source | None:
     file = path / ATTRIBUTES
     if not file.is_file():
         return None
-    table = labels.read_table(file)
-    targets = labels.zero_one(table, list(range(len(table.columns))))
+    table = label_files.read_table(file)
+    targets = label_files.zero_one(table, list(range(len(table.columns))))
     mapping = path / MAPPING
     if not mapping.is_file():
         raise DataError(
@@ -70,10 +71,10 @@ def read(path: Path) -> Source | None:
     if lacking:
         raise DataError(f"{mapping} has no row for {len(lacking):,} images, the first {lacking[0]}")
     names = [originals[name] for name in table.images]
-    splits = places.partition(path, names)
+    splits = celeba.partition(path, names)
     note = ""
     if splits is None:
-        known = [places.official_split(name) for name in names]
+        known = [celeba.official_split(name) for name in names]
         odd = [name for name, split in zip(names, known, strict=True) if split is None]
         if odd:
             raise DataError(f"{mapping}: {odd[0]} is not the name of an image of CelebA")
@@ -83,7 +84,7 @@ def read(path: Path) -> Source | None:
         raise DataError(
             f"{path} has {ATTRIBUTES} but no folder {IMAGES}: it is in the same archive"
         )
-    landmarks = places.find(path, LANDMARKS)
+    landmarks = celeba.find(path, LANDMARKS)
     points = None if landmarks is None else _landmarks(landmarks, names)
     note += ", aligned by the " + ("mean landmarks" if points is None else "landmarks of each")
     return Source(
@@ -94,7 +95,7 @@ def read(path: Path) -> Source | None:
         targets,
         splits,
         Crops(path / IMAGES, dict(zip(names, table.images, strict=True)), points),
-        places.identities(path, names),
+        celeba.identities(path, names),
         note,
     )
 
@@ -106,7 +107,7 @@ def originals_of(mapping: Path) -> dict[str, str]:
         DataError: a row is not an index, an index and a name.
     """
     originals: dict[str, str] = {}
-    for number, line in enumerate(labels.read_text(mapping).splitlines(), 1):
+    for number, line in enumerate(label_files.read_text(mapping).splitlines(), 1):
         words = line.replace(",", " ").split()
         if len(words) == 3 and words[0].isdecimal():
             originals[f"{words[0]}.jpg"] = words[2]
@@ -116,7 +117,7 @@ def originals_of(mapping: Path) -> dict[str, str]:
 
 
 def _landmarks(path: Path, names: list[str]) -> dict[str, NDArray[np.float64]]:
-    table = labels.read_table(path)
+    table = label_files.read_table(path)
     place = {name: row for row, name in enumerate(table.images)}
     lacking = [name for name in names if name not in place]
     if lacking:

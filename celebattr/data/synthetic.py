@@ -20,7 +20,7 @@ from PIL import __version__ as PILLOW
 from celebattr.attributes import CELEBA
 from celebattr.constants import FRAME_SIZE, SPLITS
 from celebattr.data.dataset import Source
-from celebattr.data.stores import digest
+from celebattr.data.image_stores import digest
 
 VISIBLE: dict[str, float] = {
     "Bald": 0.15,

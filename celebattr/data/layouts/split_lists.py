@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from celebattr.data import labels, places
+from celebattr.data import label_files
 from celebattr.data.dataset import Source
+from celebattr.data.layouts import celeba
 from celebattr.errors import DataError
 
 _NAME = re.compile(r"(train|training|val|valid|validation|test)_(?:\d+_)?attr?_list\.(?:txt|csv)")
@@ -27,16 +28,16 @@ def read(path: Path) -> Source | None:
     files = lists(path)
     if not files:
         return None
-    tables = [labels.read_table(file) for file in files]
+    tables = [label_files.read_table(file) for file in files]
     first = tables[0]
-    columns, note = places.columns(first)
+    columns, note = celeba.columns(first)
     targets, splits = [], []
     for file, table in zip(files, tables, strict=True):
         if table.columns != first.columns:
             raise DataError(f"{file} and {first.path} do not have the same columns")
-        targets.append(labels.zero_one(table, list(range(len(table.columns)))))
+        targets.append(label_files.zero_one(table, list(range(len(table.columns)))))
         splits.append(np.full(len(table.images), split_of(file.name), np.int8))
-    store, layout = places.images(path, first.images[0])
+    store, layout = celeba.images(path, first.images[0])
     names = [name for table in tables for name in table.images]
     if "/" in first.images[0] and store.missing(names[:1]):
         # They name the folder too, `img_align_celeba/000001.jpg`, in which the images were found.
@@ -49,14 +50,14 @@ def read(path: Path) -> Source | None:
         np.concatenate(targets),
         np.concatenate(splits),
         store,
-        places.identities(path, names),
+        celeba.identities(path, names),
         note,
     )
 
 
 def lists(path: Path) -> list[Path]:
     """The lists in a folder or where CelebA has its lists, in the order of the splits."""
-    for place in places.LISTS:
+    for place in celeba.LISTS:
         if (path / place).is_dir():
             files = [f for f in (path / place).iterdir() if split_of(f.name) is not None]
             if files:
@@ -67,4 +68,4 @@ def lists(path: Path) -> list[Path]:
 def split_of(name: str) -> int | None:
     """The split that a list's name tells, or None if it is no such list."""
     found = _NAME.fullmatch(name.lower())
-    return None if found is None else labels.PARTITIONS[found[1]]
+    return None if found is None else label_files.PARTITIONS[found[1]]

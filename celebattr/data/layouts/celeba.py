@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from celebattr.attributes import CELEBA
 from celebattr.constants import IMAGE_SUFFIXES, TEST, TRAIN, VALIDATION
-from celebattr.data import labels
-from celebattr.data.stores import Folder, Store, Zip
+from celebattr.data import label_files
+from celebattr.data.image_stores import Folder, Store, Zip
 from celebattr.errors import DataError
 from celebattr.options import Location, Url
 
@@ -85,7 +85,7 @@ def has_images(folder: Path) -> bool:
 
 
 def by_name(
-    names: list[str], table: labels.Table, values: NDArray[Number], path: Path
+    names: list[str], table: label_files.Table, values: NDArray[Number], path: Path
 ) -> NDArray[Number]:
     """The values of another list in the order of `names`.
 
@@ -106,8 +106,8 @@ def partition(path: Path, names: list[str]) -> NDArray[np.int8] | None:
     file = find(path, PARTITION)
     if file is None:
         return None
-    rows = labels.read_table(file, header=False)
-    return by_name(names, rows, labels.partitions(rows, 0), file)
+    rows = label_files.read_table(file, header=False)
+    return by_name(names, rows, label_files.partitions(rows, 0), file)
 
 
 def identities(path: Path, names: list[str]) -> NDArray[np.int64] | None:
@@ -116,7 +116,7 @@ def identities(path: Path, names: list[str]) -> NDArray[np.int64] | None:
     if identity is None:
         return None
     try:
-        people = labels.read_table(identity, header=False)
+        people = label_files.read_table(identity, header=False)
         return by_name(names, people, people.cells[:, 0].astype(np.int64), identity)
     except (DataError, ValueError) as error:
         log.warning("%s is left out: %s", identity.name, error)
@@ -131,7 +131,7 @@ def official_split(name: str) -> int | None:
     return next((split for split, last in LAST_OF_SPLIT.items() if int(stem) <= last), None)
 
 
-def columns(table: labels.Table) -> tuple[tuple[str, ...], str]:
+def columns(table: label_files.Table) -> tuple[tuple[str, ...], str]:
     """The attributes of a list, and what to say of them.
 
     A list without a header has 40 columns by position: CelebA's order is taken for granted.

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.constants import TRAIN
-from celebattr.data import drawn, labels, mask_hq, parquet, places, webdataset, zero_one
+from celebattr.data import label_files, synthetic, webdataset
 from celebattr.data.dataset import FaceDataset, Source
-from celebattr.data.stores import Folder
+from celebattr.data.image_stores import Folder
+from celebattr.data.layouts import celeba, celebamask_hq, parquet, split_lists
 from celebattr.errors import DataError
 from celebattr.options import Location, Url, parse_location
 
@@ -27,7 +28,7 @@ TERMS = "CelebA: non-commercial research and education only, no redistribution o
 log = logging.getLogger(__name__)
 
 
-def load(folders: Sequence[Location], *, skip_missing: bool = False) -> FaceDataset:
+def load_dataset(folders: Sequence[Location], *, skip_missing: bool = False) -> FaceDataset:
     """Reads the labels of some folders and joins them; images are read later.
 
     Args:
@@ -41,7 +42,7 @@ def load(folders: Sequence[Location], *, skip_missing: bool = False) -> FaceData
     """
     if not folders:
         raise DataError("no data: name a folder")
-    sources = [_present(read(parse_location(folder)), skip_missing) for folder in folders]
+    sources = [_present(read_source(parse_location(folder)), skip_missing) for folder in folders]
     first = sources[0]
     targets = []
     for source in sources:
@@ -67,7 +68,7 @@ def load(folders: Sequence[Location], *, skip_missing: bool = False) -> FaceData
     )
 
 
-def read(path: Location) -> Source:
+def read_source(path: Location) -> Source:
     """Reads the labels of one folder, whether or not its images are there.
 
     Raises:
@@ -116,8 +117,8 @@ def _read(path: Location) -> Source:
     if isinstance(path, Url):
         return webdataset.read_remote(path)
     if not path.exists():
-        if str(path) == drawn.NAME:
-            return drawn.source()
+        if str(path) == synthetic.NAME:
+            return synthetic.source()
         raise DataError(f"{path} does not exist")
     for reader in READERS:
         source = reader(path)
@@ -128,20 +129,20 @@ def _read(path: Location) -> Source:
 
 def _celeba(path: Path) -> Source | None:
     """CelebA: a list of attributes, a list of partitions, and images somewhere near."""
-    attributes = places.find(path, places.ATTRIBUTES)
+    attributes = celeba.find(path, celeba.ATTRIBUTES)
     if attributes is None:
         return None
-    table = labels.read_table(attributes)
-    targets = labels.zero_one(table, list(range(len(table.columns))))
-    splits = places.partition(path, table.images)
+    table = label_files.read_table(attributes)
+    targets = label_files.zero_one(table, list(range(len(table.columns))))
+    splits = celeba.partition(path, table.images)
     if splits is None:
         raise DataError(
-            f"{path} has {attributes.name} but no {places.PARTITION[0]}: without it nobody knows "
+            f"{path} has {attributes.name} but no {celeba.PARTITION[0]}: without it nobody knows "
             f"which images are train, validation and test. It comes with CelebA, in the folder Eval"
             f"{_elsewhere(path)}"
         )
-    store, layout = places.images(path, table.images[0])
-    columns, note = places.columns(table)
+    store, layout = celeba.images(path, table.images[0])
+    columns, note = celeba.columns(table)
     return Source(
         f"CelebA {layout}",
         path,
@@ -150,7 +151,7 @@ def _celeba(path: Path) -> Source | None:
         targets,
         splits,
         store,
-        places.identities(path, table.images),
+        celeba.identities(path, table.images),
         note,
     )
 
@@ -168,7 +169,7 @@ def _own(path: Path) -> Source | None:
     if not files:
         return None
     file = files[0]
-    table = labels.read_table(file)
+    table = label_files.read_table(file)
     lowered = [name.lower() for name in table.columns]
     at = lowered.index("split") if "split" in lowered else None
     columns = [i for i in range(len(table.columns)) if i != at]
@@ -176,7 +177,7 @@ def _own(path: Path) -> Source | None:
         raise DataError(f"{file} has no attribute columns beside the image")
     splits = np.full(len(table.images), TRAIN, np.int8)
     if at is not None:
-        splits = labels.partitions(table, at)
+        splits = label_files.partitions(table, at)
     folder = file.parent
     if table.images and not (folder / table.images[0]).is_file() and (folder / "images").is_dir():
         folder = folder / "images"
@@ -185,7 +186,7 @@ def _own(path: Path) -> Source | None:
         path,
         tuple(table.columns[i] for i in columns),
         table.images,
-        labels.zero_one(table, columns),
+        label_files.zero_one(table, columns),
         splits,
         Folder(folder),
         note="" if at is not None else ", no split column: all rows are train",
@@ -193,9 +194,9 @@ def _own(path: Path) -> Source | None:
 
 
 READERS: tuple[Callable[[Path], Source | None], ...] = (
-    mask_hq.read,
+    celebamask_hq.read,
     _celeba,
-    zero_one.read,
+    split_lists.read,
     _own,
     parquet.read,
     webdataset.read,
@@ -212,11 +213,11 @@ def _explain(path: Path) -> str:
     found = sorted(p.name + ("/" if p.is_dir() else "") for p in path.iterdir())
     shown = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "")
     text = (
-        f"{path} is not a data set: looked for {places.ATTRIBUTES[0]} there and in Anno/, for a "
+        f"{path} is not a data set: looked for {celeba.ATTRIBUTES[0]} there and in Anno/, for a "
         f"CSV with an image column, and for other layouts; found {shown or 'nothing'}."
     )
     for depth, pattern in (("one folder", "*/"), ("two folders", "*/*/")):
-        deeper = sorted(str(p) for p in path.glob(pattern) if places.find(p, places.ATTRIBUTES))
+        deeper = sorted(str(p) for p in path.glob(pattern) if celeba.find(p, celeba.ATTRIBUTES))
         if deeper:
             return f"{text} It is {depth} deeper: give {' or '.join(deeper[:3])}"
     return f"{text} See the README for how to get CelebA{_elsewhere(path)}"
@@ -224,5 +225,5 @@ def _explain(path: Path) -> str:
 
 def _elsewhere(path: Path) -> str:
     """A hint at the data set that a folder or file is a part of, if it is."""
-    above = [p for p in path.resolve().parents[:2] if places.find(p, places.ATTRIBUTES)]
+    above = [p for p in path.resolve().parents[:2] if celeba.find(p, celeba.ATTRIBUTES)]
     return f". It seems to be a part of {above[0]}: give that" if above else ""

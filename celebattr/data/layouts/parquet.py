@@ -21,7 +21,7 @@ from celebattr.attributes import CELEBA
 from celebattr.constants import TRAIN
 from celebattr.data import shards
 from celebattr.data.dataset import Source
-from celebattr.data.stores import digest, stamp
+from celebattr.data.image_stores import digest, stamp
 from celebattr.errors import DataError, ImageNotFoundError, MissingExtraError, UnreadableImageError
 
 PEOPLE = ("celeb_id", "identity", "person_id")

@@ -1,0 +1,1 @@
+"""The layouts in which labelled faces are met, a reader for each."""
