@@ -17,10 +17,11 @@ from typing import Any
 import fsspec
 import numpy as np
 
-from celebattr.data import cache, loader, shard_writer
+from celebattr.data import cache, loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.filesystems import Local, files_at
 from celebattr.data.layouts.load import load_dataset
+from celebattr.data.shards import writer
 from celebattr.options import Url
 
 BATCH, WORKERS = 64, 2
@@ -101,12 +102,12 @@ def main() -> None:
         again = replace(part, frames=cache.on_disk(dataset, Path(folder) / "cache"))
         timed("--cache disk, first epoch of another run", again, order)
         shards = Local(Path(folder) / "shards")
-        shard_writer.write(part, shards, shard_bytes=256 << 20)
+        writer.write(part, shards, shard_bytes=256 << 20)
         timed("shards on the disk", load_dataset([shards.path]), order)
     with bucket() as url:
-        shard_writer.write(part, files_at(url), shard_bytes=256 << 20)
+        writer.write(part, files_at(url), shard_bytes=256 << 20)
         timed("shards in a bucket, S3 server beside it", load_dataset([url]), order)
-    shard_writer.write(part, files_at(FAR), shard_bytes=256 << 20)
+    writer.write(part, files_at(FAR), shard_bytes=256 << 20)
     late = load_dataset([FAR])
     files = late.stores[0]._files  # type: ignore[attr-defined]
     for milliseconds in (30, 100):

@@ -24,7 +24,6 @@ import numpy as np
 import torch
 
 from celebattr.config.train import TrainConfig
-from celebattr.data import synthetic
 from celebattr.device import resolve
 from celebattr.models import bundle, registry
 from celebattr.models.backends import TorchBackend
@@ -32,6 +31,9 @@ from celebattr.models.spec import ModelSpec
 from celebattr.training import schedule
 from celebattr.training.average import averaged
 from celebattr.training.loop import train
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from layouts import write_celeba
 
 TIMM = Path(__file__).parent / "peers" / "timm_train.py"
 
@@ -138,7 +140,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         data, out = Path(temporary, "data"), Path(temporary, "run")
         count = asked.batch * asked.steps
-        synthetic.write_celeba(data, train=count, validation=8, test=8, layout="torchvision")
+        write_celeba(data, train=count, validation=8, test=8, layout="torchvision")
         row = ours(asked, data, out)
         held = resident(asked)
         given = [asked.arch, asked.size, asked.batch, asked.steps, asked.device, asked.workers]

@@ -81,7 +81,7 @@ class Bench:
 
 RANDOM = """
 import sys, torch
-from celebattr.models._torchvision import torchvision_models
+from celebattr.models.resnet import torchvision_models
 from safetensors.torch import save_file
 torch.manual_seed(0)
 state = torchvision_models.resnet50(num_classes=40).state_dict()
@@ -252,8 +252,9 @@ def training(bench: Bench) -> str:
 DRAW = """
 import sys
 from pathlib import Path
-from celebattr.data import drawn
-drawn.write_celeba(Path(sys.argv[1]), train=int(sys.argv[2]), validation=8, test=8)
+sys.path.insert(0, "tests")
+from layouts import write_celeba
+write_celeba(Path(sys.argv[1]), train=int(sys.argv[2]), validation=8, test=8)
 """
 
 # The second epoch of the command's own loop, with all that its defaults do to the images: the first
@@ -332,8 +333,9 @@ def main() -> None:
 FACES = """
 import sys
 from pathlib import Path
-from celebattr.data import drawn
-drawn.write_celeba(Path(sys.argv[1]), train=1024, validation=0, test=0, layout="flat")
+sys.path.insert(0, "tests")
+from layouts import write_celeba
+write_celeba(Path(sys.argv[1]), train=1024, validation=0, test=0, layout="flat")
 """
 
 ASTRONAUT = """

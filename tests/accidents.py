@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from layouts import write_celeba
+
 from celebattr.config.doctor import DoctorConfig
-from celebattr.data import synthetic
 from celebattr.data.layouts.load import load_dataset
 from celebattr.doctor.examine import examine
 from celebattr.errors import DataError
@@ -19,7 +20,7 @@ QUOTA = "<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title>"
 
 
 def write(folder: Path, layout: str = "official", seed: int = 0) -> Path:
-    return synthetic.write_celeba(folder, train=8, validation=4, test=4, layout=layout, seed=seed)
+    return write_celeba(folder, train=8, validation=4, test=4, layout=layout, seed=seed)
 
 
 def report_of(*folders: Path, **options: object) -> DoctorReport:

@@ -6,14 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-
-from celebattr.data import synthetic
+from layouts import write_celeba
 
 
 @pytest.fixture(scope="session")
 def drawn_celeba(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set of drawn faces in CelebA's official layout, its zip not unpacked."""
-    return synthetic.write_celeba(
+    return write_celeba(
         tmp_path_factory.mktemp("drawn"), train=64, validation=24, test=24, layout="official"
     )
 

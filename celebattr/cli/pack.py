@@ -7,7 +7,7 @@ import sys
 import typer
 
 from celebattr.cli.options import command
-from celebattr.config.pack import PackConfig
+from celebattr.data.shards.config import PackConfig
 from celebattr.errors import UsageError
 
 
@@ -24,7 +24,7 @@ def pack(config: PackConfig) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from celebattr.data.pack import run
+    from celebattr.data.shards.pack import run
 
     with Progress(
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()

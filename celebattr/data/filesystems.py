@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-from celebattr.data import image_stores, shards
 from celebattr.errors import DataError
 from celebattr.io import storage
-from celebattr.io.files import Replacement, remove_torn, reporting, write_bytes
+from celebattr.io.files import Replacement, find_files, remove_torn, reporting, stamp, write_bytes
 from celebattr.options import Location, Url
 
 Range = tuple[str, int, int]
@@ -72,12 +71,12 @@ class Local:
 
     def sizes(self, suffix: str) -> dict[str, int]:
         """The files in the folder or, where there is none, up to two folders deeper."""
-        found = shards.find(self.path, suffix) if self.path.is_dir() else []
+        found = find_files(self.path, suffix) if self.path.is_dir() else []
         return {file.relative_to(self.path).as_posix(): file.stat().st_size for file in found}
 
     def stamp(self, name: str) -> str:
         """Its size and times."""
-        return image_stores.stamp(self.path / name)
+        return stamp(self.path / name)
 
     def open(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
         """A file from its beginning to its end."""

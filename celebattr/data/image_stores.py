@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from celebattr.constants import IMAGE_SUFFIXES
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
+from celebattr.io.files import stamp
 from celebattr.options import Location
 
 
@@ -47,19 +48,6 @@ def digest(parts: Iterable[object]) -> str:
     for part in parts:
         hashed.update(f"{part}\0".encode("utf-8", "surrogateescape"))
     return hashed.hexdigest()
-
-
-def stamp(path: Path) -> str:
-    """Size and times of a file; its time of change differs even where `cp -p` kept the other.
-
-    Raises:
-        UnreadableImageError: it is not there any more.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UnreadableImageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 class Folder:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,3 +210,15 @@ def partitions(table: Table, column: int) -> NDArray[np.int8]:
             "0, 1, 2 or train, validation, test"
         )
     return splits
+
+
+_WORD = re.compile(r"[a-z]+")
+
+
+def split_of(file: PurePath) -> int | None:
+    """The split of a shard by the first word of its name, else by its folder's; None if neither."""
+    for name in (file.name, file.parent.name):
+        word = _WORD.match(name.lower())
+        if word is not None and word[0] in PARTITIONS:
+            return PARTITIONS[word[0]]
+    return None

@@ -6,9 +6,7 @@ find them.
 
 from __future__ import annotations
 
-import csv
 import io
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -42,8 +40,6 @@ NAME = "drawn"
 """What `--data` takes for them."""
 
 COUNTS = {"train": 2400, "validation": 400, "test": 400}
-
-LAYOUTS = ("official", "unpacked", "torchvision", "flat", "kaggle", "csv")
 
 
 def draw_face(present: set[str], rng: np.random.Generator) -> Image.Image:
@@ -143,86 +139,3 @@ class Drawn:
         image = draw_face(present, np.random.default_rng([1, int(name)]))
         image.save(data, "PNG", compress_level=1)
         return self._drawn.setdefault(name, data.getvalue())
-
-
-def write_celeba(
-    folder: Path,
-    *,
-    train: int = 48,
-    validation: int = 24,
-    test: int = 24,
-    layout: str = "official",
-    seed: int = 0,
-) -> Path:
-    """Writes a small data set of drawn faces in one of `LAYOUTS`; returns its folder."""
-    rng = np.random.default_rng(seed)
-    splits = np.repeat([0, 1, 2], [train, validation, test])
-    targets_NA = labels(len(splits), rng)
-    names = [f"{i + 1:06}.jpg" for i in range(len(splits))]
-    files = {}
-    for name, row in zip(names, targets_NA, strict=True):
-        present = {a for a, yes in zip(CELEBA, row, strict=True) if yes}
-        data = io.BytesIO()
-        draw_face(present, rng).save(data, "JPEG", quality=90)
-        files[name] = data.getvalue()
-    lists, images = {
-        "official": ("{}", "Img/img_align_celeba.zip"),
-        "unpacked": ("{}", "Img/img_align_celeba"),
-        "torchvision": ("", "img_align_celeba"),
-        "flat": ("", ""),
-        "kaggle": ("", "img_align_celeba/img_align_celeba"),
-        "csv": ("", "images"),
-    }[layout]
-    _write_images(folder / images, files)
-    if layout == "csv":
-        words = np.array(["train", "validation", "test"])[splits]
-        _write_csv(folder / "labels.csv", ("image", *CELEBA, "split"), names, targets_NA, words)
-        return folder
-    if layout == "kaggle":
-        signed = targets_NA * 2 - 1
-        _write_csv(folder / "list_attr_celeba.csv", ("image_id", *CELEBA), names, signed)
-        _write_csv(folder / "list_eval_partition.csv", ("image_id", "partition"), names, splits)
-        return folder
-    rows = [
-        f"{name} {' '.join(f'{1 if yes else -1:2d}' for yes in row)}"
-        for name, row in zip(names, targets_NA, strict=True)
-    ]
-    header = " ".join(CELEBA)
-    _write_text(
-        folder / lists.format("Anno") / "list_attr_celeba.txt",
-        "\n".join([str(len(names)), header, *rows]),
-    )
-    _write_text(
-        folder / lists.format("Eval") / "list_eval_partition.txt",
-        "\n".join(f"{name} {split}" for name, split in zip(names, splits, strict=True)),
-    )
-    return folder
-
-
-def _write_images(place: Path, files: dict[str, bytes]) -> None:
-    if place.suffix == ".zip":
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(place, "w") as archive:
-            for name, data in files.items():
-                archive.writestr(f"img_align_celeba/{name}", data)
-        return
-    place.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        (place / name).write_bytes(data)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _write_csv(
-    path: Path, header: tuple[str, ...], names: list[str], *columns: NDArray[np.generic]
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        for i, name in enumerate(names):
-            cells = [v for c in columns for v in np.atleast_1d(c[i]).tolist()]
-            writer.writerow([name, *(int(v) if isinstance(v, bool) else v for v in cells)])

@@ -23,8 +23,8 @@ SOURCES = (
 
 NUMBERING = "CelebAMask-HQ numbers its images anew, from 0.jpg, and CelebA's lists do not fit them"
 NUMBERING_REMEDY = (
-    f"Put {celebamask_hq.ATTRIBUTES} and {celebamask_hq.MAPPING}, from its archive, beside {celebamask_hq.IMAGES}, "
-    "and give that folder"
+    f"Put {celebamask_hq.ATTRIBUTES} and {celebamask_hq.MAPPING}, from its archive, beside "
+    f"{celebamask_hq.IMAGES}, and give that folder"
 )
 
 _PAGE = (b"<!doctype", b"<html", b"<?xml")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from celebattr.errors import DataError
+from celebattr.errors import DataError, UnreadableImageError
 
 StrPath = str | os.PathLike[str]
 
@@ -185,3 +185,29 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def find_files(path: Path, suffix: str) -> list[Path]:
+    """The files with a suffix in a folder or up to two folders deeper, in the order of their names.
+
+    The first depth that has any is taken: Hugging Face keeps them in `data/`, in a folder of the
+    configuration's name, and, where it converted them, in folders named after the splits.
+    """
+    for pattern in ("", "*/", "*/*/"):
+        files = sorted(f for f in path.glob(f"{pattern}*{suffix}") if f.is_file())
+        if files:
+            return files
+    return []
+
+
+def stamp(path: Path) -> str:
+    """Size and times of a file; its time of change differs even where `cp -p` kept the other.
+
+    Raises:
+        UnreadableImageError: it is not there any more.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UnreadableImageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"

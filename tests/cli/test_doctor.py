@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from layouts import write_celeba
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
-from celebattr.data import synthetic
 
 
 def run(*arguments: str | Path, columns: int = 100, env: dict[str, str] | None = None) -> Result:
@@ -17,7 +17,7 @@ def run(*arguments: str | Path, columns: int = 100, env: dict[str, str] | None =
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
-    return synthetic.write_celeba(tmp_path / "whole", train=6, validation=3, test=3)
+    return write_celeba(tmp_path / "whole", train=6, validation=3, test=3)
 
 
 def test_a_whole_data_set_ends_with_0(whole: Path) -> None:
@@ -73,7 +73,7 @@ def test_quick_opens_no_image(whole: Path) -> None:
 
 
 def test_folders_are_looked_at_together_too(whole: Path, tmp_path: Path) -> None:
-    other = synthetic.write_celeba(tmp_path / "other", train=6, validation=3, test=3)
+    other = write_celeba(tmp_path / "other", train=6, validation=3, test=3)
     result = run("--data", whole, "--data", other)
     assert "all folders together" in result.stdout
     assert "12 images in two folders" in result.stdout

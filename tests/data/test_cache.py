@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import write_celeba
 
-from celebattr.data import cache, cache_choice, synthetic
+from celebattr.data import cache, cache_choice
 from celebattr.data.cache import FRAME_BYTES, FRAMES, WORDS, DiskFrames
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.image_stores import Folder, Zip
@@ -43,7 +44,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def small(folder: Path, layout: str = "official", seed: int = 0) -> FaceDataset:
-    return load_dataset([synthetic.write_celeba(folder, **COUNTS, layout=layout, seed=seed)])
+    return load_dataset([write_celeba(folder, **COUNTS, layout=layout, seed=seed)])
 
 
 def all_frames(dataset: FaceDataset) -> np.ndarray:
@@ -113,7 +114,7 @@ def fill(data: Path, folder: Path) -> subprocess.Popen[bytes]:
 def test_two_fill_one_cache_one_is_killed_and_every_pixel_is_right(
     tmp_path: Path, reads: list[str]
 ) -> None:
-    data = synthetic.write_celeba(tmp_path / "data", train=300, validation=0, test=0)
+    data = write_celeba(tmp_path / "data", train=300, validation=0, test=0)
     folder = tmp_path / "cache"
     both = fill(data, folder), fill(data, folder)
     deadline = time.monotonic() + 600
@@ -147,7 +148,7 @@ def keys(folder: Path) -> set[str]:
 
 
 def test_an_image_changed_in_place_makes_another_cache(tmp_path: Path) -> None:
-    folder = synthetic.write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
+    folder = write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
     before = keys(folder)
     assert keys(folder) == before
     file = folder / "Img/img_align_celeba/000003.jpg"
@@ -161,7 +162,7 @@ def test_an_image_changed_in_place_makes_another_cache(tmp_path: Path) -> None:
 
 
 def test_a_cache_of_what_the_data_were_before_is_named(tmp_path: Path) -> None:
-    folder = synthetic.write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
+    folder = write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
 
     def line() -> str:
         dataset = load_dataset([folder])
@@ -176,13 +177,13 @@ def test_a_cache_of_what_the_data_were_before_is_named(tmp_path: Path) -> None:
 
 
 def test_a_zip_is_known_by_the_checksums_in_it_wherever_it_lies(tmp_path: Path) -> None:
-    same = [synthetic.write_celeba(tmp_path / name, **COUNTS) for name in ("one", "other")]
+    same = [write_celeba(tmp_path / name, **COUNTS) for name in ("one", "other")]
     assert keys(same[0]) == keys(same[1])
-    assert keys(same[0]) != keys(synthetic.write_celeba(tmp_path / "new", **COUNTS, seed=1))
+    assert keys(same[0]) != keys(write_celeba(tmp_path / "new", **COUNTS, seed=1))
 
 
 def test_other_decoders_make_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = synthetic.write_celeba(tmp_path / "data", **COUNTS)
+    folder = write_celeba(tmp_path / "data", **COUNTS)
     before = keys(folder)
     monkeypatch.setattr(cache, "PILLOW", "1.0")
     assert keys(folder) != before

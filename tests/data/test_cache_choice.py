@@ -7,15 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from layouts import write_celeba
 
-from celebattr.data import cache, cache_choice, synthetic
+from celebattr.data import cache, cache_choice
 from celebattr.data.cache import FRAME_BYTES
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 
 
 def small(folder: Path, seed: int = 0) -> FaceDataset:
-    return load_dataset([synthetic.write_celeba(folder, train=5, validation=3, test=2, seed=seed)])
+    return load_dataset([write_celeba(folder, train=5, validation=3, test=2, seed=seed)])
 
 
 GB = 1_000_000_000

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import LAYOUTS, write_celeba
 
 from celebattr.attributes import CELEBA
 from celebattr.constants import SPLITS
@@ -20,7 +21,7 @@ COUNTS = {"train": 5, "validation": 3, "test": 2}
 
 
 def write(folder: Path, layout: str = "official", seed: int = 0) -> Path:
-    return synthetic.write_celeba(folder, **COUNTS, layout=layout, seed=seed)
+    return write_celeba(folder, **COUNTS, layout=layout, seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
     return load_dataset([write(tmp_path_factory.mktemp("reference"))])
 
 
-@pytest.mark.parametrize("layout", synthetic.LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_rows_and_pixels(
     tmp_path: Path, layout: str, reference: FaceDataset
 ) -> None:

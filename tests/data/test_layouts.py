@@ -12,9 +12,9 @@ from pathlib import Path
 import layouts
 import numpy as np
 import pytest
+from layouts import write_celeba
 
 from celebattr.attributes import CELEBA
-from celebattr.data import synthetic
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts import celebamask_hq
 from celebattr.data.layouts.load import load_dataset
@@ -33,7 +33,7 @@ WRITERS: dict[str, Callable[[FaceDataset, Path], Path]] = {
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
-    return load_dataset([synthetic.write_celeba(tmp_path_factory.mktemp("reference"), **COUNTS)])
+    return load_dataset([write_celeba(tmp_path_factory.mktemp("reference"), **COUNTS)])
 
 
 def assert_same(dataset: FaceDataset, reference: FaceDataset) -> None:
@@ -304,7 +304,7 @@ def test_labels_that_are_none_are_named(
 def test_a_header_that_was_deleted_leaves_celebas_order(
     tmp_path: Path, reference: FaceDataset
 ) -> None:
-    path = synthetic.write_celeba(tmp_path, **COUNTS) / "Anno/list_attr_celeba.txt"
+    path = write_celeba(tmp_path, **COUNTS) / "Anno/list_attr_celeba.txt"
     path.write_text("\n".join(path.read_text().splitlines()[2:]))
     dataset = load_dataset([tmp_path])
     assert_same(dataset, reference)

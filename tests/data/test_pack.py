@@ -12,13 +12,15 @@ from pathlib import Path
 import layouts
 import numpy as np
 import pytest
+from layouts import write_celeba
 
 from celebattr.attributes import CELEBA
-from celebattr.config.pack import PackConfig
 from celebattr.constants import SPLITS
-from celebattr.data import pack, shard_writer, synthetic
+from celebattr.data import synthetic
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
+from celebattr.data.shards import pack, writer
+from celebattr.data.shards.config import PackConfig
 from celebattr.errors import DataError, UnreadableImageError
 
 COUNTS = {"train": 5, "validation": 3, "test": 2}
@@ -28,19 +30,19 @@ WRITERS: dict[str, Callable[[FaceDataset, Path], Path]] = {
     "attr_list": layouts.lists,
     "CelebAMask-HQ": layouts.hq,
 } | {
-    layout: lambda d, f, layout=layout: synthetic.write_celeba(f, **COUNTS, layout=layout)
+    layout: lambda d, f, layout=layout: write_celeba(f, **COUNTS, layout=layout)
     for layout in ("official", "kaggle", "csv")
 }
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
-    return load_dataset([synthetic.write_celeba(tmp_path_factory.mktemp("reference"), **COUNTS)])
+    return load_dataset([write_celeba(tmp_path_factory.mktemp("reference"), **COUNTS)])
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return synthetic.write_celeba(tmp_path / "data", **COUNTS)
+    return write_celeba(tmp_path / "data", **COUNTS)
 
 
 def packed(out: Path, *data: Path, **options: object) -> FaceDataset:
@@ -116,7 +118,7 @@ def test_packing_twice_gives_the_same_files(tmp_path: Path, data: Path) -> None:
 
 
 def test_a_shard_has_no_more_bytes_than_asked_for(tmp_path: Path) -> None:
-    data = synthetic.write_celeba(tmp_path / "data", train=300, validation=1, test=1)
+    data = write_celeba(tmp_path / "data", train=300, validation=1, test=1)
     packed(tmp_path / "out", data, shard_size=1)
     sizes = [file.stat().st_size for file in sorted((tmp_path / "out").glob("train-*.tar"))]
     assert len(sizes) == 3
@@ -145,9 +147,9 @@ def test_what_was_cut_off_says_so_and_is_gone_on_with(
     with pytest.raises(DataError, match=r"not complete: packing was cut off\. The same .* again"):
         load_dataset([out])
     read: list[int] = []
-    plain = shard_writer._Writer._read
+    plain = writer._Writer._read
     monkeypatch.setattr(
-        shard_writer._Writer, "_read", lambda self, row: read.append(row) or plain(self, row)
+        writer._Writer, "_read", lambda self, row: read.append(row) or plain(self, row)
     )
     _, told = pack.run(config)
     assert "10 images" in told
@@ -177,7 +179,7 @@ def test_shards_of_others_are_not_touched(tmp_path: Path, data: Path, change: st
     before = content(out)
     options = {"shard_images": 2} if change == "options" else {}
     if change == "data":
-        data = synthetic.write_celeba(tmp_path / "other", **COUNTS, seed=1)
+        data = write_celeba(tmp_path / "other", **COUNTS, seed=1)
     with pytest.raises(DataError, match=r"already holds other shards \(test-000000\.tar\)"):
         packed(out, data, **options)
     assert content(out) == before
@@ -254,7 +256,7 @@ def test_names_that_shards_cannot_have_and_names_that_are_there_twice(tmp_path: 
 
 
 def test_attributes_beside_celebas_survive_with_and_without_the_index(tmp_path: Path) -> None:
-    folder = synthetic.write_celeba(tmp_path / "own", **COUNTS, layout="csv")
+    folder = write_celeba(tmp_path / "own", **COUNTS, layout="csv")
     lines = (folder / "labels.csv").read_text().splitlines()
     head, *rows = [line.rpartition(",")[0] for line in lines]
     text = "\n".join([f"{head},Happy", *(f"{row},{i % 2}" for i, row in enumerate(rows))])
@@ -280,11 +282,11 @@ def test_drawn_faces_are_packed_too(tmp_path: Path) -> None:
 
 
 def test_an_image_that_cannot_be_read_leaves_no_shard(tmp_path: Path) -> None:
-    folder = synthetic.write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
+    folder = write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
     dataset = load_dataset([folder])
     (folder / "Img/img_align_celeba/000004.jpg").unlink()
     from celebattr.data.filesystems import files_at
 
     with pytest.raises(DataError, match=r"000004\.jpg"):
-        shard_writer.write(dataset, files_at(tmp_path / "out"), shard_bytes=1 << 20)
+        writer.write(dataset, files_at(tmp_path / "out"), shard_bytes=1 << 20)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

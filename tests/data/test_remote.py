@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 import s3fs
 from fsspec.config import conf
+from layouts import write_celeba
 from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
-from celebattr.data import filesystems, loader, synthetic
+from celebattr.data import filesystems, loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
-from celebattr.data.webdataset import FarMembers
+from celebattr.data.shards.reader import FarMembers
 from celebattr.errors import DataError, DeviceError, MissingExtraError, UsageError
 from celebattr.options import Url, parse_location
 
@@ -37,7 +38,7 @@ def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic.write_celeba(tmp_path_factory.mktemp("data"), **COUNTS)
+    return write_celeba(tmp_path_factory.mktemp("data"), **COUNTS)
 
 
 @pytest.fixture(scope="module")

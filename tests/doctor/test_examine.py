@@ -11,10 +11,10 @@ import layouts
 import numpy as np
 import pytest
 from accidents import ARCHIVE, LIST, QUOTA, found, loads, report_of, write
+from layouts import LAYOUTS
 from PIL import Image
 
 from celebattr.config.doctor import DoctorConfig
-from celebattr.data import synthetic
 from celebattr.data.layouts.load import load_dataset
 from celebattr.doctor import files, official
 from celebattr.doctor.examine import examine
@@ -127,7 +127,7 @@ def test_a_checksum_tells_celebas_own_file(tmp_path: Path, monkeypatch: pytest.M
 def test_damage_anywhere_is_a_finding_and_no_crash(tmp_path: Path, layout: str) -> None:
     """Files are cut or overwritten by chance; whether they can be read decides the verdict."""
     folder = tmp_path / "there"
-    if layout in synthetic.LAYOUTS:
+    if layout in LAYOUTS:
         write(folder, layout)
     else:
         reference = load_dataset([write(tmp_path / "official")])

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.constants import TRAIN
-from celebattr.data import label_files, synthetic, webdataset
+from celebattr.data import label_files, synthetic
 from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.image_stores import Folder
 from celebattr.data.layouts import celeba, celebamask_hq, parquet, split_lists
+from celebattr.data.shards import reader as shards
 from celebattr.errors import DataError
 from celebattr.options import Location, Url, parse_location
 
@@ -115,7 +116,7 @@ def _present(source: Source, skip_missing: bool) -> Source:
 
 def _read(path: Location) -> Source:
     if isinstance(path, Url):
-        return webdataset.read_remote(path)
+        return shards.read_remote(path)
     if not path.exists():
         if str(path) == synthetic.NAME:
             return synthetic.source()
@@ -199,7 +200,7 @@ READERS: tuple[Callable[[Path], Source | None], ...] = (
     split_lists.read,
     _own,
     parquet.read,
-    webdataset.read,
+    shards.read,
 )
 
 

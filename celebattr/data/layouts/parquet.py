@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from celebattr.attributes import CELEBA
 from celebattr.constants import TRAIN
-from celebattr.data import shards
 from celebattr.data.dataset import Source
-from celebattr.data.image_stores import digest, stamp
+from celebattr.data.image_stores import digest
+from celebattr.data.label_files import split_of
 from celebattr.errors import DataError, ImageNotFoundError, MissingExtraError, UnreadableImageError
+from celebattr.io.files import find_files, stamp
 
 PEOPLE = ("celeb_id", "identity", "person_id")
 """Columns that tell who is shown."""
@@ -51,7 +52,7 @@ def read(path: Path) -> Source | None:
         DataError: a shard is damaged, has no images, or other columns than the first.
         MissingExtraError: pyarrow is not installed.
     """
-    files = shards.find(path, ".parquet") if path.is_dir() else []
+    files = find_files(path, ".parquet") if path.is_dir() else []
     if not files:
         return None
     store = Groups(path, files)
@@ -64,7 +65,7 @@ def read(path: Path) -> Source | None:
         rows = range(len(columns[-1]))
         paths = table["image"].combine_chunks().field("path").to_pylist()
         names += [_name(file, row, paths[row]) for row in rows]
-        split = shards.split_of(file)
+        split = split_of(file)
         unknown |= split is None
         splits.append(np.full(len(rows), TRAIN if split is None else split, np.int8))
         person = next((name for name in PEOPLE if name in table.column_names), None)

@@ -19,11 +19,12 @@ import numpy as np
 
 from celebattr.attributes import CELEBA
 from celebattr.constants import IMAGE_SUFFIXES, SPLITS, TRAIN
-from celebattr.data import shard_index, shards
 from celebattr.data.dataset import Source
 from celebattr.data.filesystems import Files, files_at
 from celebattr.data.image_stores import digest
-from celebattr.data.shard_index import ShardIndex
+from celebattr.data.label_files import split_of
+from celebattr.data.shards import index as shard_index
+from celebattr.data.shards.index import ShardIndex
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
 from celebattr.options import Url
 
@@ -120,7 +121,7 @@ def _scanned(files: Files) -> Source | None:
     unknown = False
     for shard, size in sizes.items():
         file = f"{files.path}/{shard}"
-        split = shards.split_of(PurePosixPath(files.path.name, shard))
+        split = split_of(PurePosixPath(files.path.name, shard))
         for key, sample in _samples(files, shard, size):
             values, person = _labels(file, key, sample)
             attributes = attributes or tuple(values)

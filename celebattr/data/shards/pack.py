@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from celebattr.config.pack import PackConfig
 from celebattr.constants import SPLITS
 from celebattr.data import cache, cache_choice, loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.filesystems import files_at
 from celebattr.data.layouts.load import load_dataset
-from celebattr.data.shard_writer import Progress, write
+from celebattr.data.shards.config import PackConfig
+from celebattr.data.shards.writer import Progress, write
 from celebattr.errors import DataError
 from celebattr.options import Location
 

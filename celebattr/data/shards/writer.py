@@ -19,11 +19,11 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from celebattr.constants import IMAGE_SUFFIXES, SPLITS
-from celebattr.data import shard_index
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.filesystems import Files
 from celebattr.data.image_stores import Store, digest
-from celebattr.data.shard_index import MANIFEST, Sample, ShardIndex, index_name
+from celebattr.data.shards import index as shard_index
+from celebattr.data.shards.index import MANIFEST, Sample, ShardIndex, index_name
 from celebattr.errors import DataError
 from celebattr.io.prefetch import ordered_map
 

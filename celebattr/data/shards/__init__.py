@@ -1,0 +1,1 @@
+"""Data sets as tar shards: written by `celebattr pack`, read by offset."""
