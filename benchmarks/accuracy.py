@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
-from celebattr.evaluation import intervals, metrics
+from celebattr.evaluation import bootstrap, metrics
 from celebattr.evaluation.published import PUBLISHED
 from celebattr.models import decisions
 from celebattr.models.backends import Backend, open_backend
@@ -88,10 +88,10 @@ def main() -> None:
         )
     print()
     right, right_int8 = ((p >= 0.5) == truth for p in (p_test, p_int8))
-    resamples = intervals.Resamples.draw(len(test), test.identities_N)
+    resamples = bootstrap.Resamples.draw(len(test), test.identities_N)
     per_image = (right_int8.astype(float) - right).mean(axis=1)
     samples = resamples.sums(per_image) / resamples.sums(np.ones(len(test)))
-    low, high = intervals.interval(samples) or (np.nan, np.nan)
+    low, high = bootstrap.interval(samples) or (np.nan, np.nan)
     flipped = ((p_test >= 0.5) != (p_int8 >= 0.5)).mean()
     mean, mean_int8 = 100 * right.mean(), 100 * right_int8.mean()
     print(f"float32 {mean:.2f} %, int8 {mean_int8:.2f} % on {len(test)}")

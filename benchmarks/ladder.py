@@ -23,7 +23,7 @@ from speed import HERE, machine, peer, put, run, table
 
 from celebattr import weights
 from celebattr.data.layouts.load import load_dataset
-from celebattr.evaluation.intervals import Resamples, interval
+from celebattr.evaluation.bootstrap import Resamples, interval
 from celebattr.inference.export import export
 from celebattr.models import bundle
 

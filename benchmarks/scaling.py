@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
-from celebattr.evaluation.intervals import Resamples, interval
+from celebattr.evaluation.bootstrap import Resamples, interval
 from celebattr.evaluation.metrics import summary
-from celebattr.evaluation.scores import probabilities
+from celebattr.evaluation.predict_split import probabilities
 from celebattr.models import bundle, decisions
 from celebattr.models.backends import open_backend
 

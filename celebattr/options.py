@@ -7,7 +7,9 @@ from it: names, types, defaults and texts stand once.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -173,4 +175,28 @@ def parse_operating_point(text: str) -> OperatingPoint:
     raise UsageError(
         f"--operating-point {text!r} is none of default, f1, precision=P, recall=R, "
         "with P and R over 0 and up to 1, for example precision=0.9"
+    )
+
+
+def format_of_suffix(path: str | os.PathLike[str], suffixes: Mapping[str, str]) -> str:
+    """The format that a file's suffix stands for.
+
+    Args:
+        path: the file to be written.
+        suffixes: format by suffix, dot included and in lower case.
+
+    Raises:
+        UsageError: the suffix is missing or unknown.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in suffixes:
+        return suffixes[suffix]
+    known = ", ".join(suffixes)
+    if not suffix:
+        raise UsageError(
+            f"{os.fspath(path)} has no suffix to tell its format by. Give it one of {known}"
+        )
+    raise UsageError(
+        f"{os.fspath(path)}: no format has the suffix {suffix}.{suggestion(suffix, suffixes)} "
+        f"Known: {known}"
     )

@@ -34,8 +34,8 @@ def labels(config: DoctorConfig, *, json: bool, output: Path | None, sheet: Path
     from rich.progress import Progress
 
     from celebattr.io.files import check_target, write_text
+    from celebattr.options import format_of_suffix
     from celebattr.reports import labels as reports
-    from celebattr.reports.formats import format_of_suffix
 
     check_target(output, sheet)
     suffixes = {suffix: suffix for suffix in reports.FORMATS}

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from celebattr.cli.options import OutputFile, command, format_option, known_format
-from celebattr.config.evaluate import EvaluateConfig
 from celebattr.errors import MissingExtraError, UsageError
+from celebattr.evaluation.config import EvaluateConfig
+from celebattr.evaluation.report import EvalReport
 from celebattr.options import Location, Url
-from celebattr.results.evaluation import EvalReport
 
 FORMATS = ("table", "json", "csv", "markdown")
 
@@ -52,8 +52,8 @@ def evaluate(
     known_format(format, FORMATS)
     if write_card and config.weights is None:
         raise UsageError("--write-card changes a bundle: name it with --weights")
+    from celebattr.evaluation import writers as reports
     from celebattr.io.files import check_target, write_text
-    from celebattr.reports import evaluation as reports
 
     check_target(output, page)
 
@@ -101,7 +101,7 @@ def _with_page(config: EvaluateConfig, page: Path) -> EvaluateConfig:
     Raises:
         ModuleNotFoundError: what makes the page is not installed; better now than after the work.
     """
-    from celebattr.reports.html import evaluation  # noqa: F401
+    from celebattr.evaluation import html  # noqa: F401
 
     if page.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--report {page}: the page is HTML, so name it FILE.html")
@@ -118,8 +118,8 @@ def _page(report: EvalReport, config: EvaluateConfig) -> str:
     """The text of the page."""
     from celebattr import weights
     from celebattr.cli.info import made
+    from celebattr.evaluation import html
     from celebattr.models import bundle
-    from celebattr.reports.html import evaluation as html
 
     # Names of folders, not paths: a page may be passed on.
     data = ", ".join(_name(path) for path in config.data)

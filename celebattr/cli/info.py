@@ -13,7 +13,7 @@ from celebattr.cli.options import format_option, known_format
 
 if TYPE_CHECKING:
     from celebattr.models.card import Card
-    from celebattr.reports.html.page import Made
+    from celebattr.reports.page import Made
 
 FORMATS = ("text", "json", "markdown")
 
@@ -53,7 +53,7 @@ def _card(card: Card, format: str | None) -> None:
     if format == "json":
         typer.echo(card.to_json())
         return
-    from celebattr.reports.card import markdown
+    from celebattr.evaluation.model_card import markdown
 
     text = markdown(json.loads(card.to_json()))
     if format == "markdown":
@@ -88,7 +88,7 @@ def versions() -> list[str]:
 
 def made(data: str) -> Made:
     """How a page comes about that a command writes now, from `data`, named for a person."""
-    from celebattr.reports.html.page import Made
+    from celebattr.reports.page import Made
 
     return Made.now(versions(), data)
 

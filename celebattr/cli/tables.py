@@ -13,11 +13,11 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from celebattr.evaluation.report import MEANS, EvalReport
+from celebattr.evaluation.tables import TITLES, Part, parts
+from celebattr.evaluation.writers import headline
 from celebattr.predictions import Failure, Prediction, Result
-from celebattr.reports.evaluation import headline
-from celebattr.reports.figures import percent
-from celebattr.reports.parts import TITLES, Part, parts
-from celebattr.results.evaluation import MEANS, EvalReport
+from celebattr.reports.formatting import percent
 
 FOOTNOTE = (
     "? uncertain. Attributes are annotators' opinions of a picture, not facts about a person."

@@ -6,9 +6,9 @@ import dataclasses
 import json
 from pathlib import Path
 
+from celebattr.evaluation.report import EvalReport
+from celebattr.evaluation.writers import to_json
 from celebattr.models import bundle
-from celebattr.reports.evaluation import to_json
-from celebattr.results.evaluation import EvalReport
 
 
 def record(path: Path, report: EvalReport) -> None:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from celebattr.evaluation import intervals
+from celebattr.evaluation import bootstrap
 from celebattr.evaluation.metrics import Measured, mean
-from celebattr.results.evaluation import MEANS, Comparison, Difference
+from celebattr.evaluation.report import MEANS, Comparison, Difference
 
 METRICS: tuple[str, ...] = ("accuracy", "average_precision")
 """What is compared attribute by attribute; the means are of every metric."""
@@ -62,7 +62,7 @@ def _means(shared: Measured, theirs: Measured, columns: list[int]) -> list[Diffe
     exact = float(shared.right_NA.all(axis=1).mean())
     figures["exact_match_ratio"] = (exact, theirs.report.exact_match_ratio)
     ours_R, theirs_R = (
-        intervals.mean_samples(one.samples, one.right_NA, one.resamples) for one in (shared, theirs)
+        bootstrap.mean_samples(one.samples, one.right_NA, one.resamples) for one in (shared, theirs)
     )
     return [
         _difference(field, None, pair, ours_R[field] - theirs_R[field])
@@ -74,9 +74,9 @@ def _difference(
     metric: str,
     attribute: str | None,
     pair: tuple[float | None, float | None],
-    samples_R: intervals.Samples,
+    samples_R: bootstrap.Samples,
 ) -> Difference:
-    found = intervals.interval(samples_R)
+    found = bootstrap.interval(samples_R)
     # Where nothing is defined nothing is known either.
     noise = found is None or found[0] <= 0.0 <= found[1]
     return Difference(metric, attribute, *pair, found, noise)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.evaluation.intervals import Resamples, Samples
+from celebattr.evaluation.bootstrap import Resamples, Samples
 
 _SLACK = 1e-6
 """A mean of equal numbers may differ from them in its last digit."""

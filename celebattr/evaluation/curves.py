@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.evaluation import calibration
+from celebattr.evaluation.report import EvalReport
 from celebattr.models import decisions
 from celebattr.results.curves import AttributeCurves, ReliabilityBin, ThresholdRow
-from celebattr.results.evaluation import EvalReport
 
 POINTS = 100
 """Most points of a curve."""

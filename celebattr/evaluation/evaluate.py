@@ -12,27 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import select
-from celebattr.config.evaluate import EvaluateConfig
-from celebattr.data import cache_choice, corrupt
+from celebattr.data import cache_choice
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, UsageError
+from celebattr.evaluation import corruptions as corrupt
 from celebattr.evaluation import metrics
 from celebattr.evaluation.comparison import compare
+from celebattr.evaluation.config import EvaluateConfig
+from celebattr.evaluation.consistency import logic
 from celebattr.evaluation.curves import with_curves
 from celebattr.evaluation.examples import examples
-from celebattr.evaluation.logic import logic
 from celebattr.evaluation.pointing import pointing
+from celebattr.evaluation.predict_split import probabilities
 from celebattr.evaluation.published import published
+from celebattr.evaluation.report import Comparison, EvalReport
 from celebattr.evaluation.robustness import robustness
-from celebattr.evaluation.scores import probabilities
 from celebattr.evaluation.slices import gaps, slices
 from celebattr.inference.explain import Explainer
 from celebattr.models import decisions
 from celebattr.models.backends import Backend, open_backend
 from celebattr.models.card import Card
 from celebattr.options import parse_operating_point
-from celebattr.results.evaluation import Comparison, EvalReport
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.data.dataset import FaceDataset
-from celebattr.results.evaluation import Example
+from celebattr.evaluation.report import Example
 
 HARDEST, SUREST = "hardest", "most surely wrong"
 """Why an image is an example: its log loss over all attributes, or one decision's."""

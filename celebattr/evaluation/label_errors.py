@@ -14,8 +14,8 @@ from celebattr.config.doctor import DoctorConfig
 from celebattr.constants import SPLITS
 from celebattr.data.layouts.load import load_dataset
 from celebattr.evaluation import confident, label_evidence
+from celebattr.evaluation.bootstrap import Interval, Resamples, Samples, interval
 from celebattr.evaluation.examples import thumbnail
-from celebattr.evaluation.intervals import Interval, Resamples, Samples, interval
 from celebattr.evaluation.label_evidence import Evidence, Progress
 from celebattr.models.backends import open_backend
 from celebattr.results.labels import LabelEstimate, LabelReport, Suspect

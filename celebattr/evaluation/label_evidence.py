@@ -16,7 +16,7 @@ from celebattr.data.soft_labels import read_probabilities
 from celebattr.doctor import duplicates
 from celebattr.doctor.pictures import spread
 from celebattr.errors import DataError
-from celebattr.evaluation.scores import probabilities
+from celebattr.evaluation.predict_split import probabilities
 from celebattr.io.prefetch import ordered_map
 from celebattr.models.backends import Backend
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 import celebattr.models.resnet  # noqa: F401  torchmetrics imports torchvision
 from celebattr.errors import DataError, MissingExtraError
-from celebattr.evaluation import intervals
+from celebattr.evaluation import bootstrap
+from celebattr.evaluation.bootstrap import Resamples
 from celebattr.evaluation.calibration import calibration_error
 from celebattr.evaluation.checks import check
-from celebattr.evaluation.intervals import Resamples
-from celebattr.results.evaluation import AttributeReport, EvalReport
+from celebattr.evaluation.report import AttributeReport, EvalReport
 
 try:
     import torch
@@ -68,7 +68,7 @@ class Measured:
 
     report: EvalReport
     right_NA: NDArray[np.bool_]
-    samples: dict[str, intervals.Samples]
+    samples: dict[str, bootstrap.Samples]
     resamples: Resamples
 
 
@@ -127,7 +127,7 @@ def measure(
     calibration_A = calibration_error(probabilities_NA, targets_NA)
     brier_A = ((probabilities_NA - truth_NA) ** 2).mean(axis=0, dtype=np.float64).tolist()
     resamples = Resamples.draw(images, people_N)
-    samples = intervals.metric_samples(probabilities_NA, targets_NA, present_NA, resamples)
+    samples = bootstrap.metric_samples(probabilities_NA, targets_NA, present_NA, resamples)
     rows = []
     for a, name in enumerate(attributes):
         positives, hits, correct = int(positives_A[a]), int(hits_A[a]), int(correct_A[a])
@@ -150,7 +150,7 @@ def measure(
                 expected_calibration_error=calibration_A[a],
                 brier_score=brier_A[a],
                 intervals={
-                    metric: intervals.interval(samples_RA[:, a])
+                    metric: bootstrap.interval(samples_RA[:, a])
                     for metric, samples_RA in samples.items()
                 },
             )
@@ -174,8 +174,8 @@ def measure(
         accuracy_where_sure=_share(right_NA[~unsure_NA]),
         accuracy_where_unsure=_share(right_NA[unsure_NA]),
         intervals={
-            name: intervals.interval(samples_R)
-            for name, samples_R in intervals.mean_samples(samples, right_NA, resamples).items()
+            name: bootstrap.interval(samples_R)
+            for name, samples_R in bootstrap.mean_samples(samples, right_NA, resamples).items()
         },
         attributes=tuple(rows),
         images_per_second=images_per_second,

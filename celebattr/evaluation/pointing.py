@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from celebattr.constants import FRAME_SIZE
 from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
+from celebattr.evaluation.report import PointingReport
 from celebattr.inference.explain import Explainer
-from celebattr.results.evaluation import PointingReport
 
 IMAGES = 500
 """At most, evenly spaced over the split."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from celebattr.attributes import CELEBA
-from celebattr.results.evaluation import PublishedReport
+from celebattr.evaluation.report import PublishedReport
 
 _APS_TABLE = "as the table of Chen et al. 2023, doi.org/10.1016/j.jvcir.2022.103745, gives it"
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.data.corrupt import Corruption
 from celebattr.evaluation import metrics
-from celebattr.evaluation.logic import paired
-from celebattr.results.evaluation import CorruptionReport
+from celebattr.evaluation.consistency import paired
+from celebattr.evaluation.corruptions import Corruption
+from celebattr.evaluation.report import CorruptionReport
 
 
 def robustness(

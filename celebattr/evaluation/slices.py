@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.evaluation import metrics
-from celebattr.evaluation.intervals import Resamples, interval
-from celebattr.results.evaluation import FEW, GapReport, SliceReport
+from celebattr.evaluation.bootstrap import Resamples, interval
+from celebattr.evaluation.report import FEW, GapReport, SliceReport
 
 
 def slices(

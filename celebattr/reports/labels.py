@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celebattr.predictions import SCHEMA
-from celebattr.reports.figures import between, percent
+from celebattr.reports.formatting import between, percent
 from celebattr.reports.writers import LIST_SEPARATOR
 from celebattr.results.labels import LabelReport, Suspect
 

@@ -29,8 +29,8 @@ from typing import Any, Protocol, Self, TextIO
 from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
 from celebattr.io.files import Replacement, StrPath, reporting
+from celebattr.options import format_of_suffix
 from celebattr.predictions import Result
-from celebattr.reports.formats import format_of_suffix
 
 LIST_SEPARATOR = ";"
 """Between the names in the `present` and `unsure` columns of a CSV."""

@@ -16,11 +16,11 @@ from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import MissingExtraError
 from celebattr.evaluation.examples import examples
+from celebattr.evaluation.report import Example
 from celebattr.io.files import write_bytes, write_text
 from celebattr.reports import charts
-from celebattr.reports.html import training as html
-from celebattr.reports.html.page import Made
-from celebattr.results.evaluation import Example
+from celebattr.reports.page import Made
+from celebattr.training import html
 from celebattr.training.checkpoint import Progress
 from celebattr.training.validation import Measured
 

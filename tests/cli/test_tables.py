@@ -8,8 +8,7 @@ from rich.console import Console
 
 from celebattr.attributes import CELEBA
 from celebattr.cli import tables
-from celebattr.predictions import FaceBox, Failure, Prediction
-from celebattr.results.evaluation import (
+from celebattr.evaluation.report import (
     AttributeReport,
     Comparison,
     Difference,
@@ -17,6 +16,7 @@ from celebattr.results.evaluation import (
     GapReport,
     SliceReport,
 )
+from celebattr.predictions import FaceBox, Failure, Prediction
 
 FACE = Prediction(
     path="photos/a.jpg",

@@ -9,10 +9,10 @@ from PIL import Image
 from skimage.data import astronaut
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.data import corrupt
 from celebattr.errors import UsageError
+from celebattr.evaluation import corruptions
 
-ALL = corrupt.chosen("all")
+ALL = corruptions.chosen("all")
 names = pytest.mark.parametrize("one", ALL, ids=lambda one: f"{one.name}-{one.level}")
 
 
@@ -29,7 +29,7 @@ def loss(frame: np.ndarray[Any, Any], spoiled: np.ndarray[Any, Any]) -> float:
 
 @names
 def test_a_corruption_changes_the_image_keeps_its_form_and_is_repeatable(
-    frame: np.ndarray[Any, Any], one: corrupt.Corruption
+    frame: np.ndarray[Any, Any], one: corruptions.Corruption
 ) -> None:
     before = frame.copy()
     spoiled = one.apply(frame, 7)
@@ -39,28 +39,28 @@ def test_a_corruption_changes_the_image_keeps_its_form_and_is_repeatable(
     assert (one.apply(frame, 7) == spoiled).all()
 
 
-@pytest.mark.parametrize("name", [n for n, levels in corrupt.CORRUPTIONS.items() if levels[1:]])
+@pytest.mark.parametrize("name", [n for n, levels in corruptions.CORRUPTIONS.items() if levels[1:]])
 def test_levels_go_from_mild_to_strong(frame: np.ndarray[Any, Any], name: str) -> None:
-    losses = [loss(frame, level.apply(frame, 3)) for level in corrupt.CORRUPTIONS[name]]
+    losses = [loss(frame, level.apply(frame, 3)) for level in corruptions.CORRUPTIONS[name]]
     assert losses == sorted(losses)
-    assert len({level.level for level in corrupt.CORRUPTIONS[name]}) == len(losses)
+    assert len({level.level for level in corruptions.CORRUPTIONS[name]}) == len(losses)
 
 
 @pytest.mark.parametrize("name", ["noise", "rotate", "shift"])
 def test_what_is_random_differs_from_image_to_image(frame: np.ndarray[Any, Any], name: str) -> None:
-    one = corrupt.CORRUPTIONS[name][0]
+    one = corruptions.CORRUPTIONS[name][0]
     assert len({one.apply(frame, index).tobytes() for index in range(8)}) > 1
 
 
 def test_jpeg_is_what_pillow_saves(frame: np.ndarray[Any, Any]) -> None:
     data = io.BytesIO()
     Image.fromarray(frame).save(data, "JPEG", quality=30, subsampling=2)
-    assert (corrupt.jpeg(frame, 0, 30) == np.asarray(Image.open(data))).all()
+    assert (corruptions.jpeg(frame, 0, 30) == np.asarray(Image.open(data))).all()
 
 
 def test_noise_has_the_deviation_asked_for() -> None:
     middle = np.full((*FRAME_SIZE, 3), 128, np.uint8)
-    noisy = corrupt.noise(middle, 0, 10).astype(float)
+    noisy = corruptions.noise(middle, 0, 10).astype(float)
     assert noisy.std() == pytest.approx(10, rel=0.02)
     assert noisy.mean() == pytest.approx(128, abs=0.2)
 
@@ -68,7 +68,7 @@ def test_noise_has_the_deviation_asked_for() -> None:
 def test_blur_spreads_a_point_by_its_deviation() -> None:
     point = np.zeros((*FRAME_SIZE, 3), np.uint8)
     point[100:104, 80:84] = 255
-    spread = corrupt.blur(point, 0, 4).astype(float)[..., 0]
+    spread = corruptions.blur(point, 0, 4).astype(float)[..., 0]
     rows = spread.sum(axis=1)
     centre = (rows * np.arange(len(rows))).sum() / rows.sum()
     variance = (rows * (np.arange(len(rows)) - centre) ** 2).sum() / rows.sum()
@@ -77,12 +77,12 @@ def test_blur_spreads_a_point_by_its_deviation() -> None:
 
 
 def test_darkness_grey_and_smallness_do_what_they_say(frame: np.ndarray[Any, Any]) -> None:
-    assert corrupt.dark(frame, 0, 0.5).mean() == pytest.approx(frame.mean() / 2, abs=0.3)
-    colourless = corrupt.grey(frame, 0)
+    assert corruptions.dark(frame, 0, 0.5).mean() == pytest.approx(frame.mean() / 2, abs=0.3)
+    colourless = corruptions.grey(frame, 0)
     assert (colourless == colourless[..., :1]).all()
     stripes = np.zeros((*FRAME_SIZE, 3), np.uint8)
     stripes[::2] = 255
-    assert corrupt.small(stripes, 0, 64)[20:-20].std() < 20  # averaged, not every n-th row
+    assert corruptions.small(stripes, 0, 64)[20:-20].std() < 20  # averaged, not every n-th row
 
 
 def test_a_shift_moves_by_its_pixels_and_a_turn_by_its_degrees() -> None:
@@ -96,35 +96,35 @@ def test_a_shift_moves_by_its_pixels_and_a_turn_by_its_degrees() -> None:
 
     before = middle(dot)
     for index in range(4):
-        assert np.linalg.norm(middle(corrupt.shift(dot, index, 16)) - before) == pytest.approx(
+        assert np.linalg.norm(middle(corruptions.shift(dot, index, 16)) - before) == pytest.approx(
             16, abs=0.5
         )
-        turned = middle(corrupt.rotate(dot, index, 30)) - np.array([108.5, 88.5])
+        turned = middle(corruptions.rotate(dot, index, 30)) - np.array([108.5, 88.5])
         start = before - np.array([108.5, 88.5])
         cosine = turned @ start / np.linalg.norm(turned) / np.linalg.norm(start)
         assert np.degrees(np.arccos(cosine)) == pytest.approx(30, abs=0.5)
 
 
 def test_names_are_read_and_unknown_ones_refused() -> None:
-    assert corrupt.chosen(None) == ()
-    assert [one.name for one in corrupt.chosen("Grey, jpeg,grey")] == ["grey", "jpeg", "jpeg"]
-    assert {one.name for one in ALL} == set(corrupt.CORRUPTIONS)
+    assert corruptions.chosen(None) == ()
+    assert [one.name for one in corruptions.chosen("Grey, jpeg,grey")] == ["grey", "jpeg", "jpeg"]
+    assert {one.name for one in ALL} == set(corruptions.CORRUPTIONS)
     with pytest.raises(UsageError, match="Did you mean blur"):
-        corrupt.chosen("jpeg,blurr")
+        corruptions.chosen("jpeg,blurr")
 
 
 def test_the_help_of_the_option_names_every_corruption() -> None:
-    from celebattr.config.evaluate import EvaluateConfig
+    from celebattr.evaluation.config import EvaluateConfig
 
     text = EvaluateConfig.__dataclass_fields__["corrupt"].metadata["help"]
-    assert ", ".join(corrupt.CORRUPTIONS) in text
+    assert ", ".join(corruptions.CORRUPTIONS) in text
 
 
 def test_versions_are_the_frames_as_they_are_and_then_each_image_by_its_own_index(
     frame: np.ndarray[Any, Any],
 ) -> None:
     frames = np.stack([frame, frame[::-1].copy()])
-    one = corrupt.CORRUPTIONS["noise"][0]
-    clean, noisy = corrupt.versions(frames, np.array([5, 9]), [one])
+    one = corruptions.CORRUPTIONS["noise"][0]
+    clean, noisy = corruptions.versions(frames, np.array([5, 9]), [one])
     assert (clean == frames).all()
     assert (noisy == np.stack([one.apply(frames[0], 5), one.apply(frames[1], 9)])).all()

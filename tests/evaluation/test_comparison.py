@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from celebattr.evaluation import metrics
 from celebattr.evaluation.comparison import METRICS, compare
 from celebattr.evaluation.metrics import Measured
-from celebattr.results.evaluation import MEANS, Comparison, Difference
+from celebattr.evaluation.report import MEANS, Comparison, Difference
 
 NAMES = ("one", "two", "three")
 IMAGES = 600

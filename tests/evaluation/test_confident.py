@@ -8,7 +8,7 @@ from cleanlab.count import compute_confident_joint, estimate_joint
 from cleanlab.filter import find_label_issues
 
 from celebattr.evaluation import confident
-from celebattr.evaluation.intervals import Resamples, interval
+from celebattr.evaluation.bootstrap import Resamples, interval
 
 
 def calibrated(images: int, sharpness: float, rate: float, seed: int = 0) -> tuple[Any, Any]:

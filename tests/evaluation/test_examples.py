@@ -11,7 +11,7 @@ from PIL import Image
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.evaluation.examples import HARDEST, SUREST, examples
-from celebattr.results.evaluation import Example
+from celebattr.evaluation.report import Example
 
 NAMES = ("Smiling", "Bald", "Young")
 TRUTH = np.array([[1, 0, 1], [1, 0, 1], [0, 0, 0], [1, 1, 1]], np.uint8)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
-from celebattr.evaluation import intervals, metrics
-from celebattr.evaluation.intervals import Resamples, interval, metric_samples
+from celebattr.evaluation import bootstrap, metrics
+from celebattr.evaluation.bootstrap import Resamples, interval, metric_samples
 
 ATTRIBUTES = ("one", "two")
 
@@ -119,6 +119,6 @@ def test_the_same_images_give_the_same_intervals() -> None:
         metrics.report(p, y, present, ATTRIBUTES, split="test", weights="w") for _ in range(2)
     )
     assert one == two
-    assert set(intervals.metric_samples(p, y, present, Resamples.draw(300, None, count=2))) == {
+    assert set(bootstrap.metric_samples(p, y, present, Resamples.draw(300, None, count=2))) == {
         name for name in one.attributes[0].intervals
     }

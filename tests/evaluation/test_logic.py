@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from celebattr.attributes import CELEBA
-from celebattr.evaluation.logic import logic, paired
+from celebattr.evaluation.consistency import logic, paired
 from celebattr.models import decisions
 
 NAMES = ("No_Beard", "Goatee", "Smiling")

@@ -15,7 +15,7 @@ from sklearn import metrics as oracle
 
 from celebattr.errors import DataError
 from celebattr.evaluation import metrics
-from celebattr.results.evaluation import AttributeReport, EvalReport
+from celebattr.evaluation.report import AttributeReport, EvalReport
 
 Case = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]]
 

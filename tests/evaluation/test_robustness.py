@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from celebattr.data.corrupt import chosen
+from celebattr.evaluation.corruptions import chosen
 from celebattr.evaluation.robustness import robustness
 
 

@@ -9,9 +9,9 @@ import pytest
 from sklearn import metrics as oracle
 
 from celebattr.evaluation import metrics
+from celebattr.evaluation.report import GapReport
 from celebattr.evaluation.slices import gaps, slices
-from celebattr.reports.parts import slice_cells
-from celebattr.results.evaluation import GapReport
+from celebattr.evaluation.tables import slice_cells
 
 ATTRIBUTES = ("Male", "Young", "Smiling")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celebattr.reports.card import markdown
+from celebattr.evaluation.model_card import markdown
 
 CARD: dict[str, Any] = {
     "name": "tiny",

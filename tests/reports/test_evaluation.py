@@ -8,8 +8,8 @@ import math
 import pytest
 
 from celebattr.errors import UsageError
-from celebattr.reports import evaluation
-from celebattr.results.evaluation import AttributeReport, EvalReport
+from celebattr.evaluation import writers
+from celebattr.evaluation.report import AttributeReport, EvalReport
 
 REPORT = EvalReport(
     images=200,
@@ -32,7 +32,7 @@ REPORT = EvalReport(
 
 
 def test_json_holds_everything_and_null_where_undefined() -> None:
-    values = json.loads(evaluation.render(REPORT, "json"))
+    values = json.loads(writers.render(REPORT, "json"))
     assert values["schema"] == 1
     assert values["mean_attribute_accuracy"] == 0.91
     assert values["mean_f1"] is None
@@ -43,7 +43,7 @@ def test_json_holds_everything_and_null_where_undefined() -> None:
 
 
 def test_csv_has_a_row_an_attribute_and_one_of_means() -> None:
-    rows = list(csv.DictReader(io.StringIO(evaluation.render(REPORT, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(writers.render(REPORT, "csv"))))
     assert [row["attribute"] for row in rows] == ["Smiling", "Odd|Name", "mean"]
     assert rows[0]["roc_auc"] == "0.98"
     assert rows[1]["f1"] == ""
@@ -53,7 +53,7 @@ def test_csv_has_a_row_an_attribute_and_one_of_means() -> None:
 
 
 def test_markdown_is_a_table_in_percent() -> None:
-    text = evaluation.render(REPORT, "markdown")
+    text = writers.render(REPORT, "markdown")
     assert "- mean attribute accuracy: 91.00 %, floor 80.00" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.replace("\\|", "").count("|") for line in table}) == 1
@@ -62,11 +62,11 @@ def test_markdown_is_a_table_in_percent() -> None:
 
 
 def test_the_suffix_tells_the_format() -> None:
-    assert evaluation.format_of("a/report.md") == "markdown"
+    assert writers.format_of("a/report.md") == "markdown"
     with pytest.raises(UsageError, match=r"\.jsn.*Did you mean \.json"):
-        evaluation.format_of("report.jsn")
+        writers.format_of("report.jsn")
 
 
 def test_an_unknown_format_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match="Did you mean markdown"):
-        evaluation.render(REPORT, "markdwn")
+        writers.render(REPORT, "markdwn")

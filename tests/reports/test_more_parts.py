@@ -5,15 +5,15 @@ import json
 
 import pytest
 
-from celebattr.reports import evaluation
-from celebattr.reports.parts import parts
-from celebattr.results.evaluation import (
+from celebattr.evaluation import writers
+from celebattr.evaluation.report import (
     CorruptionReport,
     EvalReport,
     LogicReport,
     PublishedReport,
     RuleReport,
 )
+from celebattr.evaluation.tables import parts
 
 PLAIN = EvalReport(
     images=200,
@@ -102,11 +102,11 @@ def test_ours_comes_first_then_the_published_from_the_best_with_a_warning() -> N
 
 
 def test_markdown_and_json_have_all_of_it() -> None:
-    text = evaluation.render(FULL, "markdown")
+    text = writers.render(FULL, "markdown")
     assert "| Bald with A | 0.00 | 1.00 |" in text
     assert "| jpeg, quality 10 | 85.00 | 60.00 | -6.00 [-7.00, -5.00] |" in text
     assert "| Old | 2015 | 87.30 | arXiv:1 | a note |" in text
-    values = json.loads(evaluation.render(FULL, "json"))
+    values = json.loads(writers.render(FULL, "json"))
     assert values["logic"]["interval"] == [-0.0003, 0.0025]
     assert values["corruptions"][1]["mean_average_precision"] is None
     assert values["published"][0]["by_attribute"] == {"Smiling": 0.92}

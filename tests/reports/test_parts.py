@@ -5,10 +5,8 @@ import dataclasses
 import io
 import json
 
-from celebattr.reports import evaluation
-from celebattr.reports.figures import points
-from celebattr.reports.parts import difference_cells, gap_cells, parts
-from celebattr.results.evaluation import (
+from celebattr.evaluation import writers
+from celebattr.evaluation.report import (
     AttributeReport,
     Comparison,
     Difference,
@@ -16,6 +14,8 @@ from celebattr.results.evaluation import (
     GapReport,
     SliceReport,
 )
+from celebattr.evaluation.tables import difference_cells, gap_cells, parts
+from celebattr.reports.formatting import points
 
 BETTER = Difference("average_precision", "Smiling", 0.9, 0.8, (0.05, 0.15), False)
 WORSE = Difference("accuracy", "Odd|Name", 0.7, 0.9, (-0.3, -0.1), False)
@@ -139,7 +139,7 @@ def test_what_was_not_asked_for_is_not_there() -> None:
 
 
 def test_markdown_holds_all_of_it_in_tables_that_add_up() -> None:
-    text = evaluation.render(REPORT, "markdown")
+    text = writers.render(REPORT, "markdown")
     assert "against theirs\\|x.onnx, the same images:" in text
     assert "| Odd\\|Name accuracy | 70.00 | 90.00 | -20.00 [-30.00, -10.00] | worse |" in text
     assert "| Bald | not Male 0.00; Male 100.00 | 100.00 | 2! |" in text
@@ -151,7 +151,7 @@ def test_markdown_holds_all_of_it_in_tables_that_add_up() -> None:
 
 
 def test_json_holds_all_of_it() -> None:
-    values = json.loads(evaluation.render(REPORT, "json"))
+    values = json.loads(writers.render(REPORT, "json"))
     assert values["worst_slice"] == "not Young"
     assert values["gaps"][1] == {
         "attribute": "Smiling",
@@ -170,7 +170,7 @@ def test_json_holds_all_of_it() -> None:
 
 
 def test_csv_has_columns_for_differences_and_gaps_where_there_are_any() -> None:
-    smiling, odd, mean = csv.DictReader(io.StringIO(evaluation.render(REPORT, "csv")))
+    smiling, odd, mean = csv.DictReader(io.StringIO(writers.render(REPORT, "csv")))
     assert smiling["average_precision_against"] == "0.8"
     assert smiling["average_precision_difference"] == "0.1"
     assert smiling["average_precision_difference_low"] == "0.05"
@@ -182,5 +182,5 @@ def test_csv_has_columns_for_differences_and_gaps_where_there_are_any() -> None:
     assert mean["expected_calibration_error_difference"] == "-0.02"
     assert mean["recall_gap"] == ""
     plain = dataclasses.replace(REPORT, gaps=(), against=None)
-    header = evaluation.render(plain, "csv").splitlines()[0]
+    header = writers.render(plain, "csv").splitlines()[0]
     assert not any(word in header for word in ("difference", "gap", "against"))

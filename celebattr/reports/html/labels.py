@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from celebattr.reports.html.page import Made, render
 from celebattr.reports.labels import headline, table
+from celebattr.reports.page import Made, render
 from celebattr.results.labels import LabelReport
 
 
@@ -20,6 +20,7 @@ def page(report: LabelReport, made: Made) -> str:
     }
     seen = {name: [one for one in of if one.jpeg is not None] for name, of in suspects.items()}
     return render(
+        __package__,
         "labels.html",
         report=report,
         made=made,

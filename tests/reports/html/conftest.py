@@ -9,10 +9,8 @@ import pytest
 from PIL import Image
 
 from celebattr.attributes import CELEBA
-from celebattr.reports.html import evaluation, labels, training
-from celebattr.reports.html.page import Made
-from celebattr.results.curves import AttributeCurves, ReliabilityBin, ThresholdRow
-from celebattr.results.evaluation import (
+from celebattr.evaluation import html as evaluation_html
+from celebattr.evaluation.report import (
     AttributeReport,
     Comparison,
     CorruptionReport,
@@ -26,7 +24,11 @@ from celebattr.results.evaluation import (
     RuleReport,
     SliceReport,
 )
+from celebattr.reports.html import labels
+from celebattr.reports.page import Made
+from celebattr.results.curves import AttributeCurves, ReliabilityBin, ThresholdRow
 from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
+from celebattr.training import html as training_html
 
 MADE = Made("2026-01-02 03:04 UTC", ["celebattr 0.1.0", "Python 3.11.7"], "my-faces")
 
@@ -191,19 +193,19 @@ def full_report() -> EvalReport:
 @pytest.fixture(scope="session")
 def full_page(full_report: EvalReport) -> str:
     """Its page."""
-    return evaluation.page(full_report, CARD, MADE)
+    return evaluation_html.page(full_report, CARD, MADE)
 
 
 @pytest.fixture(scope="session")
 def bare_page() -> str:
     """Of what is always measured, and nothing else."""
-    return evaluation.page(report(full=False), CARD, MADE)
+    return evaluation_html.page(report(full=False), CARD, MADE)
 
 
 @pytest.fixture(scope="session")
 def training_page(full_report: EvalReport) -> str:
     """Of a run that is done."""
-    return training.page(
+    return training_html.page(
         history(4),
         name="run <1>",
         epochs=4,

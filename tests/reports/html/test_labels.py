@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from urllib.parse import quote
 
 from celebattr.reports.html import labels
-from celebattr.reports.html.page import Made
+from celebattr.reports.page import Made
 from celebattr.results.labels import LabelReport
 
 MADE = Made("2026-01-02 03:04 UTC", ["celebattr 0.1.0"], "my-faces")

@@ -13,9 +13,11 @@ from importlib import resources
 
 import pytest
 
-from celebattr.reports.html import evaluation, svg, training
-from celebattr.reports.html.page import Made, between, from_markdown, points, share
-from celebattr.results.evaluation import EvalReport
+from celebattr.evaluation import html as evaluation
+from celebattr.evaluation.report import EvalReport
+from celebattr.reports import svg
+from celebattr.reports.page import Made, between, from_markdown, points, share
+from celebattr.training import html as training
 
 DASH, MINUS = "\u2013", "\u2212"
 
@@ -117,7 +119,7 @@ def test_only_the_page_s_own_script_may_run_and_nothing_is_loaded(full_page: str
 
 
 def test_pages_are_the_same_every_time(full_report: EvalReport, full_page: str) -> None:
-    from celebattr.reports.html.evaluation import charts
+    from celebattr.evaluation.html import charts
 
     for name, chart in charts(full_report).items():
         assert str(chart) in full_page, name
@@ -195,7 +197,7 @@ def test_a_run_s_page_under_way_has_no_examples(full_report: EvalReport) -> None
 
 def test_pages_need_neither_torch_nor_pillow() -> None:
     code = (
-        "import sys, celebattr.reports.html.evaluation, celebattr.reports.html.training; "
+        "import sys, celebattr.evaluation.html, celebattr.training.html; "
         "print({'PIL.Image', 'torch', 'rich', 'typer', 'cv2'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

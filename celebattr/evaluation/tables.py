@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from celebattr.reports.figures import between, percent, points
-from celebattr.results.evaluation import (
+from celebattr.evaluation.report import (
     FEW,
     Difference,
     EvalReport,
@@ -17,6 +16,7 @@ from celebattr.results.evaluation import (
     PointingReport,
     SliceReport,
 )
+from celebattr.reports.formatting import between, percent, points
 
 TITLES: dict[str, str] = {
     "attribute": "attribute",

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.data import corrupt, loader
-from celebattr.data.corrupt import Corruption
+from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
+from celebattr.evaluation import corruptions as corrupt
+from celebattr.evaluation.corruptions import Corruption
 from celebattr.io.prefetch import ordered_map
 from celebattr.models import decisions
 from celebattr.models.backends import Backend

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from celebattr.reports import figures
+from celebattr.reports import formatting
 
 _DASH = "–"  # noqa: RUF001  an undefined figure, as typeset
 
@@ -40,15 +40,16 @@ class Made:
         return cls(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions, data)
 
 
-def render(template: str, **values: Any) -> str:
+def render(package: str, template: str, **values: Any) -> str:
     """The text of a page.
 
     Args:
-        template: its name, in this folder.
-        values: what the template names; plain values and dataclasses of `results`.
+        package: where its template lies, beside the module that fills it.
+        template: the name of it.
+        values: what the template names; plain values and dataclasses.
     """
     pages = Environment(
-        loader=PackageLoader("celebattr.reports", "html"),
+        loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader(__package__, "")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -70,19 +71,20 @@ def render(template: str, **values: Any) -> str:
 
 def share(value: float | None) -> str:
     """A share in percent without the sign, or a dash."""
-    return figures.percent(value) or _DASH
+    return formatting.percent(value) or _DASH
 
 
 def between(interval: tuple[float, float] | None) -> str:
     """A 95 % interval in percent, "91.02 to 92.34"; empty when undefined."""
     if interval is None:
         return ""
-    return f"{figures.percent(interval[0])} to {figures.percent(interval[1])}".replace("-", "−")  # noqa: RUF001
+    low, high = map(formatting.percent, interval)
+    return f"{low} to {high}".replace("-", "−")  # noqa: RUF001
 
 
 def points(value: float | None) -> str:
     """A difference of shares in percentage points, with its sign, or a dash."""
-    return figures.points(value).replace("-", "−") or _DASH  # noqa: RUF001
+    return formatting.points(value).replace("-", "−") or _DASH  # noqa: RUF001
 
 
 def number(value: float | None, form: str = ".4f") -> str:

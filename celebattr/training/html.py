@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from celebattr.reports.html import svg
-from celebattr.reports.html.page import Made, picture_rows, render
-from celebattr.reports.html.svg import Line
-from celebattr.results.evaluation import Example
+from celebattr.evaluation.report import Example
+from celebattr.reports import svg
+from celebattr.reports.page import Made, picture_rows, render
+from celebattr.reports.svg import Line
 
 Row = Mapping[str, Any]
 """A row of history.jsonl: one epoch."""
@@ -43,6 +43,7 @@ def page(
     """
     known = [row for row in history if row[_PRECISION] is not None]
     return render(
+        __package__,
         "training.html",
         history=history,
         best=max(known, key=lambda row: row[_PRECISION]) if known else None,

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import rules_of
-from celebattr.evaluation import intervals
-from celebattr.evaluation.intervals import Interval, Resamples
+from celebattr.evaluation import bootstrap
+from celebattr.evaluation.bootstrap import Interval, Resamples
+from celebattr.evaluation.report import LogicReport, RuleReport
 from celebattr.models import decisions
-from celebattr.results.evaluation import LogicReport, RuleReport
 
 
 def logic(
@@ -70,4 +70,4 @@ def paired(
     difference_N = right_NA.mean(axis=1) - reference_NA.mean(axis=1)
     resamples = Resamples.draw(len(difference_N), people_N)
     samples_R = resamples.sums(difference_N) / resamples.sums(np.ones(len(difference_N)))
-    return float(difference_N.mean()), intervals.interval(samples_R)
+    return float(difference_N.mean()), bootstrap.interval(samples_R)

@@ -8,13 +8,9 @@ from typing import Any
 from markupsafe import Markup
 
 from celebattr.attributes import SENSITIVE, SUBJECTIVE
-from celebattr.reports import parts
-from celebattr.reports.card import markdown
-from celebattr.reports.html import svg
-from celebattr.reports.html.page import Made, from_markdown, picture_rows, render
-from celebattr.reports.html.svg import Dot, Line
-from celebattr.reports.parts import TITLES
-from celebattr.results.evaluation import (
+from celebattr.evaluation import tables
+from celebattr.evaluation.model_card import markdown
+from celebattr.evaluation.report import (
     FEW,
     MEANS,
     AttributeReport,
@@ -22,6 +18,10 @@ from celebattr.results.evaluation import (
     EvalReport,
     GapReport,
 )
+from celebattr.evaluation.tables import TITLES
+from celebattr.reports import svg
+from celebattr.reports.page import Made, from_markdown, picture_rows, render
+from celebattr.reports.svg import Dot, Line
 
 _MOST = 20  # rows of a chart of differences: the largest
 
@@ -35,6 +35,7 @@ def page(report: EvalReport, card: Mapping[str, Any], made: Made) -> str:
         made: when, with what and on what.
     """
     return render(
+        __package__,
         "evaluation.html",
         report=report,
         card=from_markdown(markdown(card)),
@@ -45,7 +46,7 @@ def page(report: EvalReport, card: Mapping[str, Any], made: Made) -> str:
         examples=picture_rows(report.examples),
         gaps=gaps(report),
         differences=differences(report),
-        difference_cells=parts.difference_cells,
+        difference_cells=tables.difference_cells,
         few=FEW,
         subjective=SUBJECTIVE,
         sensitive=SENSITIVE,
@@ -105,7 +106,7 @@ def charts(report: EvalReport) -> dict[str, Markup]:
             f"Differences to {report.against.weights}",
             "The difference of each figure, this bundle minus the other, with its 95 % interval.",
             [
-                Dot(parts.difference_cells(d)[0], d.difference, d.interval)
+                Dot(tables.difference_cells(d)[0], d.difference, d.interval)
                 for d in differences(report)[0][:_MOST]
             ],
             x="difference, percentage points",

@@ -12,12 +12,18 @@ from typing import Any
 
 from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
+from celebattr.evaluation.report import (
+    MEANS,
+    AttributeReport,
+    Difference,
+    EvalReport,
+    GapReport,
+)
+from celebattr.evaluation.tables import TITLES, Part, parts
 from celebattr.io.files import StrPath
+from celebattr.options import format_of_suffix
 from celebattr.predictions import SCHEMA
-from celebattr.reports.figures import between, percent
-from celebattr.reports.formats import format_of_suffix
-from celebattr.reports.parts import TITLES, Part, parts
-from celebattr.results.evaluation import MEANS, AttributeReport, Difference, EvalReport, GapReport
+from celebattr.reports.formatting import between, percent
 
 COLUMNS: tuple[str, ...] = tuple(
     field.name

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from celebattr.attributes import REPEATED, SENSITIVE, SUBJECTIVE, reliability
-from celebattr.reports.figures import between, percent
-from celebattr.reports.parts import gap_cells
-from celebattr.results.evaluation import GapReport
+from celebattr.evaluation.report import GapReport
+from celebattr.evaluation.tables import gap_cells
+from celebattr.reports.formatting import between, percent
 
 _GAPS = 10
 

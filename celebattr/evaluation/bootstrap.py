@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.evaluation import calibration
-from celebattr.results.evaluation import MEANS
+from celebattr.evaluation.report import MEANS
 
 RESAMPLES = 400
 _CHUNK = 16  # resamples at once: what fits into a processor's cache
