@@ -76,7 +76,7 @@ def evaluate(
         report = run(config, lambda done, total: bar.update(task, completed=done, total=total))
     if write_card:
         from celebattr import weights
-        from celebattr.evaluation.card import record
+        from celebattr.evaluation.model_card import record
 
         record(weights.bundle_file(config.weights), report)
     if page is not None:

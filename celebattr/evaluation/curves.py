@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.evaluation import calibration
-from celebattr.evaluation.report import EvalReport
+from celebattr.evaluation.report import AttributeCurves, EvalReport, ReliabilityBin, ThresholdRow
 from celebattr.models import decisions
-from celebattr.results.curves import AttributeCurves, ReliabilityBin, ThresholdRow
 
 POINTS = 100
 """Most points of a curve."""

@@ -16,18 +16,17 @@ from celebattr.data import cache_choice
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, UsageError
-from celebattr.evaluation import corruptions as corrupt
 from celebattr.evaluation import metrics
 from celebattr.evaluation.comparison import compare
 from celebattr.evaluation.config import EvaluateConfig
 from celebattr.evaluation.consistency import logic
+from celebattr.evaluation.corruptions import chosen, robustness
 from celebattr.evaluation.curves import with_curves
 from celebattr.evaluation.examples import examples
 from celebattr.evaluation.pointing import pointing
 from celebattr.evaluation.predict_split import probabilities
 from celebattr.evaluation.published import published
 from celebattr.evaluation.report import Comparison, EvalReport
-from celebattr.evaluation.robustness import robustness
 from celebattr.evaluation.slices import gaps, slices
 from celebattr.inference.explain import Explainer
 from celebattr.models import decisions
@@ -56,7 +55,7 @@ def evaluate(
             attribute.
         WeightsError, DeviceError: see `open_backend`.
     """
-    corruptions = corrupt.chosen(config.corrupt)
+    corruptions = chosen(config.corrupt)
     dataset = load_dataset(config.data, skip_missing=config.skip_missing)
     images = dataset.split(config.split, config.limit)
     if len(images) == 0:

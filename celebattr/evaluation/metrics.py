@@ -21,8 +21,7 @@ import celebattr.models.resnet  # noqa: F401  torchmetrics imports torchvision
 from celebattr.errors import DataError, MissingExtraError
 from celebattr.evaluation import bootstrap
 from celebattr.evaluation.bootstrap import Resamples
-from celebattr.evaluation.calibration import calibration_error
-from celebattr.evaluation.checks import check
+from celebattr.evaluation.calibration import calibration_error, check
 from celebattr.evaluation.report import AttributeReport, EvalReport
 
 try:

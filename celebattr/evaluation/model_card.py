@@ -1,13 +1,18 @@
-"""A bundle's card as Markdown: what it was made of, how good it is, what it is not for."""
+"""The model card: a bundle's card as Markdown, and the figures of an evaluation written into it."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from celebattr.attributes import REPEATED, SENSITIVE, SUBJECTIVE, reliability
-from celebattr.evaluation.report import GapReport
+from celebattr.evaluation.report import EvalReport, GapReport
 from celebattr.evaluation.tables import gap_cells
+from celebattr.evaluation.writers import to_json
+from celebattr.models import bundle
 from celebattr.reports.formatting import between, percent
 
 _GAPS = 10
@@ -156,3 +161,35 @@ def _attributes(metrics: Mapping[str, Any]) -> list[str]:
         "same label both times, in percent.",
         "",
     ]
+
+
+def record(path: Path, report: EvalReport) -> None:
+    """Writes a report into a bundle's card, in place of what it said of that split.
+
+    Args:
+        path: the bundle.
+        report: of that bundle.
+
+    Raises:
+        WeightsError: the bundle is damaged.
+    """
+    values = json.loads(to_json(report))
+    for name in (
+        "schema",
+        "split",
+        "weights",
+        "images_per_second",
+        "reliability",
+        "against",
+        "published",
+    ):
+        del values[name]
+    for row in values["attributes"]:
+        # What the card shows of an attribute; `celebattr evaluate` gives the rest.
+        for name in ("balanced_accuracy", "f1", "roc_auc", "expected_calibration_error", "curves"):
+            del row[name]
+        row["intervals"] = {n: row["intervals"][n] for n in ("accuracy", "average_precision")}
+    card = bundle.card_of(path)
+    metrics = {k: v for k, v in card.metrics.items() if k != report.split}
+    metrics[report.split] = values
+    bundle.rewrite(path, dataclasses.replace(card, metrics=metrics))

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
-from celebattr.evaluation import corruptions as corrupt
-from celebattr.evaluation.corruptions import Corruption
+from celebattr.evaluation.corruptions import Corruption, versions
 from celebattr.io.prefetch import ordered_map
 from celebattr.models import decisions
 from celebattr.models.backends import Backend
@@ -51,8 +50,8 @@ def probabilities(
         found = []
         for at, backend in enumerate(backends):
             ways = () if at else corruptions
-            versions = corrupt.versions(batch.frames_BHWC, batch.indices_B, ways)
-            found.append(np.stack([_judged(backend, frames, flip) for frames in versions]))
+            seen = versions(batch.frames_BHWC, batch.indices_B, ways)
+            found.append(np.stack([_judged(backend, frames, flip) for frames in seen]))
         return found
 
     batches = loader.batches(images, np.arange(len(images)), batch_size=batch_size, workers=workers)

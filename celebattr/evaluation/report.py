@@ -1,10 +1,53 @@
-"""What an evaluation gives: the metrics of a bundle on a split."""
+"""Results of an evaluation: metrics of a bundle on a split, and all that goes with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from celebattr.results.curves import AttributeCurves, ReliabilityBin
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Decisions of similar probability, and how often the attribute was there.
+
+    `low` and `high` bound the bin; `decisions` is at least 1; `share_present` is by the labels.
+    """
+
+    low: float
+    high: float
+    decisions: int
+    mean_probability: float
+    share_present: float
+
+
+@dataclass(frozen=True)
+class ThresholdRow:
+    """What a threshold would give. None where a metric is undefined."""
+
+    threshold: float
+    accuracy: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class AttributeCurves:
+    """What the charts of one attribute are drawn from; at most some 100 points each.
+
+    Attributes:
+        reliability: bins that hold images, by rising probability.
+        roc: (false positive rate, true positive rate) by falling threshold, from (0, 0) to (1, 1);
+            empty without a positive and a negative image.
+        precision_recall: (recall, precision) by falling threshold, from the highest that calls an
+            image present to the one that calls all; empty without a positive image.
+        thresholds: by rising threshold.
+    """
+
+    reliability: tuple[ReliabilityBin, ...]
+    roc: tuple[tuple[float, float], ...]
+    precision_recall: tuple[tuple[float, float], ...]
+    thresholds: tuple[ThresholdRow, ...]
+
 
 FEW = 30
 """Images or people: fewer say little. Of 30, each is over 3 points of a recall, whose interval is
@@ -15,9 +58,8 @@ some 29 points wide at 80 %; and with fewer a bootstrap draws its intervals too 
 class AttributeReport:
     """Metrics of one attribute on one split. None where a metric is undefined.
 
-    Shares between 0 and 1; `positives` counts images; `brier_score` is the mean squared error of
-    the probability; `intervals` holds the 95 % interval of each metric, low and high; `curves` is
-    there where asked for.
+    Shares between 0 and 1; `positives` counts images; `intervals` holds the 95 % interval of each
+    metric, low and high; `curves` is there where asked for.
     """
 
     attribute: str
@@ -140,11 +182,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class RuleReport:
-    """How often attributes contradict each other in one way. Shares of the images.
+    """Share of the images, by decisions and by labels, that break one rule.
 
-    Attributes:
-        rule: for a person, for instance "No_Beard with Goatee".
-        predicted, labelled: in the decisions, and in the labels.
+    `rule` is for a person, for instance "No_Beard with Goatee".
     """
 
     rule: str

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from celebattr.evaluation.corruptions import chosen
-from celebattr.evaluation.robustness import robustness
+from celebattr.evaluation.corruptions import chosen, robustness
 
 
 def test_each_corruption_is_held_against_the_images_as_they_are() -> None:

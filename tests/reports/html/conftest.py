@@ -11,6 +11,7 @@ from PIL import Image
 from celebattr.attributes import CELEBA
 from celebattr.evaluation import html as evaluation_html
 from celebattr.evaluation.report import (
+    AttributeCurves,
     AttributeReport,
     Comparison,
     CorruptionReport,
@@ -21,12 +22,13 @@ from celebattr.evaluation.report import (
     LogicReport,
     PointingReport,
     PublishedReport,
+    ReliabilityBin,
     RuleReport,
     SliceReport,
+    ThresholdRow,
 )
 from celebattr.reports.html import labels
 from celebattr.reports.page import Made
-from celebattr.results.curves import AttributeCurves, ReliabilityBin, ThresholdRow
 from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
 from celebattr.training import html as training_html
 
