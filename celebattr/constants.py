@@ -24,3 +24,6 @@ MAX_PIXELS = 89_478_485
 
 MAX_BYTES = 1 << 28
 """Bytes of a file before it is read: as many as the most pixels take without compression."""
+
+LIST_SEPARATOR = ";"
+"""Between the names in the `present` and `unsure` columns of a CSV."""

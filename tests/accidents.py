@@ -7,11 +7,11 @@ from pathlib import Path
 
 from layouts import write_celeba
 
-from celebattr.config.doctor import DoctorConfig
 from celebattr.data.layouts.load import load_dataset
+from celebattr.doctor.config import DoctorConfig
 from celebattr.doctor.examine import examine
+from celebattr.doctor.report import SEVERITIES, DoctorReport, Finding
 from celebattr.errors import DataError
-from celebattr.results.doctor import SEVERITIES, DoctorReport, Finding
 
 LIST = "Anno/list_attr_celeba.txt"
 PARTITION = "Eval/list_eval_partition.txt"

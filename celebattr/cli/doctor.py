@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celebattr.cli.options import OutputFile, command
-from celebattr.config.doctor import DoctorConfig
+from celebattr.doctor.config import DoctorConfig
 from celebattr.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from celebattr.results.doctor import DoctorReport, Finding
+    from celebattr.doctor.report import DoctorReport, Finding
 
 SCHEMA = 1
 """Version of the keys that --json prints."""
@@ -105,7 +105,7 @@ def _print_report(report: DoctorReport, console: Console) -> None:
 
 
 def _print_findings(findings: list[Finding], console: Console) -> None:
-    from celebattr.results.doctor import SEVERITIES
+    from celebattr.doctor.report import SEVERITIES
 
     for finding in sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity)):
         if finding.check != "layout":  # it stands above

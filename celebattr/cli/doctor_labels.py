@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celebattr.config.doctor import DoctorConfig
+from celebattr.doctor.config import DoctorConfig
 from celebattr.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from celebattr.results.labels import LabelReport
+    from celebattr.doctor.labels.report import LabelReport
 
 _WIDE = 100
 """Columns of a terminal from which three splits and their intervals fit."""
@@ -33,15 +33,15 @@ def labels(config: DoctorConfig, *, json: bool, output: Path | None, sheet: Path
     from rich.console import Console
     from rich.progress import Progress
 
+    from celebattr.doctor.labels import writers as reports
     from celebattr.io.files import check_target, write_text
     from celebattr.options import format_of_suffix
-    from celebattr.reports import labels as reports
 
     check_target(output, sheet)
     suffixes = {suffix: suffix for suffix in reports.FORMATS}
     format = None if output is None else format_of_suffix(output, suffixes)
     render = None if sheet is None else _renderer()
-    from celebattr.evaluation.label_errors import search
+    from celebattr.doctor.labels.search import search
 
     with Progress(
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
@@ -78,7 +78,7 @@ def _print(report: LabelReport, console: Console) -> None:
     from rich.text import Text
 
     from celebattr.cli.tables import printable
-    from celebattr.reports.labels import headline, table
+    from celebattr.doctor.labels.writers import headline, table
 
     ascii_only = console.options.ascii_only
     for name, value in headline(report):

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from celebattr.config.doctor import DoctorConfig
 from celebattr.constants import SPLITS
 from celebattr.data import synthetic
 from celebattr.data.dataset import Source
 from celebattr.data.layouts.load import read_source
 from celebattr.doctor import files, leaks, pictures, rows
+from celebattr.doctor.config import DoctorConfig
+from celebattr.doctor.report import DoctorReport, Finding, FolderReport
 from celebattr.errors import CelebattrError, MissingExtraError
 from celebattr.options import Location, Url
-from celebattr.results.doctor import DoctorReport, Finding, FolderReport
 
 _CAUSES = (
     "nesting",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from celebattr.constants import IMAGE_SUFFIXES
 from celebattr.data.layouts import celeba, celebamask_hq
-from celebattr.doctor import official
-from celebattr.results.doctor import Finding
+from celebattr.doctor import reference
+from celebattr.doctor.report import Finding
 
 DEPTH = 3
 """Folders below the one given that are looked into."""
@@ -210,10 +210,10 @@ def _checksums(files: list[Path], where: str, hashes: bool) -> Iterator[Finding]
     own: list[str] = []
     other: list[str] = []
     for file in files:
-        if file.name not in official.MD5 or (file.suffix == ".zip" and not hashes):
+        if file.name not in reference.MD5 or (file.suffix == ".zip" and not hashes):
             continue
         try:
-            same = official.md5(file) == official.MD5[file.name]
+            same = reference.md5(file) == reference.MD5[file.name]
         except OSError as error:
             what = (
                 f"{file.name} cannot be read to its end: {(error.strerror or str(error)).lower()}"

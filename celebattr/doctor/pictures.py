@@ -15,11 +15,11 @@ from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.image_stores import Folder, Store, Zip
 from celebattr.data.layouts.celebamask_hq import Crops
 from celebattr.doctor import duplicates, files
+from celebattr.doctor.report import Finding
 from celebattr.doctor.rows import EXAMPLES, many
 from celebattr.errors import ImageError
 from celebattr.images.open import decode, read_bytes
 from celebattr.io.prefetch import ordered_map
-from celebattr.results.doctor import Finding
 
 _NUMBERED = re.compile(r"\d{1,5}\.(jpg|png)")
 """Names in CelebAMask-HQ, whose numbers have no zeros before them, and its copies."""

@@ -15,9 +15,9 @@ from celebattr.constants import SPLITS
 from celebattr.data import label_files
 from celebattr.data.dataset import Source
 from celebattr.data.layouts import celeba, celebamask_hq
-from celebattr.doctor import official
+from celebattr.doctor import reference
+from celebattr.doctor.report import Finding, SplitReport
 from celebattr.errors import DataError
-from celebattr.results.doctor import Finding, SplitReport
 
 EXAMPLES = 3
 """Names that a finding shows."""
@@ -227,7 +227,7 @@ def _prevalence(source: Source, where: str) -> Iterator[Finding]:
     if exchanged is not None:
         yield exchanged
         return
-    for split, percent in official.PERCENT.items():
+    for split, percent in reference.PERCENT.items():
         targets_NA = source.targets_NA[source.splits_N == SPLITS[split]]
         if len(targets_NA) < FEW:
             continue
@@ -280,7 +280,7 @@ def _exchanged(source: Source, where: str) -> Finding | None:
     def off(names: Sequence[str], values_A: NDArray[np.float64]) -> float:
         place = {name: i for i, name in enumerate(names)}
         ordered = np.array([values_A[place[name]] for name in CELEBA])
-        truth = np.array([official.TEST_PERCENT[name] for name in CELEBA])
+        truth = np.array([reference.TEST_PERCENT[name] for name in CELEBA])
         return beyond_chance(ordered, truth, int(rows.sum()))
 
     as_read = off(source.attributes, shares_A)

@@ -257,11 +257,8 @@ class PublishedReport:
 class Example:
     """An image that the bundle gets wrong, most surely wrong first.
 
-    Attributes:
-        name: of the image, as in the lists.
-        why: for a person: "hardest", or "most surely wrong".
-        errors: (attribute, label, probability that it is present), the worst first.
-        jpeg: a small picture, or None where none is to leave.
+    `why` is for a person: "hardest", or "most surely wrong". `errors` are (attribute, label,
+    probability that it is present), the worst first. `jpeg` is a small picture, if one may leave.
     """
 
     name: str

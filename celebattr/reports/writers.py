@@ -27,13 +27,11 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from celebattr.attributes import suggestion
+from celebattr.constants import LIST_SEPARATOR
 from celebattr.errors import UsageError
 from celebattr.io.files import Replacement, StrPath, reporting
 from celebattr.options import format_of_suffix
 from celebattr.predictions import Result
-
-LIST_SEPARATOR = ";"
-"""Between the names in the `present` and `unsure` columns of a CSV."""
 
 BOX = ("left", "top", "right", "bottom")
 _BEFORE = ("schema", "path", "status", "error", "face", "faces", *BOX, "score")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celebattr.config.doctor import DoctorConfig
 from celebattr.data import synthetic
 from celebattr.doctor import duplicates
+from celebattr.doctor.config import DoctorConfig
 from celebattr.doctor.examine import examine
 from celebattr.images.open import decode
 

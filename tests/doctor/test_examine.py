@@ -14,9 +14,10 @@ from accidents import ARCHIVE, LIST, QUOTA, found, loads, report_of, write
 from layouts import LAYOUTS
 from PIL import Image
 
-from celebattr.config.doctor import DoctorConfig
 from celebattr.data.layouts.load import load_dataset
-from celebattr.doctor import files, official
+from celebattr.doctor import files
+from celebattr.doctor import reference as official
+from celebattr.doctor.config import DoctorConfig
 from celebattr.doctor.examine import examine
 
 # What happens to images

@@ -11,15 +11,16 @@ import pytest
 from PIL import Image
 
 from celebattr.attributes import CELEBA, Rule
-from celebattr.config.doctor import DoctorConfig
 from celebattr.constants import SPLITS
 from celebattr.data import synthetic
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
+from celebattr.doctor.config import DoctorConfig
+from celebattr.doctor.labels import confident, search
+from celebattr.doctor.labels import evidence as label_evidence
+from celebattr.doctor.labels.evidence import Evidence
+from celebattr.doctor.labels.search import NETWORK
 from celebattr.errors import DataError
-from celebattr.evaluation import confident, label_errors, label_evidence
-from celebattr.evaluation.label_errors import NETWORK
-from celebattr.evaluation.label_evidence import Evidence
 from celebattr.models.backends import open_backend
 
 
@@ -48,7 +49,7 @@ def value(dataset: FaceDataset, row: int, name: str) -> bool:
 
 def test_a_label_that_was_changed_is_found_and_the_others_are_not(dataset: FaceDataset) -> None:
     changed = {(row, "Male"): not value(dataset, row, "Male") for row in (3, 40)}
-    report = label_errors.find(evidence(dataset, changed))
+    report = search.find(evidence(dataset, changed))
     assert {(one.image, one.attribute) for one in report.suspects} == {
         (dataset.names[row], "Male") for row in (3, 40)
     }
@@ -71,7 +72,7 @@ def test_each_split_is_judged_by_its_own_measure(dataset: FaceDataset) -> None:
     test = dataset.splits_N == SPLITS["test"]
     # Less sure of everything in test: still right, so nothing is wrong there either.
     doubting[test] = 0.5 + (doubting[test] - 0.5) * 0.2
-    report = label_errors.find(dataclasses.replace(plain, probabilities_NA=doubting))
+    report = search.find(dataclasses.replace(plain, probabilities_NA=doubting))
     assert report.suspects == ()
     # Nothing among 64 images does not mean nothing anywhere.
     assert report.estimates[0].error_rate == 0.0
@@ -90,13 +91,13 @@ def test_of_two_labels_that_exclude_each_other_the_likelier_wrong_one_is_named(
         for i in range(len(dataset))
         if value(dataset, i, "Male") and (value(dataset, i, "Bangs") or i == row)
     ]
-    report = label_errors.find(changed, rules=[rule, unknown])
+    report = search.find(changed, rules=[rule, unknown])
     assert report.contradictions == {"Bangs with Male": len(broken)}
     found = [one for one in report.suspects if one.image == dataset.names[row]]
     assert [(one.attribute, one.reasons) for one in found] == [
         ("Bangs", (NETWORK, "contradicts Male"))
     ]
-    without = label_errors.find(changed, rules=[Rule("Male", "Bangs", second_present=False)])
+    without = search.find(changed, rules=[Rule("Male", "Bangs", second_present=False)])
     assert any("contradicts no Bangs" in one.reasons for one in without.suspects)
 
 
@@ -105,12 +106,12 @@ def test_copies_with_unlike_labels_are_told_by_what_the_network_sees(dataset: Fa
     labels[1] = labels[0]
     twins = dataclasses.replace(dataset, targets_NA=labels)
     changed = evidence(twins, {(1, "Young"): not value(twins, 0, "Young")})
-    report = label_errors.find(changed, copies=[(0, 1), (5, 5)])
+    report = search.find(changed, copies=[(0, 1), (5, 5)])
     assert report.duplicates == 1
     (found,) = [one for one in report.suspects if one.image == names[1]]
     assert found.attribute == "Young"
     assert found.reasons == (NETWORK, f"labelled otherwise in its copy {names[0]}")
-    assert label_errors.find(changed).duplicates is None
+    assert search.find(changed).duplicates is None
 
 
 def test_pictures_are_made_for_the_first_of_each_attribute_only(dataset: FaceDataset) -> None:
@@ -122,7 +123,7 @@ def test_pictures_are_made_for_the_first_of_each_attribute_only(dataset: FaceDat
         return b"jpeg"
 
     changed = evidence(dataset, {(row, "Male"): True for row in rows})
-    report = label_errors.find(changed, picture=picture, pictures=2)
+    report = search.find(changed, picture=picture, pictures=2)
     assert [one.jpeg for one in report.suspects] == [b"jpeg", b"jpeg", None]
     assert sorted(asked) == sorted(dataset.names.index(one.image) for one in report.suspects[:2])
 
@@ -210,7 +211,7 @@ def test_flipped_labels_are_found_far_above_chance_and_best_where_faces_are_clea
         store_N=np.zeros(2000, np.uint8),
         identities_N=np.arange(2000) // 4,
     )
-    report = label_errors.find(Evidence(images, images.attributes, p, "drawn"))
+    report = search.find(Evidence(images, images.attributes, p, "drawn"))
     assert report.people == 500
     first = report.suspects[: round(0.05 * p.size)]
     hits = [flipped[int(one.image[:-4]), int(one.attribute == "Hazy")] for one in first]
@@ -230,7 +231,7 @@ def test_a_search_asks_bundle_rules_and_copies_and_looks_at_the_split_asked_for(
     config = DoctorConfig(
         data=(drawn_celeba,), labels=True, weights=str(tiny_onnx), split="test", limit=8
     )
-    report = label_errors.search(config, pictures=True)
+    report = search.search(config, pictures=True)
     assert report.images == {"test": 8}
     assert report.source == "tiny.onnx"
     assert report.duplicates == 0
@@ -257,7 +258,7 @@ def test_a_picture_that_is_there_twice_under_unlike_labels_is_found(tmp_path: Pa
     config = DoctorConfig(
         data=(tmp_path / "faces.csv",), labels=True, probabilities=tmp_path / "p" / "p.csv"
     )
-    report = label_errors.search(config)
+    report = search.search(config)
     assert report.duplicates == 1
     assert [(one.image, one.label) for one in report.suspects] == [("15.jpg", True)]
     assert "labelled otherwise in its copy 3.jpg" in report.suspects[0].reasons

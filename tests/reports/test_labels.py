@@ -5,8 +5,8 @@ import dataclasses
 import io
 import json
 
-from celebattr.reports import labels
-from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
+from celebattr.doctor.labels import writers
+from celebattr.doctor.labels.report import LabelEstimate, LabelReport, Suspect
 
 ODD = '=1+1,"<b>\n.jpg'
 
@@ -40,8 +40,8 @@ REPORT = LabelReport(
 
 
 def test_csv_has_a_row_a_suspect_and_names_survive() -> None:
-    rows = list(csv.DictReader(io.StringIO(labels.to_csv(REPORT))))
-    assert tuple(rows[0]) == labels.COLUMNS
+    rows = list(csv.DictReader(io.StringIO(writers.to_csv(REPORT))))
+    assert tuple(rows[0]) == writers.COLUMNS
     assert [row["image"] for row in rows] == [ODD, "b.jpg"]
     assert rows[0]["probability"] == "0.012346"
     assert [row["label"] for row in rows] == ["1", "0"]
@@ -49,7 +49,7 @@ def test_csv_has_a_row_a_suspect_and_names_survive() -> None:
 
 
 def test_json_holds_everything_but_the_pictures_and_null_where_undefined() -> None:
-    values = json.loads(labels.to_json(REPORT))
+    values = json.loads(writers.to_json(REPORT))
     assert values["schema"] == 1
     assert values["estimates"][0]["interval"] == [0.02, 0.09]
     assert values["estimates"][1]["error_rate"] is None
@@ -59,7 +59,7 @@ def test_json_holds_everything_but_the_pictures_and_null_where_undefined() -> No
 
 
 def test_the_headline_says_what_was_looked_at() -> None:
-    pairs = dict(labels.headline(REPORT))
+    pairs = dict(writers.headline(REPORT))
     assert pairs["images"] == "100 train, 50 test"
     assert pairs["suspects"] == "2 of 150 labels (1.33 %)"
     assert pairs["contradictions"] == "4, most often No_Beard with Goatee (3)"
@@ -67,10 +67,10 @@ def test_the_headline_says_what_was_looked_at() -> None:
 
 
 def test_the_table_has_a_row_an_attribute_and_a_column_a_split() -> None:
-    assert labels.table(REPORT) == (
+    assert writers.table(REPORT) == (
         ["attribute", "train", "test", "suspects"],
         [["Smiling", "5.00 [2.00, 9.00]", "-", "2"]],
     )
-    assert labels.table(REPORT, intervals=False)[1] == [["Smiling", "5.00", "-", "2"]]
+    assert writers.table(REPORT, intervals=False)[1] == [["Smiling", "5.00", "-", "2"]]
     one = dataclasses.replace(REPORT, images={"train": 100}, estimates=REPORT.estimates[:1])
-    assert labels.table(one)[0] == ["attribute", "error rate", "suspects"]
+    assert writers.table(one)[0] == ["attribute", "error rate", "suspects"]

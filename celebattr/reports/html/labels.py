@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from celebattr.reports.labels import headline, table
+from celebattr.doctor.labels.report import LabelReport
+from celebattr.doctor.labels.writers import headline, table
 from celebattr.reports.page import Made, render
-from celebattr.results.labels import LabelReport
 
 
 def page(report: LabelReport, made: Made) -> str:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from celebattr.attributes import CELEBA
+from celebattr.doctor.labels.report import LabelEstimate, LabelReport, Suspect
 from celebattr.evaluation import html as evaluation_html
 from celebattr.evaluation.report import (
     AttributeCurves,
@@ -29,7 +30,6 @@ from celebattr.evaluation.report import (
 )
 from celebattr.reports.html import labels
 from celebattr.reports.page import Made
-from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
 from celebattr.training import html as training_html
 
 MADE = Made("2026-01-02 03:04 UTC", ["celebattr 0.1.0", "Python 3.11.7"], "my-faces")

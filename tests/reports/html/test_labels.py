@@ -5,9 +5,9 @@ import dataclasses
 from html.parser import HTMLParser
 from urllib.parse import quote
 
+from celebattr.doctor.labels.report import LabelReport
 from celebattr.reports.html import labels
 from celebattr.reports.page import Made
-from celebattr.results.labels import LabelReport
 
 MADE = Made("2026-01-02 03:04 UTC", ["celebattr 0.1.0"], "my-faces")
 

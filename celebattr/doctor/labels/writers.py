@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from celebattr.constants import LIST_SEPARATOR
+from celebattr.doctor.labels.report import LabelReport, Suspect
 from celebattr.predictions import SCHEMA
 from celebattr.reports.formatting import between, percent
-from celebattr.reports.writers import LIST_SEPARATOR
-from celebattr.results.labels import LabelReport, Suspect
 
 COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank", "reasons")
 """Columns of the CSV of suspects; `rank` counts within an attribute."""

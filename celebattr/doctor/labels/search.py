@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import Rule, rules_of
-from celebattr.config.doctor import DoctorConfig
 from celebattr.constants import SPLITS
 from celebattr.data.layouts.load import load_dataset
-from celebattr.evaluation import confident, label_evidence
+from celebattr.doctor.config import DoctorConfig
+from celebattr.doctor.labels import confident
+from celebattr.doctor.labels import evidence as label_evidence
+from celebattr.doctor.labels.evidence import Evidence, Progress
+from celebattr.doctor.labels.report import LabelEstimate, LabelReport, Suspect
 from celebattr.evaluation.bootstrap import Interval, Resamples, Samples, interval
 from celebattr.evaluation.examples import thumbnail
-from celebattr.evaluation.label_evidence import Evidence, Progress
 from celebattr.models.backends import open_backend
-from celebattr.results.labels import LabelEstimate, LabelReport, Suspect
 
 NETWORK = "the network"
 """The reason of a suspect by its probability alone."""

@@ -1,1 +1,0 @@
-"""What comes out: predictions and failures, and the figures of an evaluation."""
