@@ -47,9 +47,7 @@ def doctor(
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
     if config.labels:
-        from celebattr.cli.doctor_labels import labels
-
-        labels(config, json=json, output=output, sheet=sheet)
+        _search_labels(config, json=json, output=output, sheet=sheet)
         return
     if output is not None or sheet is not None:
         raise UsageError("--output and --sheet are for the search for wrong labels: add --labels")

@@ -22,7 +22,7 @@ _WIDE = 100
 _FIRST = 10  # suspects that are shown
 
 
-def labels(config: DoctorConfig, *, json: bool, output: Path | None, sheet: Path | None) -> None:
+def _search_labels(config: DoctorConfig, *, json: bool, output: Path | None, sheet: Path | None) -> None:
     """Prints which labels are likely wrong; writes them to files where asked for.
 
     Raises:
@@ -59,21 +59,22 @@ def labels(config: DoctorConfig, *, json: bool, output: Path | None, sheet: Path
     if json:
         sys.stdout.write(reports.to_json(report))
     else:
-        _print(report, Console())
+        _print_labels(report, Console())
 
 
 def _renderer() -> Callable[[LabelReport], str]:
     """What makes the sheet; asked for before any work is done."""
     try:
-        from celebattr.reports.html.labels import page
+        from celebattr.reports import page as _  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
     from celebattr.cli.info import made
+    from celebattr.doctor.labels.writers import page
 
     return lambda report: page(report, made(report.data))
 
 
-def _print(report: LabelReport, console: Console) -> None:
+def _print_labels(report: LabelReport, console: Console) -> None:
     """What was found, error rates by attribute, the first suspects, and how far to believe it."""
     from rich.text import Text
 

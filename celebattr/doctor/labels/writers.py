@@ -1,4 +1,4 @@
-"""A `LabelReport` as CSV (the suspects) or JSON (all of it), and its figures as text."""
+"""A `LabelReport` as CSV (suspects), JSON (all of it), a page (with pictures) or lines of text."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celebattr.constants import LIST_SEPARATOR
 from celebattr.doctor.labels.report import LabelReport, Suspect
 from celebattr.predictions import SCHEMA
 from celebattr.reports.formatting import between, percent
+
+if TYPE_CHECKING:
+    from celebattr.reports.page import Made
 
 COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank", "reasons")
 """Columns of the CSV of suspects; `rank` counts within an attribute."""
@@ -96,3 +99,37 @@ def table(report: LabelReport, *, intervals: bool = True) -> tuple[list[str], li
         ["attribute", *rates, "suspects"],
         [[*cells, f"{counts[attribute]:,}"] for attribute, cells in rows.items()],
     )
+
+
+def page(report: LabelReport, made: Made) -> str:
+    """The page: figures, then the suspects that have a picture, by attribute.
+
+    Args:
+        report: what was found.
+        made: when, with what and on what.
+    """
+    from celebattr.reports.page import render
+
+    attributes = list(dict.fromkeys(one.attribute for one in report.estimates))
+    suspects = {
+        name: [one for one in report.suspects if one.attribute == name] for name in attributes
+    }
+    seen = {name: [one for one in of if one.jpeg is not None] for name, of in suspects.items()}
+    return render(
+        __package__,
+        "labels.html",
+        report=report,
+        made=made,
+        headline=headline(report),
+        table=table(report),
+        seen={name: of for name, of in seen.items() if of},
+        counts={name: len(of) for name, of in suspects.items()},
+        chance=_chance,
+    )
+
+
+def _chance(probability: float) -> str:
+    """A probability as whole percent; never a full 0 or 100, which nobody can be sure of."""
+    if not 0.005 <= probability < 0.995:
+        return "over 99\N{NO-BREAK SPACE}%" if probability > 0.5 else "under 1\N{NO-BREAK SPACE}%"
+    return f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from celebattr.attributes import CELEBA
+from celebattr.doctor.labels import writers
 from celebattr.doctor.labels.report import LabelEstimate, LabelReport, Suspect
 from celebattr.evaluation import html as evaluation_html
 from celebattr.evaluation.report import (
@@ -28,7 +29,6 @@ from celebattr.evaluation.report import (
     SliceReport,
     ThresholdRow,
 )
-from celebattr.reports.html import labels
 from celebattr.reports.page import Made
 from celebattr.training import html as training_html
 
@@ -250,4 +250,4 @@ def label_report() -> LabelReport:
 @pytest.fixture(scope="session")
 def labels_page(label_report: LabelReport) -> str:
     """Its page."""
-    return labels.page(label_report, MADE)
+    return writers.page(label_report, MADE)

@@ -5,8 +5,8 @@ import dataclasses
 from html.parser import HTMLParser
 from urllib.parse import quote
 
+from celebattr.doctor.labels import writers
 from celebattr.doctor.labels.report import LabelReport
-from celebattr.reports.html import labels
 from celebattr.reports.page import Made
 
 MADE = Made("2026-01-02 03:04 UTC", ["celebattr 0.1.0"], "my-faces")
@@ -67,6 +67,6 @@ def test_nobody_is_certain(labels_page: str) -> None:
 
 
 def test_a_report_without_suspects_is_a_page_too(label_report: LabelReport) -> None:
-    page = Page(labels.page(dataclasses.replace(label_report, suspects=()), MADE))
+    page = Page(writers.page(dataclasses.replace(label_report, suspects=()), MADE))
     assert page.all("h3") == page.all("img") == []
     assert len(page.all("tr")) == 4
