@@ -64,8 +64,8 @@ class EvaluateConfig(Checks):
     )
     corrupt: str | None = option(
         None,
-        "Also score every image spoiled, for example jpeg,blur, or all: jpeg, blur, noise, dark, "
-        "small, grey, rotate, shift, each at one to three levels.",
+        "Also score every image spoiled, for example jpeg,blur, or all: jpeg, webp, blur, noise, "
+        "dark, small, grey, rotate, shift, each at one to three levels.",
         metavar="all|NAMES",
     )
     operating_point: str = operating_point_option()

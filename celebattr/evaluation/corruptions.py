@@ -52,6 +52,16 @@ def jpeg(frame_HWC: Frame, index: int, quality: int) -> Frame:
         return np.asarray(image.convert("RGB"), np.uint8)
 
 
+def webp(frame_HWC: Frame, index: int, quality: int) -> Frame:
+    """Compresses as WebP, quality 1 to 100."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(frame_HWC).save(data, "WEBP", quality=quality)
+    with Image.open(data) as image:
+        return np.asarray(image.convert("RGB"), np.uint8)
+
+
 def blur(frame_HWC: Frame, index: int, sigma: float) -> Frame:
     """Blurs with a Gaussian of `sigma` pixels."""
     import cv2
@@ -133,6 +143,7 @@ def _levels(function: Callable[..., Frame], unit: str, *levels: float) -> tuple[
 
 CORRUPTIONS: dict[str, tuple[Corruption, ...]] = {
     "jpeg": _levels(jpeg, "quality {}", 30, 10),
+    "webp": _levels(webp, "quality {}", 30, 10),
     "blur": _levels(blur, "sigma {} px", 1, 2, 4),
     "noise": _levels(noise, "sigma {} of 255", 10, 25, 50),
     "dark": _levels(dark, "times {}", 0.5, 0.2),

@@ -29,10 +29,11 @@ def whole(matrix: NDArray[np.float32]) -> NDArray[np.int8]:
     return rounded.astype(np.int8)
 
 
-def resize_in_integers(path: Path) -> None:
-    """Rewrites an exported float graph: bytes / 255 @ columns becomes one product of integers.
+def resize_in_integers(path: Path, target: Path) -> None:
+    """Rewrite an exported float graph: the product with the columns becomes one of integers.
 
-    The divisor and `TOTAL` go into the matrix that resizes rows, which comes next.
+    Normalisation comes after it then, with the divisor of bytes and `TOTAL` in its constants: the
+    columns' weights sum to 1, so the order makes no difference.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -42,22 +43,25 @@ def resize_in_integers(path: Path) -> None:
     stored = {tensor.name: tensor for tensor in graph.initializer}
     cast = next(node for node in graph.node if node.op_type == "Cast")
     divided = _after(graph, cast)
-    columns = _after(graph, divided)
-    rows = _after(graph, columns)
-    kinds = [node.op_type for node in (divided, columns, rows)]
-    assert kinds == ["Div", "MatMul", "MatMul"], kinds
+    centred = _after(graph, divided)
+    scaled = _after(graph, centred)
+    columns = _after(graph, scaled)
+    kinds = [node.op_type for node in (divided, centred, scaled, columns)]
+    assert kinds == ["Div", "Sub", "Div", "MatMul"], kinds
     matrix = numpy_helper.to_array(stored[columns.input[1]])
     weights = np.ascontiguousarray(whole(matrix.T).T)
     scale = numpy_helper.to_array(stored[divided.input[1]]) * TOTAL
     stored[columns.input[1]].CopyFrom(numpy_helper.from_array(weights, columns.input[1]))
-    scaled = (numpy_helper.to_array(stored[rows.input[0]]) / scale).astype(np.float32)
-    stored[rows.input[0]].CopyFrom(numpy_helper.from_array(scaled, rows.input[0]))
+    for name in (centred.input[1], scaled.input[1]):
+        larger = (numpy_helper.to_array(stored[name]) * scale).astype(np.float32)
+        stored[name].CopyFrom(numpy_helper.from_array(larger, name))
 
     summed = columns.output[0] + "_integers"
     new = [
         helper.make_node("MatMulInteger", [cast.input[0], columns.input[1]], [summed]),
-        helper.make_node("Cast", [summed], [columns.output[0]], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Cast", [summed], [divided.output[0]], to=onnx.TensorProto.FLOAT),
     ]
+    scaled.output[0] = columns.output[0]
     at = list(graph.node).index(cast)
     for node in (cast, divided, columns):
         graph.node.remove(node)
@@ -65,7 +69,7 @@ def resize_in_integers(path: Path) -> None:
         graph.node.insert(at, node)
     graph.initializer.remove(stored[divided.input[1]])
     del graph.value_info[:]  # of tensors that were floats; they are inferred anew
-    onnx.save(model, path)
+    onnx.save(model, target)
 
 
 def _after(graph: Any, node: Any) -> Any:

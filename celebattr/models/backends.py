@@ -107,7 +107,7 @@ class OnnxBackend:
     def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits [N, A] of frames uint8 [N, 218, 178, 3], a few at a time: memory stays flat."""
         parts: list[NDArray[np.float32]] = [
-            self._session.run(None, {self._input: frames_NHWC[i : i + _AT_ONCE]})[0]
+            self._session.run(["logits"], {self._input: frames_NHWC[i : i + _AT_ONCE]})[0]
             for i in range(0, len(frames_NHWC), _AT_ONCE)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

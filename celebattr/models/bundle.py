@@ -175,8 +175,8 @@ def rewrite(path: Path, card: Card) -> None:
     """
     data = read(path)[:]  # a mapped file cannot be replaced on every system
     verify(data, card_in(data, path), str(path))
-    text = dataclasses.replace(card, sha256=NO_HASH).to_json()
     if kind(data) == "safetensors":
+        text = dataclasses.replace(card, sha256=NO_HASH).to_json()
         length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length])
         header["__metadata__"][METADATA_KEY] = text
@@ -184,11 +184,14 @@ def rewrite(path: Path, card: Card) -> None:
         new += b" " * (-len(new) % 8)  # the tensors after it start at a multiple of 8
         write_bytes(path, seal(len(new).to_bytes(8, "little") + new + data[8 + length :]))
         return
-    write_bytes(path, seal(with_onnx_card(data, text)))
+    write_bytes(path, seal(with_onnx_card(data, card)))
 
 
-def with_onnx_card(data: bytes, text: str) -> bytes:
-    """The bytes of an ONNX model with a card's JSON as its only metadata, not yet sealed.
+def with_onnx_card(data: bytes, card: Card) -> bytes:
+    """Put a card into the bytes of an ONNX model, not yet sealed.
+
+    Beside the card's JSON stands what a reader without this program needs: names, thresholds,
+    scales and biases of the attributes, separated by commas, in the order of the outputs.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
@@ -198,9 +201,15 @@ def with_onnx_card(data: bytes, text: str) -> bytes:
     except ModuleNotFoundError as error:
         raise MissingExtraError("onnx", "train") from error
     model = onnx.load_from_string(data)
-    del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, text
+    values: dict[str, str] = {
+        "input": "RGB, uint8 [N, 218, 178, 3]: faces in CelebA's aligned crop",
+        "attributes": ",".join(card.attributes),
+        "thresholds": ",".join(map(str, card.thresholds)),
+        "scale": ",".join(map(str, card.scale)),
+        "bias": ",".join(map(str, card.bias)),
+        METADATA_KEY: dataclasses.replace(card, sha256=NO_HASH).to_json(),
+    }
+    onnx.helper.set_model_props(model, values)
     return bytes(model.SerializeToString())
 
 

@@ -91,8 +91,9 @@ class Preprocess(nn.Module):
 
     def normalize(self, unit_BCHW: Tensor) -> Tensor:
         """Frames in 0..1 [B, 3, 218, 178] -> normalised images [B, 3, H, W]."""
-        small = self.rows @ (unit_BCHW @ self.columns)
-        return (small - self.mean) / self.std
+        # Normalisation comes first: after a matrix product OpenVINO 2026.4 would fuse it into
+        # that, and then cannot compile a graph of any number of images.
+        return self.rows @ (((unit_BCHW - self.mean) / self.std) @ self.columns)
 
     def forward(self, frames_BHWC: Tensor) -> Tensor:
         """uint8 frames [B, 218, 178, 3] -> normalised images [B, 3, H, W]."""

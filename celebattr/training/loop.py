@@ -267,7 +267,10 @@ class _Run:
             return
         images = self.validation_set
         measured = validation.measure(
-            logits, images.targets_NA, images.identities_N, LOSSES[config.loss]
+            logits,
+            images.targets_NA,
+            self.train_set.targets_NA.mean(axis=0),
+            LOSSES[config.loss],
         )
         summary = measured.summary
         row = record.row(progress, measured, size, self.optimizer.param_groups[0]["lr"])

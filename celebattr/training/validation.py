@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,12 +73,19 @@ def logits(
 def measure(
     logits_NA: NDArray[np.float32],
     targets_NA: NDArray[np.uint8 | np.float32],
-    people_N: NDArray[np.int64] | None,
+    shares_A: NDArray[np.floating[Any]],
     loss: Loss,
 ) -> Measured:
-    """The figures of logits."""
+    """Compute the figures of an epoch.
+
+    Args:
+        logits_NA: [N, A], of the validation images.
+        targets_NA: [N, A], 0 or 1.
+        shares_A: positives of the training images, 0 to 1, [A].
+        loss: of the run.
+    """
     targets = torch.from_numpy(targets_NA).float()
-    scale = calibration.fit_scale(logits_NA, targets_NA, people_N)
+    scale = calibration.fit_scale(logits_NA, targets_NA, shares_A)
     p = probabilities(logits_NA, scale, np.zeros_like(scale))
     decided = present(p, np.full_like(scale, 0.5))
     return Measured(

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 from celebattr.data import augment
 
@@ -147,3 +151,44 @@ def test_mixing_weights_depend_on_seed_epoch_and_index_alone() -> None:
     some = augment.mixing_weights(3, 1, np.array([7, 2]), 0.4)
     np.testing.assert_array_equal(some, whole[[7, 2]])
     assert not np.array_equal(augment.mixing_weights(3, 2, np.arange(10), 0.4), whole)
+
+
+def test_recompression_depends_on_seed_epoch_and_index_alone() -> None:
+    whole_BHWC = np.random.default_rng(0).integers(0, 256, (6, 218, 178, 3), np.uint8)
+    before = whole_BHWC.copy()
+    indices = np.array([4, 9, 1, 7, 0, 3])
+    changed = augment.recompress(whole_BHWC, 3, 1, indices, share=1.0)
+    assert (whole_BHWC == before).all()
+    part = augment.recompress(whole_BHWC[[5, 2]], 3, 1, indices[[5, 2]], share=1.0)
+    np.testing.assert_array_equal(part, changed[[5, 2]])
+    for seed, epoch in ((3, 2), (4, 1)):
+        other = augment.recompress(whole_BHWC, seed, epoch, indices, share=1.0)
+        assert (other != changed).any(axis=(1, 2, 3)).all()
+
+
+def test_the_share_that_is_asked_for_is_recompressed_as_jpeg_and_webp(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kinds: list[tuple[str, int]] = []
+    save = Image.Image.save
+
+    def saved(self: Image.Image, file: Any, format: str, *, quality: int, **options: Any) -> None:
+        kinds.append((format, quality))
+        save(self, file, format, quality=quality, **options)
+
+    monkeypatch.setattr(Image.Image, "save", saved)
+    frame = (255 * frames()[0].permute(1, 2, 0).numpy()).astype(np.uint8)
+    many = np.repeat(frame[None], 200, axis=0)
+    changed = augment.recompress(many, 0, 0, np.arange(200), share=0.5)
+    assert 80 < len(kinds) < 120
+    assert (changed != many).any(axis=(1, 2, 3)).sum() == len(kinds)
+    assert np.abs(changed.astype(int) - many).mean() < 3
+    for kind, (low, high) in (
+        ("JPEG", augment.JPEG_QUALITIES),
+        ("WEBP", augment.WEBP_QUALITIES),
+    ):
+        qualities = [quality for one, quality in kinds if one == kind]
+        assert len(qualities) > 25
+        assert low <= min(qualities) < low + 15
+        assert high - 15 < max(qualities) <= high
+    assert augment.recompress(many, 0, 0, np.arange(200), share=0.0) is many

@@ -238,7 +238,7 @@ def test_none_takes_more_than_700_mb_or_says_anything(good_files: Files, tmp_pat
         (tmp_path / f"{number}.jpg").write_bytes(case(good_files))
     script = """if True:
         import pathlib, sys
-        from celebattr.data.images import open_image
+        from celebattr.images.open import open_image
         from celebattr.errors import ImageError
         for path in pathlib.Path(sys.argv[1]).iterdir():
             try: open_image(path)

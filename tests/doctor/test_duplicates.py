@@ -83,6 +83,8 @@ def test_real_pictures_that_are_in_two_splits_are_found(real_data: Path) -> None
     """CelebA has one person under two numbers, 5820 and 5821, in test and in train."""
     report = examine(DoctorConfig(data=(real_data / "celeba",)))
     several = {f.check: f for f in report.findings if f.severity != "ok"}
-    assert "004179.jpg = 197694.jpg" in several["pictures in two splits"].examples
+    found = several["pictures in two splits"]
+    assert "004179.jpg = 197694.jpg" in found.examples
+    assert "15 pictures of validation also in train; 6 pictures of test also in train" in found.what
     assert "5820 = 5821: 2 pictures" in several["one person, two numbers"].examples
     assert report.trains

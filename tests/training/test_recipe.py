@@ -37,6 +37,8 @@ def test_what_is_given_stays_as_it_is() -> None:
         cut_margins=0.25,
         noise=0.5,
         grey=0.25,
+        low_resolution=0.5,
+        recompress=0.25,
     )
     assert complete(given, 1000, "cuda") == given
 
@@ -59,7 +61,9 @@ def test_an_architecture_brings_its_start_its_layers_and_its_size(
     assert done.dropout is not None
     assert done.lr == (3e-4 if arch == "resnet50" else 1e-3)
     seen = (done.mixup, done.erasing, done.cut_margins, done.noise, done.grey)
-    assert seen == ((0.2, 0.25, 0.5, 0.2, 0.05) if arch == "resnet50" else (0.0,) * 5)
+    assert seen == ((0.2, 0.25, 0.5, 0.1, 0.05) if arch == "resnet50" else (0.0,) * 5)
+    compressed = (done.low_resolution, done.recompress)
+    assert compressed == ((0.1, 0.5) if arch == "resnet50" else (0.0, 0.0))
 
 
 def test_plain_descent_gets_learning_rates_of_its_own() -> None:
