@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from celebattr.config.train import TrainConfig
 from celebattr.device import resolve
 from celebattr.models import bundle, registry
 from celebattr.models.backends import TorchBackend
 from celebattr.models.spec import ModelSpec
-from celebattr.training import schedule
 from celebattr.training.average import averaged
+from celebattr.training.config import TrainConfig
 from celebattr.training.loop import train
+from celebattr.training.optimizer import make_optimizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from layouts import write_celeba
@@ -66,9 +66,7 @@ def resident(asked: argparse.Namespace) -> float:
     spec = ModelSpec(asked.arch, 40, size=(height, width))
     network = registry.build(spec).place(device)
     average = averaged(network, 0.998)
-    optimizer = schedule.make_optimizer(
-        network, kind="adamw", lr=3e-4, head_lr=1e-3, weight_decay=0.05
-    )
+    optimizer = make_optimizer(network, kind="adamw", lr=3e-4, head_lr=1e-3, weight_decay=0.05)
     images = torch.rand(asked.batch, 3, height, width, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     targets = torch.rand(asked.batch, 40, device=device)

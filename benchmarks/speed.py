@@ -262,7 +262,7 @@ write_celeba(Path(sys.argv[1]), train=int(sys.argv[2]), validation=8, test=8)
 STEP = """
 import json, shutil, sys
 from pathlib import Path
-from celebattr.config.train import TrainConfig
+from celebattr.training.config import TrainConfig
 from celebattr.training.loop import train
 data, size, batch, out = sys.argv[1:]
 train(TrainConfig(data=(Path(data),), out=Path(out), backbone_weights="none", epochs=2,

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from celebattr.config.train import TrainConfig
 from celebattr.errors import DataError
 from celebattr.models.network import Network
-from celebattr.training import distributed, loop, record
+from celebattr.training import distributed, loop, run_folder
+from celebattr.training.callbacks import Logger
+from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World
-from celebattr.training.listener import Logger
 
 CASES: dict[str, dict[str, Any]] = {
     "mlp": {},
@@ -131,7 +131,7 @@ def refusals(data: Path, out: Path, world: World) -> None:
 
 
 def main(data: Path, out: Path, cases: list[str]) -> None:
-    record.Record.pictures = lambda *_: None  # type: ignore[method-assign]
+    run_folder.Record.pictures = lambda *_: None  # type: ignore[method-assign]
     with distributed.join() as world:
         for case in cases:
             if case == "refusals":

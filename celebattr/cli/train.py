@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from celebattr.cli.options import command
-from celebattr.config.train import TrainConfig
 from celebattr.errors import UsageError
 from celebattr.models import registry
+from celebattr.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -21,10 +21,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from celebattr.config.train import TrainConfig
 from celebattr.errors import DataError, UsageError, WeightsError
 from celebattr.io.files import write_bytes
 from celebattr.models import bundle
+from celebattr.training.config import TrainConfig
 
 NAME = "last.safetensors"
 

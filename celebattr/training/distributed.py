@@ -30,7 +30,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from celebattr.errors import CelebattrError, DeviceError, ExitCode
-from celebattr.training.listener import Listener
+from celebattr.training.callbacks import Listener
 
 log = logging.getLogger(__name__)
 

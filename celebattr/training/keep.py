@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from celebattr import __version__
-from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import TERMS
 from celebattr.models.card import Card
 from celebattr.models.preprocess import PreprocessSpec
 from celebattr.options import parse_widths
+from celebattr.training.config import TrainConfig
 
 
 def make_card(

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from celebattr.config.train import TrainConfig
 from celebattr.data import augment, loader
 from celebattr.errors import DataError
 from celebattr.io.files import write_bytes
@@ -20,24 +19,25 @@ from celebattr.models.decisions import counts
 from celebattr.models.preprocess import Preprocess, PreprocessSpec
 from celebattr.training import (
     checkpoint,
-    compiling,
     distributed,
-    memory,
-    record,
-    schedule,
+    run_folder,
     validation,
 )
 from celebattr.training.average import averaged
-from celebattr.training.begin import begin
+from celebattr.training.batch import Views
+from celebattr.training.callbacks import Listener, Logger, Silence
 from celebattr.training.checkpoint import Progress
+from celebattr.training.compile import make_forward
+from celebattr.training.memory import keep_freed
+from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World
+from celebattr.training.gradients import Passes
 from celebattr.training.keep import make_card
-from celebattr.training.listener import Listener, Logger, Silence
 from celebattr.training.losses import LOSSES
-from celebattr.training.passes import Passes
+from celebattr.training.optimizer import lr_factor, make_optimizer, set_lr, train_mode
+from celebattr.training.setup import begin
 from celebattr.training.start import start
 from celebattr.training.stop import Stop
-from celebattr.training.views import Views
 
 CHECKPOINT_SECONDS = 300.0
 """Between checkpoints inside an epoch: what a killed run loses at most."""
@@ -77,9 +77,9 @@ class _Run:
         self.epochs, self.batch_size = config.epochs or 0, config.batch_size or 0
         self.device = torch.device(self.choice.device)
         if self.device.type == "cpu":
-            memory.keep_freed()
+            keep_freed()
         self.dtype: torch.dtype = getattr(torch, self.choice.precision)
-        self.record = record.Record(config, self.choice.reason, begun.data)
+        self.record = run_folder.Record(config, self.choice.reason, begun.data)
         torch.manual_seed(config.seed)
         with world.together():
             network, self.started_from = start(config, self.train_set, listener, world)
@@ -89,7 +89,7 @@ class _Run:
         self.network = network.place(self.device)
         world.give(self.network)
         self.average = averaged(self.network, config.ema) if config.ema else None
-        self.optimizer = schedule.make_optimizer(
+        self.optimizer = make_optimizer(
             self.network,
             kind=config.optimizer,
             lr=config.lr or 0.0,
@@ -105,7 +105,7 @@ class _Run:
         self.batches_per_epoch = math.ceil(len(self.train_set) / self.batch_size)
         # Plain gradient descent steps once an epoch, against the gradient over all images.
         self.full_batch = config.optimizer == "gd"
-        schedule.train_mode(self.network, config.freeze_backbone, config.freeze_stages)
+        train_mode(self.network, config.freeze_backbone, config.freeze_stages)
         bound, self.apart = distributed.bind(
             self.network, self.device, self.batch_size, world, listener
         )
@@ -114,7 +114,7 @@ class _Run:
             config,
             self.choice,
             bound,
-            forward=compiling.forward(
+            forward=make_forward(
                 bound,
                 config.compile,
                 device=self.device.type,
@@ -169,7 +169,7 @@ class _Run:
     def _train_epoch(self, preprocess: Preprocess) -> None:
         config, progress, world = self.config, self.progress, self.world
         steps = self.epochs * (1 if self.full_batch else self.batches_per_epoch)
-        schedule.train_mode(self.network, config.freeze_backbone, config.freeze_stages)
+        train_mode(self.network, config.freeze_backbone, config.freeze_stages)
         order = loader.order(len(self.train_set), config.seed, progress.epoch)
         chunks = loader.chunks(order[progress.batches * self.batch_size :], self.batch_size)
         started = saved = time.monotonic()
@@ -190,8 +190,8 @@ class _Run:
             )
         )
         for count, batch in zip(map(len, chunks), read, strict=True):
-            rate = schedule.factor(progress.step, steps, config.warmup, config.optimizer)
-            schedule.set_lr(self.optimizer, rate)
+            rate = lr_factor(progress.step, steps, config.warmup, config.optimizer)
+            set_lr(self.optimizer, rate)
             place = progress.epoch * self.batches_per_epoch + progress.batches
             last = progress.batches + 1 == self.batches_per_epoch
             step = last or not self.full_batch
@@ -273,7 +273,7 @@ class _Run:
             LOSSES[config.loss],
         )
         summary = measured.summary
-        row = record.row(progress, measured, size, self.optimizer.param_groups[0]["lr"])
+        row = run_folder.row(progress, measured, size, self.optimizer.param_groups[0]["lr"])
         progress.history.append(row)
         score = summary.mean_average_precision or 0.0
         if progress.best is None or score > progress.best:

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 
 from celebattr import weights
-from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import UsageError
 from celebattr.models import bundle, pretrained, registry
 from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
 from celebattr.options import parse_widths
+from celebattr.training.callbacks import Listener
+from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World
-from celebattr.training.listener import Listener
 
 
 def start(

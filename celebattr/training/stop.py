@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from celebattr.training.listener import Listener
+from celebattr.training.callbacks import Listener
 
 
 class Stop:

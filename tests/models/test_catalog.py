@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from celebattr.config.train import ACTIVATIONS
 from celebattr.errors import UsageError
 from celebattr.models import registry
 from celebattr.models.spec import ModelSpec
 from celebattr.options import parse_sizes, parse_widths
+from celebattr.training.config import ACTIVATIONS
 
 SIZE = (64, 48)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from celebattr.errors import MissingExtraError
-from celebattr.reports.charts import curves
+from celebattr.training.curves import curves
 
 ROW: dict[str, Any] = {
     "epoch": 1,
@@ -55,7 +55,7 @@ def test_without_matplotlib_the_error_says_what_to_install(
 
 def test_reports_import_neither_matplotlib_nor_pillow_nor_torch() -> None:
     code = (
-        "import sys, celebattr.reports.charts, celebattr.reports.annotate, "
+        "import sys, celebattr.training.curves, celebattr.reports.annotate, "
         "celebattr.reports.writers, celebattr.evaluation.writers; "
         "print({'matplotlib', 'PIL', 'torch', 'numpy', 'rich'} & set(sys.modules))"
     )

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from celebattr.training import compiling
-from celebattr.training.listener import Silence
+from celebattr.training.callbacks import Silence
+from celebattr.training.compile import make_forward
 
 
 class Told(Silence):
@@ -24,7 +24,7 @@ class Told(Silence):
 def forward(wanted: str, **changes: Any) -> tuple[nn.Module, Any, list[str]]:
     network, told = nn.Linear(3, 2), Told()
     options: dict[str, Any] = {"device": "cuda", "processes": 1, "steps": 5000, "batch_size": 4}
-    given = compiling.forward(network, wanted, **options | changes, listener=told)
+    given = make_forward(network, wanted, **options | changes, listener=told)
     return network, given, told.lines
 
 

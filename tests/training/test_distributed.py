@@ -19,11 +19,11 @@ import psutil
 import pytest
 import torch
 
-from celebattr.config.train import TrainConfig
 from celebattr.device import resolve_one_of
 from celebattr.errors import DeviceError, UsageError
 from celebattr.options import flag
-from celebattr.training import checkpoint, distributed, loop, record
+from celebattr.training import checkpoint, distributed, loop, run_folder
+from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World
 
 TESTS = Path(__file__).parents[1]
@@ -68,7 +68,7 @@ def alone(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as torchrun has it: a sum split among threads is rounded otherwise
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record.Record, "pictures", lambda *_: None)
+        patch.setattr(run_folder.Record, "pictures", lambda *_: None)
         for case in ("mlp", "still", "descent", "tuned"):
             loop.train(processes.config(faces, out, case))
     yield out

@@ -17,7 +17,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from celebattr.config.train import TrainConfig
 from celebattr.data import synthetic
 from celebattr.data.image_stores import Zip
 from celebattr.data.layouts.load import load_dataset
@@ -26,7 +25,8 @@ from celebattr.models import bundle, registry
 from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
 from celebattr.training import checkpoint, loop
-from celebattr.training.listener import Logger
+from celebattr.training.callbacks import Logger
+from celebattr.training.config import TrainConfig
 
 TIMES = ("seconds", "images_per_second", "data_wait")
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from celebattr.training import memory
+from celebattr.training.compile import keep_freed
 
 # Pages that come fresh from the system when a block of 64 MiB is taken and freed ten times.
 FAULTS = """
@@ -34,4 +34,4 @@ def test_a_large_block_that_was_freed_is_used_again() -> None:
 
 def test_elsewhere_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert not memory.keep_freed()
+    assert not keep_freed()

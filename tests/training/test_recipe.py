@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from celebattr.config.train import TrainConfig
 from celebattr.errors import UsageError
-from celebattr.training.recipe import complete
+from celebattr.training.config import TrainConfig
+from celebattr.training.defaults import complete
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from celebattr.config.train import TrainConfig
 from celebattr.errors import MissingExtraError
-from celebattr.training import loop, record
+from celebattr.training import loop, run_folder
+from celebattr.training.config import TrainConfig
 
 
 def config(data: Path, out: Path, **changes: Any) -> TrainConfig:
@@ -44,7 +44,7 @@ def test_the_page_is_written_after_each_epoch_and_shows_examples_at_the_end(
     assert "Epoch 1 of 2 is done" in under_way
     assert "data:image/jpeg" not in under_way
     assert "Done: 2 epochs" in done
-    assert done.count("data:image/jpeg") == 2 * record.EXAMPLES
+    assert done.count("data:image/jpeg") == 2 * run_folder.EXAMPLES
     assert "CPU" in done
 
 
@@ -72,7 +72,7 @@ def test_tensorboard_gets_the_scalars_and_a_resumed_run_goes_on(
     loop.train(dataclasses.replace(settings, resume=True))
     board = EventAccumulator(str(tmp_path / "run/tensorboard"))
     board.Reload()
-    assert set(board.Tags()["scalars"]) == set(record.SCALARS)
+    assert set(board.Tags()["scalars"]) == set(run_folder.SCALARS)
     losses = board.Scalars("train_loss")
     assert [one.step for one in losses] == [1, 2]
     lines = (tmp_path / "run/history.jsonl").read_text().splitlines()

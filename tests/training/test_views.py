@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from celebattr.attributes import CELEBA
-from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.errors import WeightsError
 from celebattr.models import bundle, registry
 from celebattr.models.card import Card
 from celebattr.models.preprocess import Preprocess, PreprocessSpec
-from celebattr.training.views import Views
+from celebattr.training.batch import Views
+from celebattr.training.config import TrainConfig
 
 CPU = torch.device("cpu")
 

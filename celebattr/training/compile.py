@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from celebattr.training.listener import Listener
+from celebattr.training.callbacks import Listener
 
 LEAST_STEPS = 2000
 """Of the image size that has the fewest: compiling takes a minute or two a size, and brings a tenth
@@ -20,7 +20,7 @@ SAID = 160
 Forward = Callable[[Tensor], Tensor]
 
 
-def forward(
+def make_forward(
     network: nn.Module,
     wanted: str,
     *,

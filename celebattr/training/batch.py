@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from celebattr.config.train import TrainConfig
 from celebattr.data import augment
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.errors import WeightsError
 from celebattr.models import bundle
 from celebattr.models.preprocess import Preprocess, PreprocessSpec, to_unit
+from celebattr.training.config import TrainConfig
 from celebattr.weights import bundle_file
 
 

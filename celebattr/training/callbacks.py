@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any, Protocol
 
-from celebattr.config.train import TrainConfig
 from celebattr.training.checkpoint import Progress
+from celebattr.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import dataclasses
 import json
 from typing import Any
 
-from celebattr.config.train import TrainConfig
 from celebattr.errors import UsageError
 from celebattr.models import registry
 from celebattr.options import parse_sizes
+from celebattr.training.config import TrainConfig
 
 SEEN_IMAGES = 240_000
 """Images that a run should see, over all epochs: fewer images are seen more often."""

@@ -13,7 +13,7 @@ MOMENTUM = 0.9
 """Of sgd."""
 
 
-def factor(step: int, steps: int, warmup: float, kind: str = "adamw") -> float:
+def lr_factor(step: int, steps: int, warmup: float, kind: str = "adamw") -> float:
     """Share of the peak learning rate at a step: a linear rise, then a cosine down to 0.
 
     For gd it is 1 throughout: w <- w - eta dE/dw.

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from celebattr.config.train import TrainConfig
 from celebattr.data import cache_choice
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
@@ -19,10 +18,11 @@ from celebattr.device import DeviceChoice, resolve, resolve_one_of
 from celebattr.doctor import pictures
 from celebattr.errors import DataError, DeviceError
 from celebattr.models import registry
-from celebattr.training import checkpoint, record
+from celebattr.training import checkpoint, run_folder
+from celebattr.training.callbacks import Listener
+from celebattr.training.config import TrainConfig
+from celebattr.training.defaults import OPEN, complete
 from celebattr.training.distributed import World
-from celebattr.training.listener import Listener
-from celebattr.training.recipe import OPEN, complete
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
     """
     with world.together():
         if config.tensorboard:
-            record.summary_writer()  # before any work: it may not be installed
+            run_folder.summary_writer()  # before any work: it may not be installed
         dataset = load_dataset(config.data, skip_missing=config.skip_missing)
         train_set = soften(
             dataset.split("train", config.limit).share(config.train_share, config.seed),

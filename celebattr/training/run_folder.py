@@ -12,16 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from celebattr import __version__
-from celebattr.config.train import TrainConfig
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import MissingExtraError
 from celebattr.evaluation.examples import examples
 from celebattr.evaluation.report import Example
 from celebattr.io.files import write_bytes, write_text
-from celebattr.reports import charts
 from celebattr.reports.page import Made
-from celebattr.training import html
+from celebattr.training import curves, html
 from celebattr.training.checkpoint import Progress
+from celebattr.training.config import TrainConfig
 from celebattr.training.validation import Measured
 
 EXAMPLES = 6
@@ -89,7 +88,7 @@ class Record:
             present_NA: its decisions, bool [N, A].
         """
         config = self.config
-        charts.curves(rows, config.out / "curves.png")
+        curves.curves(rows, config.out / "curves.png")
         made = Made.now(
             versions=[
                 f"celebattr {__version__}",

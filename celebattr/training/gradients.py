@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from celebattr.config.train import TrainConfig
 from celebattr.data.loader import Batch
 from celebattr.device import DeviceChoice
 from celebattr.errors import DeviceError
 from celebattr.models.preprocess import Preprocess
+from celebattr.training.batch import Views
+from celebattr.training.callbacks import Listener
 from celebattr.training.checkpoint import Progress
-from celebattr.training.compiling import Forward
+from celebattr.training.compile import Forward
+from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World, norms_at_rest
-from celebattr.training.listener import Listener
 from celebattr.training.losses import LOSSES
-from celebattr.training.views import Views
 
 
 class Passes:
@@ -30,7 +30,7 @@ class Passes:
         config: the run's settings, nothing left open.
         choice: device and precision.
         network: as `distributed.bind` gives it.
-        forward: what is called in its place, see `celebattr.training.compiling`.
+        forward: what is called in its place, see `celebattr.training.compile`.
         views: what a step sees.
         autocast: the context of the forward pass.
         scaler: of the gradients of float16.
