@@ -27,10 +27,9 @@ from celebattr.device import resolve
 from celebattr.models import bundle, registry
 from celebattr.models.backends import TorchBackend
 from celebattr.models.spec import ModelSpec
-from celebattr.training.average import averaged
 from celebattr.training.config import TrainConfig
 from celebattr.training.loop import train
-from celebattr.training.optimizer import make_optimizer
+from celebattr.training.optimizer import averaged, make_optimizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from layouts import write_celeba

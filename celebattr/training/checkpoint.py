@@ -11,19 +11,29 @@ Batches are those of all processes together, so any number of processes can go o
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from celebattr import __version__
+from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import TERMS
 from celebattr.errors import DataError, UsageError, WeightsError
 from celebattr.io.files import write_bytes
 from celebattr.models import bundle
+from celebattr.models.card import Card
+from celebattr.models.preprocess import PreprocessSpec
+from celebattr.options import parse_widths
 from celebattr.training.config import TrainConfig
 
 NAME = "last.safetensors"
@@ -156,3 +166,59 @@ def _beside(parameter: Tensor, slot: Tensor) -> Tensor:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def make_card(
+    config: TrainConfig,
+    train_set: FaceDataset,
+    *,
+    size: tuple[int, int],
+    scale: NDArray[np.float64],
+    tally: NDArray[np.int64],
+    started_from: Any,
+    validation: dict[str, Any],
+    epoch: dict[str, Any],
+) -> Card:
+    """The card of a network after an epoch.
+
+    Args:
+        config: the run's settings, nothing left open.
+        train_set: what it trained on.
+        size: height and width of the input in pixels.
+        scale: of the logits, one an attribute, fitted on validation.
+        tally: `celebattr.models.decisions.counts` of validation.
+        started_from: as `celebattr.training.setup.start` gives it.
+        validation: figures on the validation split.
+        epoch: the epoch's row of the history.
+    """
+    assert config.head is not None
+    return Card(
+        name=f"{config.arch}-{config.out.name}",
+        arch=config.arch,
+        attributes=train_set.attributes,
+        preprocess=PreprocessSpec(size).to_dict(),
+        head=parse_widths(config.head),
+        dropout=config.dropout or 0.0,
+        activation=config.activation,
+        output_stride=config.output_stride,
+        scale=tuple(round(float(s), 5) for s in scale),
+        counts=tally.tolist(),
+        metrics={"validation": validation},
+        trained_on={
+            "data": train_set.summary,
+            "images": len(train_set),
+            "terms": TERMS,
+            "started_from": started_from,
+        },
+        training={
+            **config.recipe(),
+            "epoch": epoch["epoch"],
+            "train_loss": epoch["train_loss"],
+        },
+        versions={
+            "celebattr": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

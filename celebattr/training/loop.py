@@ -23,21 +23,16 @@ from celebattr.training import (
     run_folder,
     validation,
 )
-from celebattr.training.average import averaged
 from celebattr.training.batch import Views
-from celebattr.training.callbacks import Listener, Logger, Silence
-from celebattr.training.checkpoint import Progress
-from celebattr.training.compile import make_forward
-from celebattr.training.memory import keep_freed
+from celebattr.training.callbacks import Listener, Logger, Silence, Stop
+from celebattr.training.checkpoint import Progress, make_card
+from celebattr.training.compile import keep_freed, make_forward
 from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World
 from celebattr.training.gradients import Passes
-from celebattr.training.keep import make_card
 from celebattr.training.losses import LOSSES
-from celebattr.training.optimizer import lr_factor, make_optimizer, set_lr, train_mode
-from celebattr.training.setup import begin
-from celebattr.training.start import start
-from celebattr.training.stop import Stop
+from celebattr.training.optimizer import averaged, lr_factor, make_optimizer, set_lr, train_mode
+from celebattr.training.setup import begin, start
 
 CHECKPOINT_SECONDS = 300.0
 """Between checkpoints inside an epoch: what a killed run loses at most."""

@@ -1,10 +1,13 @@
-"""The learning rate as a pure function of the step, and the parameter groups it drives."""
+"""Optimiser, learning rate as a pure function of the step, and the average of the weights."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from celebattr.errors import UsageError
 from celebattr.models.network import Network
@@ -74,3 +77,23 @@ def train_mode(network: Network, freeze_backbone: bool, freeze_stages: int) -> N
     for part in [network.backbone] if freeze_backbone else network.stages[:freeze_stages]:
         part.requires_grad_(False)
         part.eval()
+
+
+def averaged(network: nn.Module, decay: float) -> AveragedModel:
+    """A copy of a network that follows it, running statistics of its norms included.
+
+    Early on a long average would still be the starting weights, so it lengthens with the updates:
+    the decay after n of them is min(decay, (1 + n) / (10 + n)).
+    """
+
+    @torch.no_grad()
+    def ema(averages: Any, currents: Any, count: Tensor | int) -> None:
+        n = float(count)
+        weight = 1.0 - min(decay, (1.0 + n) / (10.0 + n))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(list(averages), list(currents), weight)
+        else:  # counters
+            for average, current in zip(averages, currents, strict=True):
+                average.copy_(current)
+
+    return AveragedModel(network, multi_avg_fn=ema, use_buffers=True)

@@ -1,4 +1,4 @@
-"""What a run begins with: data, device and settings, the same in all its processes."""
+"""Sets up a run: data, device, settings, alike in all processes, and the starting network."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ import hashlib
 import json
 import platform
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
+from celebattr import weights
 from celebattr.data import cache_choice
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.soft_labels import soften
 from celebattr.device import DeviceChoice, resolve, resolve_one_of
 from celebattr.doctor import pictures
-from celebattr.errors import DataError, DeviceError
-from celebattr.models import registry
+from celebattr.errors import DataError, DeviceError, UsageError
+from celebattr.models import bundle, pretrained, registry
+from celebattr.models.network import Network
+from celebattr.models.spec import ModelSpec
+from celebattr.options import parse_widths
 from celebattr.training import checkpoint, run_folder
 from celebattr.training.callbacks import Listener
 from celebattr.training.config import TrainConfig
@@ -149,3 +155,57 @@ def _compare(choice: DeviceChoice, parts: tuple[FaceDataset, ...], world: World)
                     f"{other[2]}, and they are not the same: give all machines the same data"
                 )
             )
+
+
+def start(
+    config: TrainConfig, train_set: FaceDataset, listener: Listener, world: World
+) -> tuple[Network, Any]:
+    """Builds the network of a run and loads its starting weights.
+
+    Of several processes the first alone loads them; the others get its own.
+
+    Returns:
+        The network, and what its card says of its start: "none", "imagenet", a file's name, or the
+        data that a bundle was trained on.
+
+    Raises:
+        UsageError: the architecture cannot be built so, or has no such start.
+        WeightsError: the starting weights are missing or do not fit.
+    """
+    attributes, source = train_set.attributes, config.backbone_weights
+    assert source is not None
+    assert config.head is not None
+    spec = ModelSpec(
+        config.arch,
+        len(attributes),
+        parse_widths(config.head),
+        config.dropout or 0.0,
+        config.activation,
+        config.size_at(0),
+        config.output_stride,
+    )
+    network = registry.build(spec)
+    network.set_prior(torch.from_numpy(train_set.targets_NA.mean(axis=0)))
+    origin: Any = source
+    if source == "none" or not world.first:
+        return network, origin
+    if source == "imagenet":
+        if registry.row(config.arch).start != "imagenet":
+            raise UsageError(f"there are no ImageNet weights of {config.arch}: leave them out")
+        # A resumed run has its weights in the checkpoint; it need not be online again.
+        if config.resume:
+            return network, origin
+        tensors, where = pretrained.imagenet(config.arch), "ImageNet weights"
+    else:
+        path = weights.bundle_file(source)
+        data = bundle.read(path)
+        tensors, where = bundle.tensors_in(data, path), str(path)
+        origin = path.name
+        if bundle.METADATA_KEY in bundle.safetensors_metadata(data, where):
+            card = bundle.card_in(data, path)
+            origin = {"bundle": card.name, **card.trained_on}
+            if card.attributes != attributes:
+                tensors = {n: t for n, t in tensors.items() if not n.startswith("head.")}
+    loaded = pretrained.load_into(network, tensors, where)
+    listener.notice(f"start      {loaded} of {where}")
+    return network, origin

@@ -11,7 +11,7 @@ from celebattr.training.compile import keep_freed
 # Pages that come fresh from the system when a block of 64 MiB is taken and freed ten times.
 FAULTS = """
 import resource, sys
-from celebattr.training import memory
+from celebattr.training import compile as memory
 if sys.argv[1:]:
     assert memory.keep_freed()
 import numpy as np
