@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.attributes import CELEBA
-from celebattr.config.predict import PredictConfig
-from celebattr.engines import plan
 from celebattr.engines.folder import Folder
-from celebattr.engines.parts import row_of
+from celebattr.inference.config import PredictConfig
+from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.expand import expand
 from celebattr.inference.inputs.source import Input
+from celebattr.inference.output import parquet
+from celebattr.inference.output.journal import Row
 from celebattr.inference.predictor import Predictor
-from celebattr.inference.prepare import Prepared, Preparer
-from celebattr.reports import parquet
-from celebattr.reports.journal import Row
+from celebattr.inference.ray import plan
+from celebattr.inference.ray.parts import row_of
 
 LIMIT = 500  # photos of a folder
 

@@ -26,14 +26,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from celebattr.engines import parts, plan
 from celebattr.engines.folder import Folder
-from celebattr.inference import runs
 from celebattr.inference.inputs.source import Input
-from celebattr.inference.merge import merge
-from celebattr.inference.runs import Run
+from celebattr.inference.output import manifest
+from celebattr.inference.output.journal import Journal
+from celebattr.inference.output.manifest import Run
+from celebattr.inference.output.merge import merge
+from celebattr.inference.ray import parts, plan
 from celebattr.predictions import Failure, Prediction, Result
-from celebattr.reports.journal import Journal
 
 INPUTS = 4  # a shard: as few as show the order of inputs, so that what is left is coordination
 DEATHS = 0.05  # of workers, a shard
@@ -98,7 +98,7 @@ def by_parts(count: int, folder: Path) -> Cost:
         counts.update(found)
     worked = time.process_time()
     done = dataclasses.replace(RUN, finished=True, inputs=counts["inputs"], counts=dict(counts))
-    place.write(runs.FOLDER_FILE, done.to_json().encode())
+    place.write(manifest.FOLDER_FILE, done.to_json().encode())
     merge([folder / "rows"], folder / "all.parquet")
     return _cost(count, start, planned, worked, counts["inputs"])
 
@@ -134,7 +134,7 @@ def by_shards(count: int, folder: Path) -> Cost:
             inputs=count * INPUTS,
             counts=dict(journal.counts),
         )
-        runs.write(output, done)
+        manifest.write(output, done)
         journal.finish()
     worked = time.process_time()
     whole = merge([folder], folder / "all.jsonl")

@@ -44,7 +44,7 @@ def parent(photo: str) -> None:
     ahead.begin(sys.argv[2:])
     mark("first process started")
     ahead.begin = lambda arguments: None
-    from celebattr.inference.workers import Worker
+    from celebattr.inference.pool.pool import Worker
 
     Worker.ready = marked(Worker.ready, "options understood", "process ready")  # type: ignore[method-assign]
     Worker.ask = marked(Worker.ask, "photo sent", "photo answered")  # type: ignore[method-assign]
@@ -65,8 +65,6 @@ def child(weights: str) -> None:
     import onnxruntime  # noqa: F401
 
     mark("onnxruntime")
-    import celebattr.inference.predictor
-    import celebattr.inference.prepare  # noqa: F401
 
     mark("celebattr's modules")
     from celebattr.models.backends import open_backend

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from celebattr import weights
-from celebattr.config.predict import SPEEDS
 from celebattr.errors import WeightsError
+from celebattr.inference.config import SPEEDS
 from celebattr.models import bundle, registry
 from celebattr.models.backends import open_backend
 from celebattr.models.card import Card

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from celebattr.data.synthetic import draw_face
+from celebattr.inference.faces import Preparer
 from celebattr.inference.inputs.source import Input
-from celebattr.inference.prepare import Preparer
 
 CALLS_AN_IMAGE_SCORED = 121
 """In the main process of `celebattr predict FOLDER --output FILE`: listing, sending, rows."""

@@ -30,7 +30,7 @@ def merge(
     """
     if output is None:
         raise UsageError("give --output, the file to write")
-    from celebattr.inference.merge import merge as run
+    from celebattr.inference.output.merge import merge as run
 
     whole = run(parts, output)
     shards = str(parts[0]) if parts[0].is_dir() else f"{len(parts):,} shards"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celebattr.cli.options import command, format_option, known_format
-from celebattr.cli.output import FORMATS, Growing, Output, Tables, Text, complete
-from celebattr.config.predict import PredictConfig
 from celebattr.errors import DataError, ExitCode, UsageError
+from celebattr.inference.config import PredictConfig
+from celebattr.inference.output.sinks import FORMATS, Growing, Output, Tables, Text, complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,9 +118,9 @@ def predict(
         return
     if explain is not None and annotate is None:
         raise UsageError("--explain draws pictures: say where with --annotate DIR")
+    from celebattr.inference.output.journal import FORMATS_THAT_GROW
+    from celebattr.inference.output.writers import format_of
     from celebattr.inference.scorer import Scorer
-    from celebattr.reports.journal import FORMATS_THAT_GROW
-    from celebattr.reports.writers import format_of
 
     target = None if output is None else Path(output)
     if target is not None:
@@ -138,7 +138,7 @@ def predict(
     started = time.monotonic()
     with Scorer(config) as scorer:
         from celebattr.inference.inputs.expand import expand
-        from celebattr.inference.runs import Run, Shard
+        from celebattr.inference.output.manifest import Run, Shard
 
         share = Shard.parse(shard)
         facts = scorer.facts
@@ -194,13 +194,13 @@ def _on_ray(
     quiet: bool,
 ) -> None:
     """The same on a Ray cluster."""
-    from celebattr.cli import cluster
-    from celebattr.engines import plan
     from celebattr.inference.inputs.expand import expand
+    from celebattr.inference.ray import plan
+    from celebattr.inference.ray.run import score_into_folder
 
     started = time.monotonic()
     with _Progress(progress, quiet) as show:
-        counts = cluster.predict(
+        counts = score_into_folder(
             config,
             lambda: expand(paths, null=null, column=column, archive=plan.archive),
             output,
@@ -241,7 +241,7 @@ class _Pictures:
         self.attributes: list[str] = []
         if explain is not None:
             from celebattr.attributes import select
-            from celebattr.inference.explain import Explainer
+            from celebattr.inference.draw.heatmaps import Explainer
 
             self.explainer = Explainer(weights)
             self.attributes = list(select(explain.split(","), self.explainer.card.attributes))
@@ -249,8 +249,8 @@ class _Pictures:
     def write(self, item: Input, results: list[Result]) -> None:
         """The pictures of one input; a failure has nothing to draw."""
         from celebattr.images.open import open_image
+        from celebattr.inference.draw.annotate import annotate, output_name, save
         from celebattr.predictions import Prediction
-        from celebattr.reports.annotate import annotate, output_name, save
 
         predictions = [result for result in results if isinstance(result, Prediction)]
         if not predictions:
@@ -261,7 +261,7 @@ class _Pictures:
         if self.attributes:
             import numpy as np
 
-            from celebattr.reports import heat
+            from celebattr.inference.draw import heat
 
             pixels = np.asarray(image)
             maps = [self.explainer.on_photo(pixels, p, self.attributes) for p in predictions]

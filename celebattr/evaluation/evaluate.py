@@ -28,7 +28,7 @@ from celebattr.evaluation.predict_split import probabilities
 from celebattr.evaluation.published import published
 from celebattr.evaluation.report import Comparison, EvalReport
 from celebattr.evaluation.slices import gaps, slices
-from celebattr.inference.explain import Explainer
+from celebattr.inference.draw.heatmaps import Explainer
 from celebattr.models import decisions
 from celebattr.models.backends import Backend, open_backend
 from celebattr.models.card import Card

@@ -18,7 +18,7 @@ from celebattr.constants import FRAME_SIZE
 from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.evaluation.report import PointingReport
-from celebattr.inference.explain import Explainer
+from celebattr.inference.draw.heatmaps import Explainer
 
 IMAGES = 500
 """At most, evenly spaced over the split."""

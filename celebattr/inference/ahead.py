@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 
 from celebattr.inference import child
-from celebattr.inference.protocol import DEFAULT
+from celebattr.inference.pool.protocol import DEFAULT
 
 _FACES = "largest"
 _OTHERWISE = (

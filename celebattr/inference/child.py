@@ -31,7 +31,7 @@ _ENVIRONMENT = {
 
 
 def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
-    """Starts `celebattr.inference.worker`, with its standard input and output as pipes.
+    """Starts `celebattr.inference.pool.worker`, with its standard input and output as pipes.
 
     Args:
         faces: `PredictConfig.faces`.
@@ -41,7 +41,15 @@ def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
     memory = MEMORY_MEGABYTES + (BUNDLE_MEGABYTES if weights else 0)
     # -P: the folder one stands in, which may be full of photos, is no place to import from.
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "celebattr.inference.worker", faces, str(memory), weights],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "celebattr.inference.pool.worker",
+            faces,
+            str(memory),
+            weights,
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from celebattr import weights
-from celebattr.config.predict import PredictConfig
 from celebattr.device import gpu_likely
+from celebattr.inference.config import PredictConfig
 
 
 def bundle_for(config: PredictConfig) -> Path | None:

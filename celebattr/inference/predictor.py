@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import select
-from celebattr.config.predict import PredictConfig
+from celebattr.inference.config import PredictConfig
 from celebattr.inference.facts import Facts
 from celebattr.inference.prepared import Prepared
 from celebattr.models import decisions

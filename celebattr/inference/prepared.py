@@ -1,6 +1,6 @@
 """What opening an input gives: frames, or a failure.
 
-Apart from `celebattr.inference.prepare`, which needs Pillow: a process that has others open its
+Apart from `celebattr.inference.faces`, which needs Pillow: a process that has others open its
 inputs does not.
 """
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-from celebattr.config.predict import PredictConfig
 from celebattr.device import usable_cores
 from celebattr.inference import ahead
+from celebattr.inference.config import PredictConfig
 from celebattr.inference.placement import bundle_for
-from celebattr.inference.workers import Workers
+from celebattr.inference.pool.pool import Workers
 
 if TYPE_CHECKING:
     from celebattr.inference.facts import Facts

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from celebattr.data import synthetic
-from celebattr.engines import parts, plan
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
 from celebattr.inference.inputs.expand import expand
 from celebattr.inference.inputs.source import Input
-from celebattr.inference.runs import Run
+from celebattr.inference.output.manifest import Run
+from celebattr.inference.ray import parts, plan
 from celebattr.predictions import Failure, Prediction, Result
 
 RUN = Run({"name": "x", "sha256": "0"}, {"faces": "largest", "attributes": ["Smiling"]}, "parquet")

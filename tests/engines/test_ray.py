@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
 from celebattr.data import synthetic
-from celebattr.engines.ray import library
+from celebattr.inference.ray.actors import library
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, in its threads
 

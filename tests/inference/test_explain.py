@@ -13,7 +13,7 @@ from torch import nn
 
 from celebattr.data import synthetic
 from celebattr.errors import UsageError, WeightsError
-from celebattr.inference.explain import STAGES, Explainer
+from celebattr.inference.draw.heatmaps import STAGES, Explainer
 from celebattr.models import bundle, registry
 from celebattr.models.card import Card
 from celebattr.models.preprocess import PreprocessSpec
@@ -68,7 +68,7 @@ def outputs(explainer: Explainer, images: torch.Tensor) -> tuple[list[torch.Tens
 def test_a_map_is_the_product_of_layercams(
     arch: str, tmp_path: Path, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("celebattr.inference.explain.BLUR", 1e-3)
+    monkeypatch.setattr("celebattr.inference.draw.heatmaps.BLUR", 1e-3)
     explainer = Explainer(saved(tmp_path, arch))
     images = explainer._preprocess(torch.tensor(frames)).requires_grad_()
     features, logits = outputs(explainer, images)

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from celebattr.errors import DataError
-from celebattr.inference import merge as module
-from celebattr.inference import runs
-from celebattr.inference.merge import merge
-from celebattr.inference.runs import Run
+from celebattr.inference.output import manifest, parquet
+from celebattr.inference.output import merge as module
+from celebattr.inference.output.journal import Journal
+from celebattr.inference.output.manifest import Run
+from celebattr.inference.output.merge import merge
 from celebattr.predictions import Failure, Prediction, Result
-from celebattr.reports import parquet
-from celebattr.reports.journal import Journal
 
 NAMES = ("Eyeglasses", "Smiling")
 
@@ -39,7 +38,7 @@ def write(path: Path, format: str, numbers: range, shard: tuple[int, int], faces
     run = dataclasses.replace(
         run, shard=shard, finished=True, inputs=numbers.stop, counts=dict(journal.counts)
     )
-    runs.write(path, run)
+    manifest.write(path, run)
     convert = None
     if format == "parquet":
 
@@ -65,8 +64,8 @@ def test_bundles_give_the_order_back(
         shard = (index + 1, count)
         write(parts / f"{index}.{format}", format, range(index, inputs, count), shard, "all")
         # What a shard says is of all inputs, whichever of them are its own.
-        file = runs.about(parts / f"{index}.{format}")
-        said = dataclasses.replace(runs.read(parts / f"{index}.{format}"), inputs=inputs)
+        file = manifest.about(parts / f"{index}.{format}")
+        said = dataclasses.replace(manifest.read(parts / f"{index}.{format}"), inputs=inputs)
         file.write_text(said.to_json())
     joined = parts / f"joined.{format}"
     for _ in range(2):  # the second time it lies in the folder itself
@@ -83,7 +82,7 @@ def test_bundles_give_the_order_back(
         data.write_bytes(b"".join(data.read_bytes().splitlines(keepends=True)[:1]))
         with pytest.raises(DataError, match="fewer rows"):
             merge([parts], joined)
-    runs.about(parts / f"0.{format}").unlink()
+    manifest.about(parts / f"0.{format}").unlink()
     with pytest.raises(DataError, match=f"1 of {count} shards are missing: 1/{count}"):
         merge([parts], joined)
 
@@ -96,8 +95,8 @@ def test_memory_does_not_grow_with_the_parts(tmp_path: Path) -> None:
         for index in range(count):
             shard = (index + 1, count)
             write(parts / f"{index}.jsonl", "jsonl", range(index, index + 1), shard, "largest")
-            said = dataclasses.replace(runs.read(parts / f"{index}.jsonl"), inputs=count)
-            runs.about(parts / f"{index}.jsonl").write_text(said.to_json())
+            said = dataclasses.replace(manifest.read(parts / f"{index}.jsonl"), inputs=count)
+            manifest.about(parts / f"{index}.jsonl").write_text(said.to_json())
         tracemalloc.start()
         merge([parts], tmp_path / f"{count}.jsonl")
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.config.predict import PredictConfig
 from celebattr.data import synthetic
 from celebattr.errors import UsageError, WeightsError
 from celebattr.inference import ahead, child
+from celebattr.inference.config import PredictConfig
+from celebattr.inference.faces import Preparer
 from celebattr.inference.inputs.source import Input
+from celebattr.inference.pool.pool import Worker
 from celebattr.inference.predictor import Predictor
-from celebattr.inference.prepare import Preparer
 from celebattr.inference.scorer import Scorer
-from celebattr.inference.workers import Worker
 from celebattr.models.backends import OnnxBackend
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celebattr.config.predict import PredictConfig
 from celebattr.data import synthetic
 from celebattr.errors import UsageError
 from celebattr.inference import scoring
+from celebattr.inference.config import PredictConfig
+from celebattr.inference.faces import Preparer
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.predictor import Predictor
-from celebattr.inference.prepare import Preparer
 from celebattr.inference.prepared import Prepared
 from celebattr.inference.scoring import together
 from celebattr.predictions import Failure, Prediction, Result

@@ -16,16 +16,16 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.config.predict import PredictConfig
 from celebattr.data import synthetic
 from celebattr.errors import DeviceError
-from celebattr.inference import protocol
-from celebattr.inference import worker as child
-from celebattr.inference import workers as workers_module
+from celebattr.inference.config import PredictConfig
+from celebattr.inference.faces import Preparer
 from celebattr.inference.inputs.source import Input
-from celebattr.inference.prepare import Preparer
+from celebattr.inference.pool import pool as workers_module
+from celebattr.inference.pool import protocol
+from celebattr.inference.pool import worker as child
+from celebattr.inference.pool.pool import Worker, Workers
 from celebattr.inference.prepared import Prepared
-from celebattr.inference.workers import Worker, Workers
 from celebattr.predictions import Failure, Prediction
 
 

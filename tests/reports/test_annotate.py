@@ -7,8 +7,8 @@ from PIL import Image
 
 from celebattr.attributes import CELEBA
 from celebattr.errors import DataError
+from celebattr.inference.draw import annotate, layout
 from celebattr.predictions import FaceBox, Prediction
-from celebattr.reports import annotate, layout
 
 
 def prediction(

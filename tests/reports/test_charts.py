@@ -55,8 +55,8 @@ def test_without_matplotlib_the_error_says_what_to_install(
 
 def test_reports_import_neither_matplotlib_nor_pillow_nor_torch() -> None:
     code = (
-        "import sys, celebattr.training.curves, celebattr.reports.annotate, "
-        "celebattr.reports.writers, celebattr.evaluation.writers; "
+        "import sys, celebattr.training.curves, celebattr.inference.draw.annotate, "
+        "celebattr.inference.output.writers, celebattr.evaluation.writers; "
         "print({'matplotlib', 'PIL', 'torch', 'numpy', 'rich'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

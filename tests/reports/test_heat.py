@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from celebattr.reports import heat
+from celebattr.inference.draw import heat
 
 
 def test_colour_lies_where_the_map_is_high_and_nowhere_else() -> None:

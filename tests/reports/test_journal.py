@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from celebattr.errors import DataError
+from celebattr.inference.output import journal, parquet
+from celebattr.inference.output.journal import Journal
 from celebattr.predictions import FaceBox, Failure, Prediction, Result
-from celebattr.reports import journal, parquet
-from celebattr.reports.journal import Journal
 
 ATTRIBUTES = ("Bald", "Smiling")
 NAMES = [

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from celebattr.errors import DataError, UsageError
+from celebattr.inference.output import writers
 from celebattr.predictions import FaceBox, Failure, Prediction
-from celebattr.reports import writers
 
 NAMES = ("Smiling", "Wearing_Hat")
 FACE = Prediction(

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from celebattr.config.predict import PredictConfig
 from celebattr.errors import DataError, ExitCode, UsageError
+from celebattr.inference.config import PredictConfig
 
 if TYPE_CHECKING:
     from celebattr.engines.folder import Folder
-    from celebattr.engines.plan import Plan
     from celebattr.inference.inputs.source import Input
-    from celebattr.inference.runs import Run
+    from celebattr.inference.output.manifest import Run
+    from celebattr.inference.ray.plan import Plan
 
 
-def predict(
+def score_into_folder(
     config: PredictConfig,
     inputs: Callable[[], Iterator[Input]],
     output: str,
@@ -48,17 +48,16 @@ def predict(
         UsageError, DataError: the folder is of another run; see `engines.ray.score` too.
     """
     from celebattr.engines import folder as folders
-    from celebattr.engines import ray
-    from celebattr.inference import runs
-    from celebattr.reports import parquet
+    from celebattr.inference.output import manifest, parquet
+    from celebattr.inference.ray import actors
 
-    ray.library()
+    actors.library()
     parquet.library()
     folder = folders.Folder(output)
     config, run = _run(config)
-    if resume and folder.exists(runs.FOLDER_FILE):
-        _same(folder, runs.parse(folder.read(runs.FOLDER_FILE), folder.url), run)
-    elif folder.exists(runs.FOLDER_FILE):
+    if resume and folder.exists(manifest.FOLDER_FILE):
+        _same(folder, manifest.parse(folder.read(manifest.FOLDER_FILE), folder.url), run)
+    elif folder.exists(manifest.FOLDER_FILE):
         raise DataError(
             f"{output} holds a run: give --resume to go on with it, or another --output"
         )
@@ -67,9 +66,9 @@ def predict(
         raise DataError(f"{output} is not empty: choose a folder of its own for the parts")
     folder.make("")
     todo = _planned(folder, inputs, config.part_inputs, resume=resume)
-    folder.write(runs.FOLDER_FILE, run.to_json().encode())
+    folder.write(manifest.FOLDER_FILE, run.to_json().encode())
     counts: Counter[str] = Counter()
-    for _, part in ray.score(folder, todo.pieces, run, config):
+    for _, part in actors.score(folder, todo.pieces, run, config):
         counts.update(part)
         show(counts)
         failed = counts.total() - counts["inputs"] - counts["ok"]
@@ -85,15 +84,15 @@ def predict(
         inputs_sha256=todo.sha256,
         counts=dict(counts),
     )
-    folder.write(runs.FOLDER_FILE, done.to_json().encode())
+    folder.write(manifest.FOLDER_FILE, done.to_json().encode())
     return counts
 
 
 def _run(config: PredictConfig) -> tuple[PredictConfig, Run]:
     """The run that is asked for, and its options as they hold on other machines."""
     from celebattr import weights
+    from celebattr.inference.output.manifest import Run, Shard
     from celebattr.inference.predictor import Predictor
-    from celebattr.inference.runs import Run, Shard
 
     here = weights.bundle_file(config.bundle, gpu=config.gpus_per_actor > 0)
     predictor = Predictor(dataclasses.replace(config.of_bundle(here), device="cpu"))
@@ -106,7 +105,7 @@ def _planned(
     folder: Folder, inputs: Callable[[], Iterator[Input]], size: int, *, resume: bool
 ) -> Plan:
     """The plan that is there, if it is of these inputs, or a new one."""
-    from celebattr.engines import plan
+    from celebattr.inference.ray import plan
 
     found = plan.read(folder) if resume else None
     if found is None:

@@ -1,7 +1,7 @@
 """A process that opens photos, and scores them, so that no file can take the run with it.
 
 Started by `celebattr.inference.child` as a program of its own; it reads requests on standard input
-and answers on standard output until the input ends (`celebattr.inference.protocol`).
+and answers on standard output until the input ends (`celebattr.inference.pool.protocol`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from celebattr.inference.protocol import DEFAULT, receive, send
+from celebattr.inference.pool.protocol import DEFAULT, receive, send
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
+    from celebattr.inference.faces import Preparer
     from celebattr.inference.inputs.source import Input
     from celebattr.inference.predictor import Predictor
-    from celebattr.inference.prepare import Preparer
     from celebattr.inference.prepared import Prepared
     from celebattr.predictions import Failure, Prediction, Result
 
@@ -150,7 +150,7 @@ def _limit_memory(megabytes: int) -> None:
 
 
 def main(faces: str, megabytes: str, weights: str) -> None:
-    """Runs the process: `python -m celebattr.inference.worker FACES MEGABYTES WEIGHTS`.
+    """Runs the process: `python -m celebattr.inference.pool.worker FACES MEGABYTES WEIGHTS`.
 
     See `celebattr.inference.child.start`.
     """
@@ -160,7 +160,7 @@ def main(faces: str, megabytes: str, weights: str) -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not print into an answer
     from celebattr.errors import CelebattrError
-    from celebattr.inference.prepare import Preparer
+    from celebattr.inference.faces import Preparer
 
     preparer = Preparer(faces)
     try:
@@ -179,7 +179,7 @@ def main(faces: str, megabytes: str, weights: str) -> None:
 
 def _predictor(requests: BinaryIO, weights: str) -> Predictor | None:
     """Loads the bundle, and then reads what it will be asked for: the parent may not know yet."""
-    from celebattr.config.predict import PredictConfig
+    from celebattr.inference.config import PredictConfig
 
     if weights == DEFAULT:
         from celebattr.inference.placement import bundle_for

@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from celebattr.config.predict import PredictConfig
-from celebattr.engines import parts
 from celebattr.engines.folder import Folder
 from celebattr.errors import (
     CelebattrError,
@@ -25,7 +23,9 @@ from celebattr.errors import (
     MissingExtraError,
     WeightsError,
 )
-from celebattr.inference.runs import Run
+from celebattr.inference.config import PredictConfig
+from celebattr.inference.output.manifest import Run
+from celebattr.inference.ray import parts
 from celebattr.inference.scorer import Scorer
 
 BLOCKS_AN_ACTOR = 32

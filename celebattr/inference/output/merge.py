@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celebattr.errors import DataError, UsageError
-from celebattr.inference import runs
-from celebattr.inference.runs import Run
+from celebattr.inference.output import journal, manifest, parquet
+from celebattr.inference.output.journal import Row
+from celebattr.inference.output.manifest import Run
+from celebattr.inference.output.writers import FORMATS
 from celebattr.io.files import Replacement, reporting
-from celebattr.reports import journal, parquet
-from celebattr.reports.journal import Row
-from celebattr.reports.writers import FORMATS
 
 OPEN_FILES = 200
 """Parts open at once: half of what the strictest systems allow a process."""
@@ -58,7 +57,7 @@ def merge(parts: Sequence[Path], output: Path) -> Run:
         DataError: a part is unfinished, damaged, missing or there twice; or parts are of other
             inputs, weights or options.
     """
-    if len(parts) == 1 and (parts[0] / runs.FOLDER_FILE).is_file():
+    if len(parts) == 1 and (parts[0] / manifest.FOLDER_FILE).is_file():
         whole = _of_folder(parts[0])
         _write(output, _in_order(parts[0], whole), whole)
         return whole
@@ -84,7 +83,7 @@ def _files(parts: Sequence[Path], output: Path) -> list[Path]:
     found: list[Path] = []
     for part in parts:
         if part.is_dir():
-            suffix = runs.about(Path("x")).name[1:]
+            suffix = manifest.about(Path("x")).name[1:]
             names = sorted(file.name.removesuffix(suffix) for file in part.glob(f"*{suffix}"))
             made = [part / name for name in names if name != output.name]
             found += made
@@ -107,7 +106,7 @@ def _proved(parts: Sequence[Path]) -> tuple[list[_Source], Run]:
             unfinished = growing.exists() or part.suffix == ".part"
             remedy = f": {growing} is unfinished, go on with --resume" if unfinished else ""
             raise DataError(f"{part} does not exist{remedy}")
-        run = runs.read(part)
+        run = manifest.read(part)
         index, count = run.shard
         if not run.finished:
             raise DataError(f"{part} is unfinished: go on with --resume")
@@ -202,8 +201,8 @@ def _of_folder(folder: Path) -> Run:
     Raises:
         DataError: it is unfinished.
     """
-    file = folder / runs.FOLDER_FILE
-    run = runs.parse(file.read_bytes(), str(file))
+    file = folder / manifest.FOLDER_FILE
+    run = manifest.parse(file.read_bytes(), str(file))
     if not run.finished:
         raise DataError(f"{folder} is unfinished: go on with --resume")
     return run
@@ -226,7 +225,7 @@ def _write(output: Path, rows: Iterator[Row], run: Run) -> None:
         parquet.write(output, rows, run.options["attributes"], run.to_json())
     else:
         _write_text(output, rows, run)
-    runs.write(output, run)
+    manifest.write(output, run)
 
 
 def _write_text(output: Path, rows: Iterator[Row], run: Run) -> None:

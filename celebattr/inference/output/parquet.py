@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celebattr.errors import MissingExtraError
+from celebattr.inference.output.journal import Row
+from celebattr.inference.output.writers import BOX, csv_columns
 from celebattr.io.files import Replacement, reporting
-from celebattr.reports.journal import Row
-from celebattr.reports.writers import BOX, csv_columns
 
 if TYPE_CHECKING:
     import pyarrow

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from celebattr.config.predict import PredictConfig
 from celebattr.errors import DataError, UsageError
+from celebattr.inference.config import PredictConfig
 from celebattr.inference.facts import Facts
 from celebattr.inference.inputs.source import Input
 from celebattr.io.files import write_text

@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from celebattr.engines import plan
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
-from celebattr.inference.runs import Run
+from celebattr.inference.output import parquet
+from celebattr.inference.output.journal import Row
+from celebattr.inference.output.manifest import Run
+from celebattr.inference.ray import plan
 from celebattr.io import storage
-from celebattr.reports import parquet
-from celebattr.reports.journal import Row
 
 if TYPE_CHECKING:
     from celebattr.inference.inputs.source import Input

@@ -22,13 +22,13 @@ from celebattr.constants import FRAME_SIZE
 from celebattr.errors import DeviceError
 from celebattr.inference import child
 from celebattr.inference.facts import Facts
-from celebattr.inference.protocol import receive, send
+from celebattr.inference.pool.protocol import receive, send
 from celebattr.predictions import FaceBox, Failure, Prediction, Result
 
 # Nothing heavy is imported: the processes do that, and this one has not even need of numpy where
 # they score too.
 if TYPE_CHECKING:
-    from celebattr.config.predict import PredictConfig
+    from celebattr.inference.config import PredictConfig
     from celebattr.inference.inputs.source import Input
     from celebattr.inference.prepared import Prepared
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from celebattr.errors import DataError
+from celebattr.inference.output.writers import FORMATS
 from celebattr.io.files import reporting, sync_folder
 from celebattr.predictions import Result
-from celebattr.reports.writers import FORMATS
 
 FORMATS_THAT_GROW = ("jsonl", "csv", "parquet")
 SYNC_SECONDS = 5.0

@@ -15,7 +15,7 @@ from celebattr.errors import DataError, UsageError
 from celebattr.io.files import remove_torn
 
 if TYPE_CHECKING:
-    from celebattr.inference.runs import Run, Shard
+    from celebattr.inference.output.manifest import Run, Shard
     from celebattr.predictions import Result
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
@@ -102,7 +102,7 @@ class Text(_Plain):
 
     def __init__(self, target: Path | None, attributes: tuple[str, ...], format: str) -> None:
         super().__init__()
-        from celebattr.reports.writers import open_writer
+        from celebattr.inference.output.writers import open_writer
 
         self._writer = open_writer(target or sys.stdout, attributes, format)
 
@@ -132,24 +132,24 @@ class Growing:
     def __init__(
         self, path: Path, attributes: tuple[str, ...], run: Run, *, resume: bool, quiet: bool
     ) -> None:
-        from celebattr.inference import runs
-        from celebattr.reports.journal import Journal, part_of
+        from celebattr.inference.output import manifest
+        from celebattr.inference.output.journal import Journal, part_of
 
         self._path, self._run, self._quiet = path, run, quiet
         if run.format == "parquet":
-            from celebattr.reports.parquet import library
+            from celebattr.inference.output.parquet import library
 
             library()  # missing, that is better said before a million photos than after
         part = part_of(path)
         if resume and part.exists():
-            _same(part, runs.read(part), run)
+            _same(part, manifest.read(part), run)
         every_face = run.options["faces"] == "all"
         self._journal = Journal(path, run.format, attributes, every_face=every_face, resume=resume)
-        for file in (path, runs.about(path), runs.about(part)):
+        for file in (path, manifest.about(path), manifest.about(part)):
             remove_torn(file)
         self._attributes = attributes
         self._finished = False
-        runs.write(part, run)
+        manifest.write(part, run)
 
     @property
     def counts(self) -> Counter[str]:
@@ -171,8 +171,8 @@ class Growing:
         """Gives the file its name, beside what made it."""
         import dataclasses
 
-        from celebattr.inference import runs
-        from celebattr.reports.parquet import write as write_parquet
+        from celebattr.inference.output import manifest
+        from celebattr.inference.output.parquet import write as write_parquet
 
         run = dataclasses.replace(
             self._run,
@@ -181,7 +181,7 @@ class Growing:
             inputs_sha256=shard.sha256,
             counts=dict(self.counts),
         )
-        runs.write(self._path, run)
+        manifest.write(self._path, run)
         convert = None
         if run.format == "parquet":
 
@@ -189,7 +189,7 @@ class Growing:
                 write_parquet(self._path, rows, self._attributes, run.to_json())  # type: ignore[arg-type]
 
         self._journal.finish(convert)
-        runs.about(self._journal.part).unlink(missing_ok=True)
+        manifest.about(self._journal.part).unlink(missing_ok=True)
         self._finished = True
 
     def __enter__(self) -> Self:
@@ -222,12 +222,12 @@ def complete(path: Path, run: Run) -> Counter[str] | None:
     Raises:
         UsageError: the file was made with other weights or options.
     """
-    from celebattr.inference import runs
-    from celebattr.reports.journal import part_of
+    from celebattr.inference.output import manifest
+    from celebattr.inference.output.journal import part_of
 
-    if part_of(path).exists() or not path.exists() or not runs.about(path).exists():
+    if part_of(path).exists() or not path.exists() or not manifest.about(path).exists():
         return None
-    found = runs.read(path)
+    found = manifest.read(path)
     _same(path, found, run)
     return Counter(found.counts)
 

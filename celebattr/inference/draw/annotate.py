@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from celebattr.inference.draw import layout
+from celebattr.inference.draw.layout import Panel, Rect, Text
 from celebattr.io.files import reporting, write_bytes
-from celebattr.reports import layout
-from celebattr.reports.layout import Panel, Rect, Text
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

@@ -1,0 +1,1 @@
+"""Pictures: boxes and attributes on a photo, and heat maps."""

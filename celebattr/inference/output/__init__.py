@@ -1,0 +1,1 @@
+"""Results as files and streams: formats, growing files, manifests and shards."""

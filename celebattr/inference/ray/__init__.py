@@ -1,0 +1,1 @@
+"""Scoring on a Ray cluster: a plan, its parts, and the actors that make them."""
