@@ -38,12 +38,12 @@ def marked(function: Callable[..., Any], before: str, after: str) -> Callable[..
 
 def parent(photo: str) -> None:
     """The command itself, watched."""
-    from celebattr.inference import ahead
+    from celebattr.inference.pool import protocol
 
     sys.argv = ["celebattr", "predict", photo]
-    ahead.begin(sys.argv[2:])
+    protocol.begin(sys.argv[2:])
     mark("first process started")
-    ahead.begin = lambda arguments: None
+    protocol.begin = lambda arguments: None
     from celebattr.inference.pool.pool import Worker
 
     Worker.ready = marked(Worker.ready, "options understood", "process ready")  # type: ignore[method-assign]

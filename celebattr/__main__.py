@@ -11,9 +11,9 @@ import threading
 def main() -> None:
     """Runs the program and ends the process with the code that `celebattr.errors` gives."""
     if sys.argv[1:2] == ["predict"]:
-        from celebattr.inference import ahead
+        from celebattr.inference.pool import protocol
 
-        ahead.begin(sys.argv[2:])
+        protocol.begin(sys.argv[2:])
     from celebattr.cli import app
 
     try:

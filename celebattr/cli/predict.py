@@ -13,13 +13,13 @@ import typer
 from celebattr.cli.options import command, format_option, known_format
 from celebattr.errors import DataError, ExitCode, UsageError
 from celebattr.inference.config import PredictConfig
-from celebattr.inference.output.sinks import FORMATS, Growing, Output, Tables, Text, complete
+from celebattr.inference.output.sinks import Growing, Output, Text, complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celebattr.inference.inputs.source import Input
-    from celebattr.predictions import Result
+
+FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 
 
 @command(PredictConfig)
@@ -148,7 +148,11 @@ def predict(
                 f"{', '.join(facts.never_present)}: never reported as present",
                 err=True,
             )
-        pictures = None if annotate is None else _Pictures(annotate, explain, config.bundle)
+        pictures = None
+        if annotate is not None:
+            from celebattr.inference.draw.pictures import Pictures
+
+            pictures = Pictures(annotate, explain, config.bundle)
         out: Output
         if grows:
             assert file is not None
@@ -159,6 +163,8 @@ def predict(
                 return
             out = Growing(file, facts.attributes, run, resume=resume, quiet=quiet)
         elif format == "table":
+            from celebattr.cli.tables import Tables
+
             out = Tables()
         else:
             out = Text(target, facts.attributes, format)
@@ -171,9 +177,7 @@ def predict(
                 if pictures is not None:
                     pictures.write(item, results)
                 show(out.counts)
-                if limit is not None and _failed(out.counts) > limit:
-                    typer.echo(f"stopped after {_failed(out.counts):,} failures", err=True)
-                    raise typer.Exit(ExitCode.SOME_FAILED)
+                _stop_after(limit, out.counts)
             if not share.inputs:
                 raise DataError(f"no images in {', '.join(paths)}")
             out.finish(share)
@@ -200,14 +204,17 @@ def _on_ray(
 
     started = time.monotonic()
     with _Progress(progress, quiet) as show:
+
+        def watch(counts: Counter[str]) -> None:
+            show(counts)
+            _stop_after(limit, counts)
+
         counts = score_into_folder(
             config,
             lambda: expand(paths, null=null, column=column, archive=plan.archive),
             output,
             resume=resume,
-            limit=limit,
-            quiet=quiet,
-            show=show,
+            show=watch,
         )
     seconds = time.monotonic() - started
     _end(counts, counts["inputs"], seconds, quiet=quiet, where=output)
@@ -215,6 +222,14 @@ def _on_ray(
 
 def _failed(counts: Counter[str]) -> int:
     return counts.total() - counts["inputs"] - counts["ok"]
+
+
+def _stop_after(limit: int | None, counts: Counter[str]) -> None:
+    """Ends the run where more inputs failed than may."""
+    failed = _failed(counts)
+    if limit is not None and failed > limit:
+        typer.echo(f"stopped after {failed:,} failures", err=True)
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _end(counts: Counter[str], now: int, seconds: float, *, quiet: bool, where: str) -> None:
@@ -231,48 +246,6 @@ def _end(counts: Counter[str], now: int, seconds: float, *, quiet: bool, where: 
         typer.echo(text, err=True)
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
-
-
-class _Pictures:
-    """Writes each photo with its predictions drawn on it, and the heat maps asked for."""
-
-    def __init__(self, folder: Path, explain: str | None, weights: str) -> None:
-        self.folder = folder
-        self.attributes: list[str] = []
-        if explain is not None:
-            from celebattr.attributes import select
-            from celebattr.inference.draw.heatmaps import Explainer
-
-            self.explainer = Explainer(weights)
-            self.attributes = list(select(explain.split(","), self.explainer.card.attributes))
-
-    def write(self, item: Input, results: list[Result]) -> None:
-        """The pictures of one input; a failure has nothing to draw."""
-        from celebattr.images.open import open_image
-        from celebattr.inference.draw.annotate import annotate, output_name, save
-        from celebattr.predictions import Prediction
-
-        predictions = [result for result in results if isinstance(result, Prediction)]
-        if not predictions:
-            return
-        image = open_image(item.source, name=item.path)
-        file = output_name(item.path, self.folder)
-        save(annotate(image, predictions), file)
-        if self.attributes:
-            import numpy as np
-
-            from celebattr.inference.draw import heat
-
-            pixels = np.asarray(image)
-            maps = [self.explainer.on_photo(pixels, p, self.attributes) for p in predictions]
-            for k, name in enumerate(self.attributes):
-                # An attribute that --attributes left out has no probability to show.
-                parts = [
-                    heat.heat(maps_KHW[k], face.probabilities.get(name, 1.0))
-                    for maps_KHW, face in zip(maps, predictions, strict=True)
-                ]
-                # Faces may overlap: the stronger map shows.
-                save(heat.overlay(image, np.max(parts, axis=0)), heat.name_of(file, name))
 
 
 class _Progress:

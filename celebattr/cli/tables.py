@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
@@ -16,8 +17,12 @@ from rich.text import Text
 from celebattr.evaluation.report import MEANS, EvalReport
 from celebattr.evaluation.tables import TITLES, Part, parts
 from celebattr.evaluation.writers import headline
+from celebattr.inference.output.sinks import Plain
 from celebattr.predictions import Failure, Prediction, Result
 from celebattr.reports.formatting import percent
+
+if TYPE_CHECKING:
+    from celebattr.inference.output.manifest import Shard
 
 FOOTNOTE = (
     "? uncertain. Attributes are annotators' opinions of a picture, not facts about a person."
@@ -246,3 +251,24 @@ def _part(part: Part, options: ConsoleOptions) -> Iterable[RenderableType]:
     for note in part.notes:
         style = "yellow" if note.startswith("warning") else "dim"
         yield Text(_name(note, options), style=style)
+
+
+class Tables(Plain):
+    """The terminal: a table a face."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console()
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Shows results."""
+        for result in results:
+            self._console.print(result_table(result))
+        self.count(results)
+
+    def finish(self, shard: Shard) -> None:
+        """Says what the marks mean, once."""
+        self._console.print(footnote())
+
+    def __exit__(self, *_: object) -> None:
+        pass

@@ -1,18 +1,42 @@
-"""One input becomes frames: opened, its faces found, each brought into CelebA's frame."""
+"""An input becomes aligned crops: opened, its faces found, each brought into CelebA's frame."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from celebattr.errors import ImageError
 from celebattr.images.photo import Photo, is_aligned
 from celebattr.inference.inputs.source import Input
-from celebattr.inference.prepared import Prepared
-from celebattr.predictions import Failure
+from celebattr.predictions import FaceBox, Failure
 
 if TYPE_CHECKING:
     from celebattr.images.detect import YuNet
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An input that is decoded, its faces found and brought into the frame.
+
+    Attributes:
+        boxes: one a frame; None where the image was taken as an aligned face.
+        frames: uint8 [218, 178, 3] each.
+        to_frame: how each was brought there, as `Prediction.to_frame`.
+        faces: how many faces the photo has, reported or not.
+        failure: why there is none, or None.
+    """
+
+    input: Input
+    boxes: tuple[FaceBox | None, ...] = ()
+    frames: tuple[NDArray[np.uint8], ...] = ()
+    to_frame: tuple[tuple[float, ...] | None, ...] = ()
+    faces: int = 0
+    failure: Failure | None = None
+
 
 _SIDE = 640
 """Pixels of the longer side to begin with: those of the detector's first look."""

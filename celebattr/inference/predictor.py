@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from celebattr.attributes import select
 from celebattr.inference.config import PredictConfig
-from celebattr.inference.facts import Facts
-from celebattr.inference.prepared import Prepared
+from celebattr.inference.faces import Prepared
+from celebattr.inference.output.manifest import Facts
 from celebattr.models import decisions
 from celebattr.models.backends import Backend, open_backend
 from celebattr.options import parse_operating_point

@@ -9,7 +9,7 @@ import torch
 
 from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DeviceError, WeightsError
-from celebattr.inference import integers
+from celebattr.inference import export as integers
 from celebattr.inference.export import export
 from celebattr.models import bundle, registry
 from celebattr.models.backends import OnnxBackend, TorchBackend, open_backend

@@ -13,10 +13,10 @@ from skimage.data import astronaut
 
 from celebattr.data import synthetic
 from celebattr.errors import UsageError, WeightsError
-from celebattr.inference import ahead, child
 from celebattr.inference.config import PredictConfig
 from celebattr.inference.faces import Preparer
 from celebattr.inference.inputs.source import Input
+from celebattr.inference.pool import protocol
 from celebattr.inference.pool.pool import Worker
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.scorer import Scorer
@@ -97,7 +97,7 @@ def test_what_the_processes_cannot_do_is_the_error_it_would_be_here(
 def test_a_refusal_is_heard_by_who_asks_late(tmp_path: Path, tiny_onnx: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(tiny_onnx.read_bytes()[:-1] + b"x")
-    with child.start("none", str(broken)) as process:
+    with protocol.start("none", str(broken)) as process:
         assert process.stdout is not None
         while not process.stdout.peek():  # type: ignore[attr-defined]
             time.sleep(0.05)
@@ -131,14 +131,14 @@ def test_a_bundle_whose_name_onnxruntime_does_not_take(tiny_onnx: Path) -> None:
 def test_a_process_that_was_started_ahead_is_taken_where_it_fits_and_ended_where_not(
     photo: Path, tiny_onnx: Path
 ) -> None:
-    ahead.begin([str(photo), "--threshold", "0.4"])
-    begun = ahead._started
+    protocol.begin([str(photo), "--threshold", "0.4"])
+    begun = protocol._started
     assert begun is not None
     with Scorer(PredictConfig(threshold=0.4)) as scorer:
         assert scorer._processes._all[0]._process is begun
         assert next(scorer.rows([str(photo)]))[0]["status"] == "ok"
-    ahead.begin([str(photo)])
-    begun = ahead._started
+    protocol.begin([str(photo)])
+    begun = protocol._started
     assert begun is not None
     with Scorer(PredictConfig(weights=str(tiny_onnx))) as scorer:
         assert scorer._processes._all[0]._process is not begun
@@ -147,8 +147,8 @@ def test_a_process_that_was_started_ahead_is_taken_where_it_fits_and_ended_where
 
 @pytest.mark.parametrize("option", ["--faces=none", "-wother.onnx", "--weights", "--help"])
 def test_nothing_is_started_ahead_where_something_else_is_asked_for(option: str) -> None:
-    ahead.begin(["photo.jpg", option, "x"])
-    assert ahead._started is None
+    protocol.begin(["photo.jpg", option, "x"])
+    assert protocol._started is None
 
 
 def test_batch_after_batch_is_opened_by_the_same_processes(scorer: Scorer, photo: Path) -> None:

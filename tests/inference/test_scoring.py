@@ -11,13 +11,12 @@ from PIL import Image
 
 from celebattr.data import synthetic
 from celebattr.errors import UsageError
-from celebattr.inference import scoring
+from celebattr.inference import scorer
 from celebattr.inference.config import PredictConfig
-from celebattr.inference.faces import Preparer
+from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.predictor import Predictor
-from celebattr.inference.prepared import Prepared
-from celebattr.inference.scoring import together
+from celebattr.inference.scorer import together
 from celebattr.predictions import Failure, Prediction, Result
 
 
@@ -122,11 +121,11 @@ def test_processes_get_one_input_each_and_then_a_few_and_all_come_back_in_order(
         return [[Failure(item.path, "no_face", item.path)] for item in some]
 
     items = [Input(str(n), data=b"x") for n in range(400)]
-    found = list(scoring.apart(iter(items), score, workers=2, keep_data=False))
+    found = list(scorer.apart(iter(items), score, workers=2, keep_data=False))
     assert [results[0].path for _, results in found] == [item.path for item in items]
     assert {item.data for item, _ in found} == {None}
-    assert sorted(groups) == [1] * 32 + [2] * 16 + [4] * 16 + [8] * 16 + [scoring.GROUP] * 9
-    assert list(scoring.apart(iter(()), score, workers=2)) == []
+    assert sorted(groups) == [1] * 32 + [2] * 16 + [4] * 16 + [8] * 16 + [scorer.GROUP] * 9
+    assert list(scorer.apart(iter(()), score, workers=2)) == []
 
 
 def test_a_few_large_files_do_not_wait_for_more() -> None:
@@ -137,7 +136,7 @@ def test_a_few_large_files_do_not_wait_for_more() -> None:
         return [[] for _ in some]
 
     data = bytes(3 << 20)
-    list(scoring.apart((Input(str(n), data=data) for n in range(60)), score, workers=1))
+    list(scorer.apart((Input(str(n), data=data) for n in range(60)), score, workers=1))
     assert sorted(groups) == [1] * 17 + [2] * 8 + [3] * 9
 
 
@@ -165,7 +164,7 @@ def test_the_log_says_what_takes_long(
         return Prepared(item, failure=Failure(item.path, "no_face", "none"))
 
     monkeypatch.setattr(predictor, "finish", slowly)
-    with caplog.at_level("INFO", "celebattr.inference.scoring"):
+    with caplog.at_level("INFO", "celebattr.inference.scorer"):
         list(together(inputs, prepare, predictor, batch_size=2, workers=1, at_once=1))
     assert f"{limit}" in caplog.messages[-1]
     assert "the network was at work" in caplog.messages[-1]

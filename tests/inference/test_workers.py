@@ -19,13 +19,12 @@ from skimage.data import astronaut
 from celebattr.data import synthetic
 from celebattr.errors import DeviceError
 from celebattr.inference.config import PredictConfig
-from celebattr.inference.faces import Preparer
+from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.pool import pool as workers_module
 from celebattr.inference.pool import protocol
 from celebattr.inference.pool import worker as child
 from celebattr.inference.pool.pool import Worker, Workers
-from celebattr.inference.prepared import Prepared
 from celebattr.predictions import Failure, Prediction
 
 

@@ -17,9 +17,32 @@ from typing import Any
 
 from celebattr.errors import DataError, UsageError
 from celebattr.inference.config import PredictConfig
-from celebattr.inference.facts import Facts
 from celebattr.inference.inputs.source import Input
 from celebattr.io.files import write_text
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A bundle, and what the options of `celebattr predict` make of it.
+
+    Attributes:
+        name, sha256: of the bundle.
+        attributes: those that are reported, in order.
+        never_present: those of them that the operating point rules out: no threshold has the
+            precision that is asked for.
+    """
+
+    name: str
+    sha256: str
+    attributes: tuple[str, ...]
+    never_present: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Facts:
+        """From JSON, which has no tuples."""
+        never = tuple(told["never_present"])
+        return cls(told["name"], told["sha256"], tuple(told["attributes"]), never)
+
 
 SCHEMA = 1
 FOLDER_FILE = "run.json"

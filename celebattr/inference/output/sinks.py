@@ -9,16 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-import typer
-
 from celebattr.errors import DataError, UsageError
 from celebattr.io.files import remove_torn
 
 if TYPE_CHECKING:
     from celebattr.inference.output.manifest import Run, Shard
     from celebattr.predictions import Result
-
-FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 
 
 class Output(Protocol):
@@ -48,7 +44,7 @@ class Output(Protocol):
     ) -> None: ...
 
 
-class _Plain:
+class Plain:
     """What the outputs that cannot be gone on with have in common."""
 
     def __init__(self) -> None:
@@ -63,6 +59,7 @@ class _Plain:
         """There is nothing to go on with."""
 
     def count(self, results: Sequence[Result]) -> None:
+        """Counts one input and its rows."""
         self._counts["inputs"] += 1
         self._counts.update(result.status for result in results)
 
@@ -70,34 +67,7 @@ class _Plain:
         return self
 
 
-class Tables(_Plain):
-    """The terminal: a table a face."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from rich.console import Console
-
-        self._console = Console()
-
-    def write(self, results: Sequence[Result]) -> None:
-        """Shows results."""
-        from celebattr.cli.tables import result_table
-
-        for result in results:
-            self._console.print(result_table(result))
-        self.count(results)
-
-    def finish(self, shard: Shard) -> None:
-        """Says what the marks mean, once."""
-        from celebattr.cli.tables import footnote
-
-        self._console.print(footnote())
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class Text(_Plain):
+class Text(Plain):
     """A stream, or the formats and places that only can be written in one go."""
 
     def __init__(self, target: Path | None, attributes: tuple[str, ...], format: str) -> None:
@@ -160,7 +130,7 @@ class Growing:
         """Takes the inputs whose rows are there already."""
         done = self._journal.skip(names)
         if done and not self._quiet:
-            typer.echo(f"{self._path}: going on after {done:,} inputs", err=True)
+            print(f"{self._path}: going on after {done:,} inputs", file=sys.stderr)
 
     def write(self, results: Sequence[Result]) -> None:
         """Writes the rows of one input."""
@@ -209,10 +179,10 @@ class Growing:
             if error is None:
                 raise
         if not self._quiet:
-            typer.echo(
+            print(
                 f"{self._journal.part} keeps {self.counts['inputs']:,} inputs that are done: go on "
                 "with --resume",
-                err=True,
+                file=sys.stderr,
             )
 
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 from celebattr import errors
 from celebattr.constants import FRAME_SIZE
 from celebattr.errors import DeviceError
-from celebattr.inference import child
-from celebattr.inference.facts import Facts
+from celebattr.inference.output.manifest import Facts
+from celebattr.inference.pool import protocol
 from celebattr.inference.pool.protocol import receive, send
 from celebattr.predictions import FaceBox, Failure, Prediction, Result
 
@@ -29,8 +29,8 @@ from celebattr.predictions import FaceBox, Failure, Prediction, Result
 # they score too.
 if TYPE_CHECKING:
     from celebattr.inference.config import PredictConfig
+    from celebattr.inference.faces import Prepared
     from celebattr.inference.inputs.source import Input
-    from celebattr.inference.prepared import Prepared
 
 R = TypeVar("R")
 
@@ -70,7 +70,7 @@ class Worker:
         weights: Path | None = None,
         process: subprocess.Popen[bytes] | None = None,
     ) -> None:
-        self._process = process or child.start(faces, str(weights or ""))
+        self._process = process or protocol.start(faces, str(weights or ""))
         self._requests = cast(BinaryIO, self._process.stdin)
         self._answers = cast(BinaryIO, self._process.stdout)
         self._is_ready = False
@@ -191,7 +191,7 @@ class Workers:
         """
         import numpy as np
 
-        from celebattr.inference.prepared import Prepared
+        from celebattr.inference.faces import Prepared
 
         if item.failure is not None:
             return Prepared(item, failure=item.failure)

@@ -1,4 +1,9 @@
-"""What a process that opens and scores photos and the one that asks it say to each other.
+"""How a worker process is started, and the messages that go to it and come back.
+
+The first one starts before the options are read: to understand them takes about as long as such a
+process needs to begin, so that one photo waits a third less (docs/speed.md). Nobody knows the
+options yet, so what is started is what they ask for when they say nothing else. This module is the
+first thing that is imported, so it imports little.
 
 A message is the length of its head (4 bytes, big endian), the head (JSON), and as many bytes as
 the head says. No pickle.
@@ -8,7 +13,7 @@ the head says. No pickle.
 
     request   {"photos": [{"path": ..., "file": ..., "bytes": N or null}, ...], "seconds": ...}
               + the N bytes of each file
-    answer    one a photo: {"failure": [status, error]}, or of a process with a bundle
+    answer    one per photo: {"failure": [status, error]}, or of a process with a bundle
               {"results": [a `Prediction` without its path, ...]}, or of one without
               {"boxes": [[left, top, right, bottom, score] or null, ...],
                "to_frame": [[six numbers] or null, ...], "faces": ...} + the frames
@@ -17,8 +22,15 @@ the head says. No pickle.
 from __future__ import annotations
 
 import json
+import os
 import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
+
+import celebattr
 
 DEFAULT = "default"
 """For the weights: the process finds out itself what the default is on this machine."""
@@ -43,3 +55,91 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
     (size,) = _LENGTH.unpack(length)
     text = stream.read(size)
     return json.loads(text) if len(text) == size else None
+
+
+MEMORY_MEGABYTES = 1024
+"""What a process may take beside its libraries: room for a photo of 89 megapixels and a copy."""
+
+BUNDLE_MEGABYTES = 512
+"""And what one that scores may take for that: room for a bundle and its layers' outputs."""
+
+_PACKAGE = str(Path(celebattr.__file__).resolve().parent.parent)
+
+_ENVIRONMENT = {
+    # There are as many processes as the processor can use; threads in each would be in the way, and
+    # on large machines take gigabytes of address space.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+    # Arrays of a photo's size are kept for the next one. glibc would give each back to the system
+    # and get it anew, zeroed: 5 % of the time that un-cropped photos take.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 26),
+}
+
+
+def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
+    """Starts `celebattr.inference.pool.worker`, with its standard input and output as pipes.
+
+    Args:
+        faces: `PredictConfig.faces`.
+        weights: an ONNX bundle to score with, `protocol.DEFAULT`, or empty: it gives frames.
+    """
+    paths = [_PACKAGE, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    memory = MEMORY_MEGABYTES + (BUNDLE_MEGABYTES if weights else 0)
+    # -P: the folder one stands in, which may be full of photos, is no place to import from.
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "celebattr.inference.pool.worker",
+            faces,
+            str(memory),
+            weights,
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+    )
+
+
+_FACES = "largest"
+_OTHERWISE = (
+    "-w",
+    "--weights",
+    "--speed",
+    "--faces",
+    "--device",
+    "--precision",
+    "--engine",
+    "-h",
+    "--help",
+)
+"""Options with which another process is needed, or none."""
+
+_started: subprocess.Popen[bytes] | None = None
+
+
+def begin(arguments: Sequence[str]) -> None:
+    """Starts what `celebattr predict ARGUMENTS`, as typed, is likely to need."""
+    global _started
+    if not any(argument.startswith(_OTHERWISE) for argument in arguments):
+        _started = start(_FACES, DEFAULT)
+
+
+def take(faces: str, *, default: bool) -> subprocess.Popen[bytes] | None:
+    """The process that was started, once, if it does what is asked for.
+
+    Args:
+        faces: `PredictConfig.faces`.
+        default: whether bundle, device and precision are what they are without an option.
+    """
+    global _started
+    begun, _started = _started, None
+    if begun is not None and not (default and faces == _FACES):
+        with begun:  # which closes its pipes, and waits
+            begun.kill()
+        return None
+    return begun

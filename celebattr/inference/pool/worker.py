@@ -1,7 +1,7 @@
 """A process that opens photos, and scores them, so that no file can take the run with it.
 
-Started by `celebattr.inference.child` as a program of its own; it reads requests on standard input
-and answers on standard output until the input ends (`celebattr.inference.pool.protocol`).
+Started by `celebattr.inference.pool.protocol` as a program of its own; it reads requests on
+standard input and answers on standard output until the input ends.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from celebattr.inference.pool.protocol import DEFAULT, receive, send
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
-    from celebattr.inference.faces import Preparer
+    from celebattr.inference.faces import Prepared, Preparer
     from celebattr.inference.inputs.source import Input
     from celebattr.inference.predictor import Predictor
-    from celebattr.inference.prepared import Prepared
     from celebattr.predictions import Failure, Prediction, Result
 
 T = TypeVar("T")
@@ -152,7 +151,7 @@ def _limit_memory(megabytes: int) -> None:
 def main(faces: str, megabytes: str, weights: str) -> None:
     """Runs the process: `python -m celebattr.inference.pool.worker FACES MEGABYTES WEIGHTS`.
 
-    See `celebattr.inference.child.start`.
+    See `celebattr.inference.pool.protocol.start`.
     """
     # Ctrl-C reaches the whole group; who ends this process is its parent, by closing its input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -182,7 +181,7 @@ def _predictor(requests: BinaryIO, weights: str) -> Predictor | None:
     from celebattr.inference.config import PredictConfig
 
     if weights == DEFAULT:
-        from celebattr.inference.placement import bundle_for
+        from celebattr.inference.config import bundle_for
 
         weights = str(bundle_for(PredictConfig()) or "")
     backend = None

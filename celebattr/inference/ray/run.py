@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from celebattr.errors import DataError, ExitCode, UsageError
+from celebattr.errors import DataError, UsageError
 from celebattr.inference.config import PredictConfig
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ def score_into_folder(
     output: str,
     *,
     resume: bool,
-    limit: int | None,
-    quiet: bool,
     show: Callable[[Counter[str]], None],
 ) -> Counter[str]:
     """Scores inputs on a Ray cluster into the folder `output`.
@@ -37,15 +33,13 @@ def score_into_folder(
         inputs: gives them, archives not opened.
         output: a path or a URL.
         resume: go on with what is there.
-        limit: stop when more inputs than this failed.
-        quiet: nothing on standard error.
-        show: told the counts so far.
+        show: told the counts so far; an exception that it raises ends the run.
 
     Returns:
         Inputs, and rows by status.
 
     Raises:
-        UsageError, DataError: the folder is of another run; see `engines.ray.score` too.
+        UsageError, DataError: the folder is of another run; see `actors.score` too.
     """
     from celebattr.engines import folder as folders
     from celebattr.inference.output import manifest, parquet
@@ -71,10 +65,6 @@ def score_into_folder(
     for _, part in actors.score(folder, todo.pieces, run, config):
         counts.update(part)
         show(counts)
-        failed = counts.total() - counts["inputs"] - counts["ok"]
-        if limit is not None and failed > limit:
-            typer.echo(f"stopped after {failed:,} failures", err=True)
-            raise typer.Exit(ExitCode.SOME_FAILED)
     # Not before: two workers may be at the same part, and one of them be thought dead.
     folder.remove_torn()
     done = dataclasses.replace(
