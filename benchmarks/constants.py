@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.attributes import CELEBA
-from celebattr.engines.folder import Folder
 from celebattr.inference.config import PredictConfig
 from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.expand import expand
@@ -31,6 +30,7 @@ from celebattr.inference.output.journal import Row
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.ray import plan
 from celebattr.inference.ray.parts import row_of
+from celebattr.io.folder import Folder
 
 LIMIT = 500  # photos of a folder
 

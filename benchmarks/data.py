@@ -19,9 +19,9 @@ import numpy as np
 
 from celebattr.data import cache, loader
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.filesystems import Local, files_at
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.shards import writer
+from celebattr.io.folder import Local, folder_at
 from celebattr.options import Url
 
 BATCH, WORKERS = 64, 2
@@ -105,9 +105,9 @@ def main() -> None:
         writer.write(part, shards, shard_bytes=256 << 20)
         timed("shards on the disk", load_dataset([shards.path]), order)
     with bucket() as url:
-        writer.write(part, files_at(url), shard_bytes=256 << 20)
+        writer.write(part, folder_at(url), shard_bytes=256 << 20)
         timed("shards in a bucket, S3 server beside it", load_dataset([url]), order)
-    writer.write(part, files_at(FAR), shard_bytes=256 << 20)
+    writer.write(part, folder_at(FAR), shard_bytes=256 << 20)
     late = load_dataset([FAR])
     files = late.stores[0]._files  # type: ignore[attr-defined]
     for milliseconds in (30, 100):

@@ -26,13 +26,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from celebattr.engines.folder import Folder
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.output import manifest
 from celebattr.inference.output.journal import Journal
 from celebattr.inference.output.manifest import Run
 from celebattr.inference.output.merge import merge
 from celebattr.inference.ray import parts, plan
+from celebattr.io.folder import Folder
 from celebattr.predictions import Failure, Prediction, Result
 
 INPUTS = 4  # a shard: as few as show the order of inputs, so that what is left is coordination

@@ -285,8 +285,8 @@ def test_an_image_that_cannot_be_read_leaves_no_shard(tmp_path: Path) -> None:
     folder = write_celeba(tmp_path / "data", **COUNTS, layout="unpacked")
     dataset = load_dataset([folder])
     (folder / "Img/img_align_celeba/000004.jpg").unlink()
-    from celebattr.data.filesystems import files_at
+    from celebattr.io.folder import folder_at
 
     with pytest.raises(DataError, match=r"000004\.jpg"):
-        writer.write(dataset, files_at(tmp_path / "out"), shard_bytes=1 << 20)
+        writer.write(dataset, folder_at(tmp_path / "out"), shard_bytes=1 << 20)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

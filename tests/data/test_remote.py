@@ -20,11 +20,13 @@ from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
-from celebattr.data import filesystems, loader
+from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.shards.reader import FarMembers
 from celebattr.errors import DataError, DeviceError, MissingExtraError, UsageError
+from celebattr.io import folder as filesystems
+from celebattr.io.folder import Remote
 from celebattr.options import Url, parse_location
 
 COUNTS = {"train": 36, "validation": 12, "test": 12}
@@ -171,13 +173,13 @@ def far_and_requests(
 ) -> tuple[FaceDataset, list[list[filesystems.Range]]]:
     dataset = load_dataset([parse_location(place)])
     requests: list[list[filesystems.Range]] = []
-    plain = filesystems.Remote.ranges
+    plain = Remote.ranges
 
     def counted(self: Any, wanted: Any) -> list[bytes]:
         requests.append(list(wanted))
         return plain(self, wanted)
 
-    monkeypatch.setattr(filesystems.Remote, "ranges", counted)
+    monkeypatch.setattr(Remote, "ranges", counted)
     return dataset, requests
 
 

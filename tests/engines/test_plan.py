@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from celebattr.data import synthetic
-from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
 from celebattr.inference.inputs.expand import expand
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.output.manifest import Run
 from celebattr.inference.ray import parts, plan
+from celebattr.io.folder import folder_at
 from celebattr.predictions import Failure, Prediction, Result
 
 RUN = Run({"name": "x", "sha256": "0"}, {"faces": "largest", "attributes": ["Smiling"]}, "parquet")
@@ -60,7 +60,7 @@ def test_pieces_hold_each_input_once_and_in_order(
     paths: list[str], tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = seen(expand(paths))
-    folder = Folder("out")
+    folder = folder_at(Path("out").absolute())
     made = plan.write(folder, expand(paths, archive=plan.archive), size)
     assert made == plan.read(folder)
     assert plan.of(expand(paths, archive=plan.archive)) == (made.inputs, made.sha256)
@@ -78,7 +78,7 @@ def test_pieces_hold_each_input_once_and_in_order(
 def test_an_image_on_standard_input_is_part_of_the_plan(tmp_path: Path) -> None:
     image = io.BytesIO()
     synthetic.draw_face({"Smiling"}, np.random.default_rng(0)).save(image, "PNG")
-    folder = Folder(str(tmp_path / "out"))
+    folder = folder_at(tmp_path / "out")
     image.seek(0)
     plan.write(folder, expand(["-"], stdin=image), 4)
     plan._lines.cache_clear()
@@ -87,7 +87,7 @@ def test_an_image_on_standard_input_is_part_of_the_plan(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_was_cut_off_is_none(paths: list[str]) -> None:
-    folder = Folder("out")
+    folder = folder_at(Path("out").absolute())
     assert plan.read(folder) is None
     plan.write(folder, expand(paths), 4)
     folder.remove(plan.ABOUT)
@@ -103,7 +103,7 @@ def fake(items: Iterable[Input]) -> Iterator[tuple[Input, list[Result]]]:
 
 
 def test_a_part_is_made_once_and_found_with_its_counts(paths: list[str]) -> None:
-    folder = Folder("out")
+    folder = folder_at(Path("out").absolute())
     plan.write(folder, expand(paths), 8)
     first = parts.make(folder, 0, RUN, fake)
     assert first == Counter(inputs=8, ok=6, no_face=2)
@@ -117,7 +117,7 @@ def test_a_part_is_made_once_and_found_with_its_counts(paths: list[str]) -> None
 
 
 def test_a_worker_that_dies_leaves_nothing_in_the_name_of_a_part(paths: list[str]) -> None:
-    folder = Folder("out")
+    folder = folder_at(Path("out").absolute())
     plan.write(folder, expand(paths), 8)
 
     def dies(items: Iterable[Input]) -> Iterator[tuple[Input, list[Result]]]:
@@ -130,7 +130,7 @@ def test_a_worker_that_dies_leaves_nothing_in_the_name_of_a_part(paths: list[str
 
 
 def test_a_part_of_other_inputs_is_refused(paths: list[str]) -> None:
-    folder = Folder("out")
+    folder = folder_at(Path("out").absolute())
     plan.write(folder, expand(paths), 8)
     parts.make(folder, 0, RUN, fake)
     plan.write(folder, expand(paths[1:]), 8)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.data.filesystems import Files
 from celebattr.errors import DataError
+from celebattr.io.folder import Folder
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -120,7 +120,7 @@ def parse(data: bytes, where: str) -> ShardIndex:
     return index
 
 
-def read(files: Files) -> list[ShardIndex] | None:
+def read(files: Folder) -> list[ShardIndex] | None:
     """The indexes of all shards in a folder, in their order; None where there are none.
 
     Raises:
@@ -135,7 +135,7 @@ def read(files: Files) -> list[ShardIndex] | None:
             )
         return None
     where = f"{files.path}/{MANIFEST}"
-    manifest = _json(files.read([MANIFEST])[0], where)
+    manifest = _json(files.read(MANIFEST), where)
     try:
         names = [str(shard["name"]) for shard in manifest["shards"]]
         hashes = [str(shard["sha256"]) for shard in manifest["shards"]]
@@ -143,7 +143,7 @@ def read(files: Files) -> list[ShardIndex] | None:
         raise DataError(f"{where} is damaged: pack the data set again ({error!r})") from error
     found = [
         parse(data, f"{files.path}/{index_name(name)}")
-        for name, data in zip(names, files.read([index_name(n) for n in names]), strict=True)
+        for name, data in zip(names, files.read_all([index_name(n) for n in names]), strict=True)
     ]
     sizes = files.sizes(".tar")
     for index, sha256 in zip(found, hashes, strict=True):

@@ -9,11 +9,11 @@ import numpy as np
 from celebattr.constants import SPLITS
 from celebattr.data import cache, cache_choice, loader
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.filesystems import files_at
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.shards.config import PackConfig
 from celebattr.data.shards.writer import Progress, write
 from celebattr.errors import DataError
+from celebattr.io.folder import folder_at
 from celebattr.options import Location
 
 _BATCH = 32
@@ -27,7 +27,7 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
 
     Raises:
         DataError: the data cannot be read, or what is packed cannot be written.
-        MissingExtraError, DeviceError, UsageError: see `celebattr.data.filesystems.files_at`.
+        MissingExtraError, DeviceError, UsageError: see `celebattr.io.folder.folder_at`.
     """
     dataset = load_dataset(config.data, skip_missing=config.skip_missing)
     rows = [np.flatnonzero(dataset.splits_N == split)[: config.limit] for split in SPLITS.values()]
@@ -38,7 +38,7 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
     assert config.out is not None
     done = write(
         part,
-        files_at(config.out),
+        folder_at(config.out),
         shard_bytes=config.shard_size << 20,
         shard_images=config.shard_images,
         workers=config.workers,

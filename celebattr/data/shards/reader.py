@@ -20,12 +20,12 @@ import numpy as np
 from celebattr.attributes import CELEBA
 from celebattr.constants import IMAGE_SUFFIXES, SPLITS, TRAIN
 from celebattr.data.dataset import Source
-from celebattr.data.filesystems import Files, files_at
 from celebattr.data.image_stores import digest
 from celebattr.data.label_files import split_of
 from celebattr.data.shards import index as shard_index
 from celebattr.data.shards.index import ShardIndex
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
+from celebattr.io.folder import Folder, folder_at
 from celebattr.options import Url
 
 LABELS = ("json", "cls", "attributes", "attributes.txt", "txt")
@@ -60,7 +60,7 @@ def read(path: Path) -> Source | None:
     Raises:
         DataError: a shard is damaged, or an image has no labels or other ones than the first.
     """
-    return _read(files_at(path)) if path.is_dir() else None
+    return _read(folder_at(path)) if path.is_dir() else None
 
 
 def read_remote(url: Url) -> Source:
@@ -70,7 +70,7 @@ def read_remote(url: Url) -> Source:
         DataError: there are none, they cannot be read, or see `read`.
         MissingExtraError, DeviceError, UsageError: see `files_at`.
     """
-    source = _read(files_at(url))
+    source = _read(folder_at(url))
     if source is None:
         raise DataError(
             f"{url} has no tar files: what is read from afar is WebDataset shards, as "
@@ -79,12 +79,12 @@ def read_remote(url: Url) -> Source:
     return source
 
 
-def _read(files: Files) -> Source | None:
+def _read(files: Folder) -> Source | None:
     indexes = shard_index.read(files)
     return _scanned(files) if indexes is None else _indexed(files, indexes)
 
 
-def _indexed(files: Files, indexes: Sequence[ShardIndex]) -> Source:
+def _indexed(files: Folder, indexes: Sequence[ShardIndex]) -> Source:
     """Shards that were packed here: nothing of them is read."""
     attributes = indexes[0].attributes if indexes else ()
     places: dict[str, Place] = {}
@@ -110,7 +110,7 @@ def _indexed(files: Files, indexes: Sequence[ShardIndex]) -> Source:
     )
 
 
-def _scanned(files: Files) -> Source | None:
+def _scanned(files: Folder) -> Source | None:
     """Shards of others, which are read through once."""
     sizes = files.sizes(".tar")
     if not sizes:
@@ -151,7 +151,7 @@ def _scanned(files: Files) -> Source | None:
     )
 
 
-def _samples(files: Files, shard: str, size: int) -> Iterator[tuple[str, _Sample]]:
+def _samples(files: Folder, shard: str, size: int) -> Iterator[tuple[str, _Sample]]:
     """The keys of a shard that have an image, in their order."""
     found: dict[str, _Sample] = {}
     file = f"{files.path}/{shard}"
@@ -218,7 +218,7 @@ def _one(file: str, key: str, name: str, value: Any) -> int:
     return known[word]
 
 
-def _store(files: Files, places: dict[str, Place], content: str) -> Members:
+def _store(files: Folder, places: dict[str, Place], content: str) -> Members:
     return (FarMembers if isinstance(files.path, Url) else Members)(files, places, content)
 
 
@@ -231,7 +231,7 @@ class Members:
         content: digest of what tells that the shards are still the same.
     """
 
-    def __init__(self, files: Files, places: dict[str, Place], content: str) -> None:
+    def __init__(self, files: Folder, places: dict[str, Place], content: str) -> None:
         self.path = files.path
         self._files, self._places, self._content = files, places, content
 

@@ -20,11 +20,11 @@ import numpy as np
 
 from celebattr.constants import IMAGE_SUFFIXES, SPLITS
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.filesystems import Files
 from celebattr.data.image_stores import Store, digest
 from celebattr.data.shards import index as shard_index
 from celebattr.data.shards.index import MANIFEST, Sample, ShardIndex, index_name
 from celebattr.errors import DataError
+from celebattr.io.folder import Folder
 from celebattr.io.prefetch import ordered_map
 
 Progress = Callable[[int, int], None]
@@ -54,7 +54,7 @@ class Written:
 
 def write(
     dataset: FaceDataset,
-    files: Files,
+    files: Folder,
     *,
     shard_bytes: int,
     shard_images: int | None = None,
@@ -91,7 +91,7 @@ class _Writer:
     def __init__(
         self,
         dataset: FaceDataset,
-        files: Files,
+        files: Folder,
         shard_bytes: int,
         shard_images: int | None,
         workers: int,
@@ -111,7 +111,7 @@ class _Writer:
         where = self.files.path
         indexes = [
             shard_index.parse(data, f"{where}/{name}")
-            for name, data in zip(names, self.files.read(names) if names else [], strict=True)
+            for name, data in zip(names, self.files.read_all(names) if names else [], strict=True)
         ]
         ours = {index.shard for index in indexes if index.source == self.source}
         strange = [*(tars.keys() - ours), *({index.shard for index in indexes} - ours)]
@@ -146,6 +146,7 @@ class _Writer:
         read = ordered_map(
             self._read, rows[:most_images], workers=self.workers, ahead=4 * self.workers
         )
+        self.files.remove_torn(shard)
         with self.files.create(shard) as opened:
             out = _Hashed(opened)
             # As a stream, all that is called is `write`.

@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from celebattr.errors import MissingExtraError
 from celebattr.inference.output.journal import Row
@@ -58,21 +58,25 @@ def write(path: Path, rows: Iterable[Row], attributes: Sequence[str], about: str
         DataError: it cannot be written.
         MissingExtraError: pyarrow is not installed.
     """
-    pa = library()
-    schema = _schema(pa, attributes).with_metadata({METADATA_KEY: about.encode()})
+    library()
     new = Replacement(path)
     try:
-        with (
-            reporting(path),
-            pa.parquet.ParquetWriter(new.handle, schema, compression="zstd") as out,
-        ):
-            for group in _chunks(rows):
-                columns = [_flat(json.loads(row.data)) for row in group]
-                out.write_table(pa.Table.from_pylist(columns, schema=schema))
+        with reporting(path):
+            write_rows(new.handle, rows, attributes, about)
     except BaseException:
         new.discard()
         raise
     new.commit()
+
+
+def write_rows(file: BinaryIO, rows: Iterable[Row], attributes: Sequence[str], about: str) -> None:
+    """Writes the same into an open file."""
+    pa = library()
+    schema = _schema(pa, attributes).with_metadata({METADATA_KEY: about.encode()})
+    with pa.parquet.ParquetWriter(file, schema, compression="zstd") as out:
+        for group in _chunks(rows):
+            columns = [_flat(json.loads(row.data)) for row in group]
+            out.write_table(pa.Table.from_pylist(columns, schema=schema))
 
 
 def read(path: Path) -> Iterator[Row]:

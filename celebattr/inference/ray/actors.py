@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from celebattr.engines.folder import Folder
 from celebattr.errors import (
     CelebattrError,
     DataError,
@@ -27,6 +26,7 @@ from celebattr.inference.config import PredictConfig
 from celebattr.inference.output.manifest import Run
 from celebattr.inference.ray import parts
 from celebattr.inference.scorer import Scorer
+from celebattr.io.folder import Folder, folder_at
 
 BLOCKS_AN_ACTOR = 32
 """Calls an actor answers in a run: one that has fewer pieces left than others idles 3 % at most."""
@@ -57,7 +57,7 @@ class Actor:
     """Makes parts, one after the other, with one scorer."""
 
     def __init__(self, folder: str, run: Run, config: PredictConfig, cores: int) -> None:
-        self._folder, self._run = Folder(folder), run
+        self._folder, self._run = folder_at(folder), run
         self._error: CelebattrError | None = None
         try:
             self._scorer = Scorer(config, cores=cores)
@@ -124,7 +124,7 @@ def score(
             num_cpus=cores,
             num_gpus=config.gpus_per_actor or None,
             fn_constructor_kwargs={
-                "folder": folder.url,
+                "folder": str(folder.path),
                 "run": run,
                 "config": replace(config, device=_device(config)),
                 "cores": cores,

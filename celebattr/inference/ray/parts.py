@@ -14,13 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
 from celebattr.inference.output import parquet
 from celebattr.inference.output.journal import Row
 from celebattr.inference.output.manifest import Run
 from celebattr.inference.ray import plan
-from celebattr.io import storage
+from celebattr.io.folder import Folder
 
 if TYPE_CHECKING:
     from celebattr.inference.inputs.source import Input
@@ -53,8 +52,8 @@ def make(folder: Folder, number: int, run: Run, score: Score) -> Counter[str]:
             counts.update(result.status for result in results)
             yield from (row_of(result) for result in results)
 
-    with folder.new(name(number)) as path:
-        parquet.write(path, rows(), run.options["attributes"], about)
+    with folder.create(name(number)) as file:
+        parquet.write_rows(file, rows(), run.options["attributes"], about)
     return counts
 
 
@@ -68,10 +67,9 @@ def row_of(result: Result) -> Row:
 def _found(folder: Folder, number: int, about: str) -> Counter[str]:
     """The counts of a part that is there."""
     pa = parquet.library()
-    place = f"{folder.url}/{name(number)}"
+    place = f"{folder.path}/{name(number)}"
     try:
-        with storage.open_binary(place) as stream:
-            file = pa.parquet.ParquetFile(io.BytesIO(stream.read()))
+        file = pa.parquet.ParquetFile(io.BytesIO(folder.read(name(number))))
         said = (file.schema_arrow.metadata or {}).get(parquet.METADATA_KEY, b"").decode()
         columns = file.read(["status", "face"]).to_pydict()
     except (OSError, pa.ArrowException) as error:

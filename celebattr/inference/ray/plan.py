@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
 from celebattr.inference.inputs import archives
 from celebattr.inference.inputs.source import Input, photo
 from celebattr.io import storage
+from celebattr.io.folder import Folder, folder_at
+from celebattr.options import Location
 from celebattr.predictions import Failure
 
 PIECES_A_FILE = 32
@@ -62,7 +63,6 @@ def write(folder: Folder, inputs: Iterable[Input], size: int) -> Plan:
     Raises:
         DataError: it cannot be written.
     """
-    folder.make("plan")
     folder.remove(*(f"plan/{name}" for name in folder.names("plan")))
     names = _Names()
     pieces = 0
@@ -85,7 +85,7 @@ def read(folder: Folder) -> Plan | None:
     try:
         return Plan(**json.loads(folder.read(ABOUT)))
     except (ValueError, TypeError) as error:
-        raise DataError(f"{folder.url}/{ABOUT} is damaged ({error}): start anew") from error
+        raise DataError(f"{folder.path}/{ABOUT} is damaged ({error}): start anew") from error
 
 
 def of(inputs: Iterable[Input]) -> tuple[int, str]:
@@ -98,13 +98,13 @@ def of(inputs: Iterable[Input]) -> tuple[int, str]:
 
 def piece(folder: Folder, number: int) -> tuple[str, Iterator[Input]]:
     """A piece of work: what tells it from others, and its inputs."""
-    line = _lines(folder.url, number // PIECES_A_FILE)[number % PIECES_A_FILE]
+    line = _lines(folder.path, number // PIECES_A_FILE)[number % PIECES_A_FILE]
     return sha256(line).hexdigest(), _inputs(json.loads(line))
 
 
 @functools.lru_cache(maxsize=2)
-def _lines(url: str, number: int) -> list[bytes]:
-    return Folder(url).read(_file(number)).splitlines()
+def _lines(place: Location, number: int) -> list[bytes]:
+    return folder_at(place).read(_file(number)).splitlines()
 
 
 def _file(number: int) -> str:

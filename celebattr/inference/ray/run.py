@@ -12,10 +12,10 @@ from celebattr.errors import DataError, UsageError
 from celebattr.inference.config import PredictConfig
 
 if TYPE_CHECKING:
-    from celebattr.engines.folder import Folder
     from celebattr.inference.inputs.source import Input
     from celebattr.inference.output.manifest import Run
     from celebattr.inference.ray.plan import Plan
+    from celebattr.io.folder import Folder
 
 
 def score_into_folder(
@@ -41,16 +41,18 @@ def score_into_folder(
     Raises:
         UsageError, DataError: the folder is of another run; see `actors.score` too.
     """
-    from celebattr.engines import folder as folders
     from celebattr.inference.output import manifest, parquet
     from celebattr.inference.ray import actors
+    from celebattr.io.folder import folder_at
+    from celebattr.options import parse_location
 
     actors.library()
     parquet.library()
-    folder = folders.Folder(output)
+    place = parse_location(output)
+    folder = folder_at(place.absolute() if isinstance(place, Path) else place)
     config, run = _run(config)
     if resume and folder.exists(manifest.FOLDER_FILE):
-        _same(folder, manifest.parse(folder.read(manifest.FOLDER_FILE), folder.url), run)
+        _same(folder, manifest.parse(folder.read(manifest.FOLDER_FILE), str(folder.path)), run)
     elif folder.exists(manifest.FOLDER_FILE):
         raise DataError(
             f"{output} holds a run: give --resume to go on with it, or another --output"
@@ -58,7 +60,6 @@ def score_into_folder(
     elif (there := set(folder.names(""))) and not (resume and there <= {"plan"}):
         # A run that was ended while it planned has left its plan and no more.
         raise DataError(f"{output} is not empty: choose a folder of its own for the parts")
-    folder.make("")
     todo = _planned(folder, inputs, config.part_inputs, resume=resume)
     folder.write(manifest.FOLDER_FILE, run.to_json().encode())
     counts: Counter[str] = Counter()
@@ -106,7 +107,7 @@ def _planned(
     count, sha256 = plan.of(inputs())
     if (count, sha256) != (found.inputs, found.sha256):
         raise DataError(
-            f"{folder.url} is of other inputs, {found.inputs:,} and now {count:,}: give the same "
+            f"{folder.path} is of other inputs, {found.inputs:,} and now {count:,}: give the same "
             "as before, or another --output"
         )
     return found
@@ -116,6 +117,6 @@ def _same(folder: Folder, found: Run, run: Run) -> None:
     odd = found.differences(run)
     if odd:
         raise UsageError(
-            f"{folder.url} was made otherwise: {'; '.join(odd)}. Give the same options, or another "
-            "--output"
+            f"{folder.path} was made otherwise: {'; '.join(odd)}. Give the same options, or "
+            "another --output"
         )

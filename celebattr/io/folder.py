@@ -1,4 +1,4 @@
-"""A folder of files on a disk or, through fsspec, anywhere: where shards are read and written.
+"""A folder of files on a disk or, through fsspec, in a store: for shards, plans and parts.
 
 Distant files are read by ranges of bytes, all ranges of a batch at once: an object store takes tens
 of milliseconds to answer, whether it is asked for one or for a hundred. Credentials and endpoints
@@ -16,15 +16,23 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from celebattr.errors import DataError
 from celebattr.io import storage
-from celebattr.io.files import Replacement, find_files, remove_torn, reporting, stamp, write_bytes
-from celebattr.options import Location, Url
+from celebattr.io.files import (
+    Replacement,
+    find_files,
+    remove_all_torn,
+    remove_torn,
+    reporting,
+    stamp,
+    write_bytes,
+)
+from celebattr.options import Location, Url, parse_location
 
 Range = tuple[str, int, int]
 """A file by its name in the folder, an offset, and how many bytes from there."""
 
 
-class Files(Protocol):
-    """Files in a folder, by names like `train-000000.tar`, or `train/0.tar` in folders of it."""
+class Folder(Protocol):
+    """Files by names like `train-000000.tar`, or `train/0.tar` in folders of it."""
 
     @property
     def path(self) -> Location:
@@ -39,7 +47,16 @@ class Files(Protocol):
     def open(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
         """A file from its beginning to its end."""
 
-    def read(self, names: Sequence[str]) -> list[bytes]:
+    def exists(self, name: str) -> bool:
+        """True where there is such a file."""
+
+    def names(self, folder: str) -> list[str]:
+        """The files of a folder in it, sorted; of one that does not exist, none."""
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+
+    def read_all(self, names: Sequence[str]) -> list[bytes]:
         """Whole files."""
 
     def ranges(self, wanted: Sequence[Range]) -> list[bytes]:
@@ -51,15 +68,25 @@ class Files(Protocol):
     def create(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
         """A new file to write; it is there once the block ends well."""
 
+    def remove(self, *names: str) -> None:
+        """Removes files, those that there are."""
 
-def files_at(place: Location) -> Files:
-    """The files at a path or URL.
+    def remove_torn(self, *names: str) -> None:
+        """Removes what killed programs left of files of these names, or of all without any.
+
+        Nobody may be writing them. A store has nothing of a put that did not end.
+        """
+
+
+def folder_at(place: str | Location) -> Folder:
+    """The folder at a path or URL.
 
     Raises:
         MissingExtraError: it is a URL, and fsspec is not installed.
         DeviceError: the package of that file system is not installed.
         UsageError: there is no such file system.
     """
+    place = parse_location(place) if not isinstance(place, Url) else place
     return Remote(place, *storage.locate(place)) if isinstance(place, Url) else Local(place)
 
 
@@ -82,9 +109,26 @@ class Local:
         """A file from its beginning to its end."""
         return (self.path / name).open("rb")
 
-    def read(self, names: Sequence[str]) -> list[bytes]:
+    def exists(self, name: str) -> bool:
+        """True where there is such a file."""
+        return (self.path / name).exists()
+
+    def names(self, folder: str) -> list[str]:
+        """The files of a folder in it, sorted; of one that does not exist, none."""
+        path = self.path / folder
+        return sorted(file.name for file in path.iterdir()) if path.is_dir() else []
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise DataError(f"{self.path / name} cannot be read: {reason}") from error
+
+    def read_all(self, names: Sequence[str]) -> list[bytes]:
         """Whole files."""
-        return [(self.path / name).read_bytes() for name in names]
+        return [self.read(name) for name in names]
 
     def ranges(self, wanted: Sequence[Range]) -> list[bytes]:
         """Parts of files. Each is opened anew: no handle is shared by threads or after a fork."""
@@ -97,16 +141,13 @@ class Local:
 
     def write(self, name: str, data: bytes) -> None:
         """A whole file at once: complete or absent."""
-        with reporting(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+        self._make_folder_of(name)
         write_bytes(self.path / name, data)
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
         """A new file to write; it is there once the block ends well."""
-        with reporting(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        remove_torn(self.path / name)
+        self._make_folder_of(name)
         new = Replacement(self.path / name)
         try:
             with reporting(self.path / name):
@@ -115,6 +156,22 @@ class Local:
             new.discard()
             raise
         new.commit()
+
+    def remove(self, *names: str) -> None:
+        """Removes files, those that there are."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+
+    def remove_torn(self, *names: str) -> None:
+        """Removes what killed programs left of files of these names, or of all without any."""
+        for name in names:
+            remove_torn(self.path / name)
+        if not names:
+            remove_all_torn(self.path)
+
+    def _make_folder_of(self, name: str) -> None:
+        with reporting(self.path):
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
 
 
 @dataclass(frozen=True)
@@ -152,7 +209,24 @@ class Remote:
             opened = self.system.open(self._at(name), "rb")
         return cast("contextlib.AbstractContextManager[BinaryIO]", opened)
 
-    def read(self, names: Sequence[str]) -> list[bytes]:
+    def exists(self, name: str) -> bool:
+        """True where there is such a file."""
+        with self._reporting("read"):
+            return bool(self.system.exists(self._at(name)))
+
+    def names(self, folder: str) -> list[str]:
+        """The files of a folder in it, sorted; of one that does not exist, none."""
+        place = self._at(folder)
+        with self._reporting("listed"):
+            self.system.invalidate_cache()
+            found = self.system.ls(place, detail=False) if self.system.isdir(place) else []
+        return sorted(str(name).rpartition("/")[2] for name in found)
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        return self.read_all([name])[0]
+
+    def read_all(self, names: Sequence[str]) -> list[bytes]:
         """Whole files, all at once."""
         paths = [self._at(name) for name in names]
         with self._reporting("read"):
@@ -187,6 +261,16 @@ class Remote:
                 yield opened
             with self._reporting("written"):
                 self.system.put_file(str(file), self._at(name))
+
+    def remove(self, *names: str) -> None:
+        """Removes files, those that there are."""
+        for name in names:
+            with self._reporting("written"):
+                if self.system.exists(self._at(name)):
+                    self.system.rm_file(self._at(name))
+
+    def remove_torn(self, *names: str) -> None:
+        """There is nothing: a put that did not end leaves nothing."""
 
     def _at(self, name: str) -> str:
         return f"{self.root.rstrip('/')}/{name}"
