@@ -19,6 +19,7 @@ import os
 import threading
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,10 @@ from PIL import features
 
 from celebattr.constants import FRAME_SIZE
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.image_stores import digest
-from celebattr.io.files import output_error, reporting, write_text
+from celebattr.data.image_stores import Distant, digest
+from celebattr.device import free_memory
+from celebattr.errors import DataError
+from celebattr.io.files import free_room, output_error, reporting, write_text
 
 VERSION = 1
 """Of the way in which an image becomes a frame, and of the files here."""
@@ -224,3 +227,99 @@ def in_memory(parts: Sequence[FaceDataset]) -> tuple[MemoryFrames, ...]:
         MemoryFrames([name for part in parts for name in names_of(part, number)])
         for number in range(len(parts[0].stores))
     )
+
+
+_MEMORY_SHARE = 4
+_DISK_SHARE = 2
+
+log = logging.getLogger(__name__)
+
+
+def attach_cache(
+    dataset: FaceDataset,
+    parts: Sequence[FaceDataset],
+    *,
+    mode: str,
+    folder: Path | None,
+    fast: bool,
+    processes: int = 1,
+) -> tuple[list[FaceDataset], str]:
+    """Gives parts of a data set a cache.
+
+    Args:
+        dataset: as loaded.
+        parts: what of it will be read.
+        mode: auto, ram, disk or off.
+        folder: of caches; without it, the user's.
+        fast: whether what reads them is faster than a core decodes, as a GPU is.
+        processes: how many will each do the same on this machine.
+
+    Returns:
+        The parts, and which cache they have and why.
+    """
+    folder = folder or default_folder()
+    if mode == "auto":
+        mode, why = choose_cache(dataset, parts, folder=folder, fast=fast, processes=processes)
+    else:
+        why = "as asked"
+    count, memory = sum(map(len, parts)), free_memory()
+    if mode == "ram" and memory is not None and count * FRAME_BYTES > memory:
+        mode, why = (
+            "off",
+            f"{_size(count)} do not fit into {memory / 1e9:.1f} GB of free memory",
+        )
+    try:
+        if mode == "ram":
+            kept = in_memory(parts)
+            parts = [replace(part, frames=kept) for part in parts]
+            return list(parts), f"ram, {_size(count)}: {why}"
+        if mode == "disk":
+            frames = on_disk(dataset, folder)
+            there = sum(map(len, frames))
+            parts = [replace(part, frames=frames) for part in parts]
+            line = f"disk, {folder}, {there:,} images are there: {why}"
+            old = others(folder, frames)
+            if old:
+                line += f"; of earlier versions of the data, may be deleted: {', '.join(old)}"
+            return list(parts), line
+    except (MemoryError, DataError) as error:
+        return list(parts), f"off: {' '.join(str(error).split()) or 'not enough memory'}"
+    return list(parts), f"off: {why}"
+
+
+def choose_cache(
+    dataset: FaceDataset,
+    parts: Sequence[FaceDataset],
+    *,
+    folder: Path,
+    fast: bool,
+    processes: int = 1,
+) -> tuple[str, str]:
+    """What --cache auto stands for, ram, disk or off, and why. See docs/data.md."""
+    if _is_begun(dataset, folder):
+        return "disk", "an earlier run or `celebattr pack` left it"
+    if not fast and not any(isinstance(store, Distant) for store in dataset.stores):
+        return "off", "on a CPU decoding is a small part of the work"
+    need = sum(map(len, parts)) * FRAME_BYTES
+    memory = free_memory()
+    if memory is not None and need * processes <= memory / _MEMORY_SHARE:
+        return "ram", f"it takes less than a quarter of the {memory / 1e9:.1f} GB free"
+    room = free_room(folder)
+    if need <= room / _DISK_SHARE:
+        return "disk", f"too much for memory, and less than half of the {room / 1e9:.0f} GB free"
+    return "off", f"{need / 1e9:.1f} GB is too much for memory and disk"
+
+
+def _is_begun(dataset: FaceDataset, folder: Path) -> bool:
+    """Whether there is a cache of these very images, of one store at least."""
+    if not folder.is_dir():
+        return False
+    try:
+        keys = [key(dataset, number) for number in range(len(dataset.stores))]
+    except DataError:
+        return False
+    return any((folder / key / ABOUT).is_file() for key in keys)
+
+
+def _size(count: int) -> str:
+    return f"{count:,} images, {count * FRAME_BYTES / 1e9:.1f} GB"

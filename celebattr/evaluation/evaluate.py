@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import select
-from celebattr.data import cache_choice
+from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, UsageError
@@ -62,7 +62,7 @@ def evaluate(
         raise DataError(
             f"no {config.split} images in {', '.join(map(str, config.data))}: {dataset.describe()}"
         )
-    (images,), cache = cache_choice.attach(
+    (images,), cache = attach_cache(
         dataset, (images,), mode=config.cache, folder=config.cache_folder, fast=True
     )
     if config.cache != "off" and cache.startswith("off"):

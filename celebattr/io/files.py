@@ -11,6 +11,7 @@ import errno
 import glob
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -211,3 +212,9 @@ def stamp(path: Path) -> str:
     except OSError as error:
         raise UnreadableImageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def free_room(folder: Path) -> int:
+    """Bytes free on the disk where a folder is, or would be."""
+    there = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), None)
+    return shutil.disk_usage(there).free if there is not None else 0

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from celebattr import weights
-from celebattr.data import cache_choice
+from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.soft_labels import soften
@@ -87,7 +87,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
             )
     if world.size > 1:
         _compare(choice, (train_set, validation_set), world)
-    (train_set, validation_set), cache = cache_choice.attach(
+    (train_set, validation_set), cache = attach_cache(
         dataset,
         (train_set, validation_set),
         mode=config.cache,

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import equations
 import numpy as np
 import torch
 from matplotlib import pyplot
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from celebattr.models import bundle, equations
+from celebattr.models import bundle
 from celebattr.weights import bundle_file
 
 BLUR = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16.0

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from layouts import write_celeba
 
-from celebattr.data import cache, cache_choice
-from celebattr.data.cache import FRAME_BYTES, FRAMES, WORDS, DiskFrames
+from celebattr.data import cache
+from celebattr.data.cache import FRAME_BYTES, FRAMES, WORDS, DiskFrames, attach_cache
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.image_stores import Folder, Zip
 from celebattr.data.layouts.load import load_dataset
@@ -63,9 +63,7 @@ def test_an_image_is_read_once_and_its_pixels_stay_the_same(
     truth = all_frames(dataset)
     reads.clear()
     parts = [dataset.split("train"), dataset.split("validation", 2)]
-    parts, line = cache_choice.attach(
-        dataset, parts, mode=mode, folder=tmp_path / "cache", fast=False
-    )
+    parts, line = attach_cache(dataset, parts, mode=mode, folder=tmp_path / "cache", fast=False)
     assert line.startswith(mode)
     for _ in range(3):
         for part in parts:
@@ -167,7 +165,7 @@ def test_a_cache_of_what_the_data_were_before_is_named(tmp_path: Path) -> None:
     def line() -> str:
         dataset = load_dataset([folder])
         place = tmp_path / "cache"
-        return cache_choice.attach(dataset, [dataset], mode="disk", folder=place, fast=True)[1]
+        return attach_cache(dataset, [dataset], mode="disk", folder=place, fast=True)[1]
 
     (old,) = keys(folder)
     assert "deleted" not in line()
@@ -221,7 +219,7 @@ def test_a_full_disk_is_told_once_and_the_run_goes_on(
 def test_a_folder_that_cannot_be_written_leaves_the_run_uncached(tmp_path: Path) -> None:
     dataset = small(tmp_path / "data")
     (tmp_path / "file").write_text("")
-    parts, line = cache_choice.attach(
+    parts, line = attach_cache(
         dataset, [dataset], mode="disk", folder=tmp_path / "file" / "cache", fast=True
     )
     assert line.startswith("off: cannot write")

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from layouts import write_celeba
 
-from celebattr.data import cache, cache_choice
-from celebattr.data.cache import FRAME_BYTES
+from celebattr.data import cache
+from celebattr.data.cache import FRAME_BYTES, attach_cache, choose_cache
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
+from celebattr.device import free_memory
 
 
 def small(folder: Path, seed: int = 0) -> FaceDataset:
@@ -41,10 +42,10 @@ def test_auto_takes_what_fits(
     mode: str,
     why: str,
 ) -> None:
-    monkeypatch.setattr(cache_choice, "free_memory", lambda: memory)
-    monkeypatch.setattr(cache_choice, "free_room", lambda folder: room)
+    monkeypatch.setattr(cache, "free_memory", lambda: memory)
+    monkeypatch.setattr(cache, "free_room", lambda folder: room)
     dataset = small(tmp_path / "data")
-    found = cache_choice.choose(dataset, [dataset], folder=tmp_path / "none", fast=fast)
+    found = choose_cache(dataset, [dataset], folder=tmp_path / "none", fast=fast)
     assert found[0] == mode
     assert why in found[1]
 
@@ -52,10 +53,10 @@ def test_auto_takes_what_fits(
 def test_auto_divides_memory_among_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_choice, "free_memory", lambda: 4 * 10 * FRAME_BYTES)
+    monkeypatch.setattr(cache, "free_memory", lambda: 4 * 10 * FRAME_BYTES)
     dataset = small(tmp_path / "data")
     for processes, mode in ((1, "ram"), (2, "disk")):
-        found = cache_choice.choose(
+        found = choose_cache(
             dataset, [dataset], folder=tmp_path / "none", fast=True, processes=processes
         )
         assert found[0] == mode
@@ -64,22 +65,22 @@ def test_auto_divides_memory_among_processes(
 def test_auto_takes_a_cache_that_is_there_even_on_a_cpu(tmp_path: Path) -> None:
     dataset = small(tmp_path / "data")
     folder = tmp_path / "cache"
-    assert cache_choice.choose(dataset, [dataset], folder=folder, fast=False)[0] == "off"
+    assert choose_cache(dataset, [dataset], folder=folder, fast=False)[0] == "off"
     cache.on_disk(dataset, folder)
-    assert cache_choice.choose(dataset, [dataset], folder=folder, fast=False)[0] == "disk"
+    assert choose_cache(dataset, [dataset], folder=folder, fast=False)[0] == "disk"
     other = small(tmp_path / "other", seed=1)
-    assert cache_choice.choose(other, [other], folder=folder, fast=False)[0] == "off"
+    assert choose_cache(other, [other], folder=folder, fast=False)[0] == "off"
 
 
 def test_more_than_all_memory_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_choice, "free_memory", lambda: 9 * FRAME_BYTES)
+    monkeypatch.setattr(cache, "free_memory", lambda: 9 * FRAME_BYTES)
     dataset = small(tmp_path / "data")
-    _, line = cache_choice.attach(dataset, [dataset], mode="ram", folder=tmp_path, fast=True)
+    _, line = attach_cache(dataset, [dataset], mode="ram", folder=tmp_path, fast=True)
     assert "do not fit into 0.0 GB of free memory" in line
 
 
 def test_free_memory_is_known_and_no_more_than_there_is() -> None:
-    memory = cache_choice.free_memory()
+    memory = free_memory()
     if sys.platform == "linux":
         assert memory is not None
         assert 0 < memory < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

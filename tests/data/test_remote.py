@@ -203,11 +203,11 @@ def test_a_batch_is_one_request_of_its_own_bytes(
 def test_with_a_cache_epochs_after_the_first_ask_for_nothing(
     memory: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from celebattr.data import cache_choice
+    from celebattr.data.cache import attach_cache
 
     assert run("pack", "-d", data, "-o", memory).exit_code == 0
     dataset, requests = far_and_requests(memory, monkeypatch)
-    (train,), line = cache_choice.attach(
+    (train,), line = attach_cache(
         dataset, [dataset.split("train")], mode="auto", folder=tmp_path / "c", fast=False
     )
     assert line.startswith("ram")  # although a CPU reads it: what is far away costs more

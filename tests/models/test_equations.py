@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import equations as course
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from celebattr.models import equations as course
 from celebattr.training.losses import LOSSES
 
 

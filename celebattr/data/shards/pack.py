@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.constants import SPLITS
-from celebattr.data import cache, cache_choice, loader
+from celebattr.data import cache, loader
+from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.shards.config import PackConfig
 from celebattr.data.shards.writer import Progress, write
 from celebattr.errors import DataError
+from celebattr.io.files import free_room
 from celebattr.io.folder import folder_at
 from celebattr.options import Location
 
@@ -60,13 +62,13 @@ def _fill(
     """
     frames = cache.on_disk(dataset, folder)
     need = max(len(part) - sum(map(len, frames)), 0) * cache.FRAME_BYTES
-    room = cache_choice.free_room(folder)
+    room = free_room(folder)
     if need > room:
         raise DataError(
             f"{folder} has room for {room / 1e9:.1f} GB and the images take {need / 1e9:.1f}: free "
             "some space, or give --out on another disk"
         )
-    (cached,), _ = cache_choice.attach(dataset, (part,), mode="disk", folder=folder, fast=True)
+    (cached,), _ = attach_cache(dataset, (part,), mode="disk", folder=folder, fast=True)
     done = 0
     for batch in loader.batches(cached, np.arange(len(part)), batch_size=_BATCH, workers=workers):
         done += len(batch.indices_B)
