@@ -11,11 +11,17 @@ compare systems).
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from celebattr.evaluation import bootstrap
+import numpy as np
+from numpy.typing import NDArray
+
+from celebattr.evaluation import bootstrap, metrics
+from celebattr.evaluation.consistency import paired
+from celebattr.evaluation.corruptions import Corruption
 from celebattr.evaluation.metrics import Measured, mean
-from celebattr.evaluation.report import MEANS, Comparison, Difference
+from celebattr.evaluation.report import MEANS, Comparison, CorruptionReport, Difference
 
 METRICS: tuple[str, ...] = ("accuracy", "average_precision")
 """What is compared attribute by attribute; the means are of every metric."""
@@ -80,3 +86,39 @@ def _difference(
     # Where nothing is defined nothing is known either.
     noise = found is None or found[0] <= 0.0 <= found[1]
     return Difference(metric, attribute, *pair, found, noise)
+
+
+def robustness(
+    probabilities_VNA: NDArray[np.floating[Any]],
+    targets_NA: NDArray[Any],
+    decide: Callable[[NDArray[np.floating[Any]]], NDArray[np.bool_]],
+    corruptions: Sequence[Corruption],
+    people_N: NDArray[np.int64] | None,
+) -> tuple[CorruptionReport, ...]:
+    """A report a corruption, against the images as they are.
+
+    Args:
+        probabilities_VNA: calibrated, [1 + C, N, A]: of the images as they are, then of each of
+            the C corruptions.
+        targets_NA: [N, A], 0 or 1.
+        decide: makes decisions, bool [N, A], of probabilities [N, A].
+        corruptions: their C names and levels.
+        people_N: who is shown, or None where that is not known.
+    """
+    clean_NA = decide(probabilities_VNA[0]) == targets_NA
+    reports = []
+    for corruption, p_NA in zip(corruptions, probabilities_VNA[1:], strict=True):
+        present_NA = decide(p_NA)
+        summary = metrics.summary(p_NA, targets_NA, present_NA)
+        difference, interval = paired(present_NA == targets_NA, clean_NA, people_N)
+        reports.append(
+            CorruptionReport(
+                corruption.name,
+                corruption.level,
+                summary.mean_attribute_accuracy,
+                summary.mean_average_precision,
+                difference,
+                interval,
+            )
+        )
+    return tuple(reports)

@@ -17,10 +17,10 @@ from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, UsageError
 from celebattr.evaluation import metrics
-from celebattr.evaluation.comparison import compare
+from celebattr.evaluation.comparison import compare, robustness
 from celebattr.evaluation.config import EvaluateConfig
 from celebattr.evaluation.consistency import logic
-from celebattr.evaluation.corruptions import chosen, robustness
+from celebattr.evaluation.corruptions import chosen
 from celebattr.evaluation.curves import with_curves
 from celebattr.evaluation.examples import examples
 from celebattr.evaluation.pointing import pointing

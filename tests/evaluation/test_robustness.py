@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from celebattr.evaluation.corruptions import chosen, robustness
+from celebattr.evaluation.comparison import robustness
+from celebattr.evaluation.corruptions import chosen
 
 
 def test_each_corruption_is_held_against_the_images_as_they_are() -> None:
