@@ -17,7 +17,7 @@ import pytest
 from celebattr.data import synthetic
 from celebattr.inference.scorer import Scorer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("engine", ["dask", "spark"])
