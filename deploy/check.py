@@ -109,8 +109,8 @@ def attempt(root: Root, dockerfile: Path) -> None:
     health, entry = root.follow(dockerfile)
     print(root.run(health))
     draw = (
-        "import sys, numpy; from celebattr.data import drawn; "
-        "drawn.draw_face({'Smiling'}, numpy.random.default_rng(0)).save(sys.stdout.buffer, 'PNG')"
+        "import sys, numpy; from celebattr.data.synthetic import draw_face; "
+        "draw_face({'Smiling'}, numpy.random.default_rng(0)).save(sys.stdout.buffer, 'PNG')"
     )
     place = root.path / "tmp/photo.png"
     with place.open("wb") as file:

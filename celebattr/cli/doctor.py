@@ -196,7 +196,7 @@ def _search_labels(
 def _renderer() -> Callable[[LabelReport], str]:
     """What makes the sheet; asked for before any work is done."""
     try:
-        from celebattr.reports import page as _  # noqa: F401
+        import celebattr.reports.page  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
     from celebattr.cli.info import made

@@ -101,7 +101,7 @@ def _with_page(config: EvaluateConfig, page: Path) -> EvaluateConfig:
     Raises:
         ModuleNotFoundError: what makes the page is not installed; better now than after the work.
     """
-    from celebattr.evaluation import html  # noqa: F401
+    import celebattr.evaluation.html  # noqa: F401
 
     if page.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--report {page}: the page is HTML, so name it FILE.html")

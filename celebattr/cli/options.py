@@ -60,7 +60,7 @@ def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parame
     """One Typer option a field, in the order of the fields.
 
     Args:
-        config: a dataclass whose fields were made with `celebattr.config.option`.
+        config: a dataclass whose fields were made with `celebattr.options.option`.
         choices: allowed values by field name, for those that a table elsewhere lists.
     """
     hints = typing.get_type_hints(config)

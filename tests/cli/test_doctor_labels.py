@@ -106,8 +106,7 @@ def test_without_jinja2_a_sheet_says_how_to_install_it(
     drawn_celeba: Path, probabilities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    for name in ("page", "labels"):
-        monkeypatch.delitem(sys.modules, f"celebattr.reports.html.{name}", raising=False)
+    monkeypatch.delitem(sys.modules, "celebattr.reports.page", raising=False)
     arguments = ("--labels", "--data", drawn_celeba, "--probabilities", probabilities)
     result = run(*arguments, "--sheet", tmp_path / "s.html")
     assert result.exit_code == 5

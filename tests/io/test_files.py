@@ -45,7 +45,7 @@ def test_what_cannot_be_written_is_known_before_the_work(tmp_path: Path) -> None
 @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout here")
 def test_a_pipe_behind_dev_stdout_is_written_straight() -> None:
     program = (
-        "from celebattr import files; files.check_target('/dev/stdout'); "
+        "from celebattr.io import files; files.check_target('/dev/stdout'); "
         "files.write_text('/dev/stdout', 'rows')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

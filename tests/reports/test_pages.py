@@ -41,9 +41,12 @@ def text(page: str) -> str:
 
 
 def test_templates_style_and_script_are_files_of_the_package() -> None:
-    folder = resources.files("celebattr.reports.html")
-    for name in ("base.html", "parts.html", "evaluation.html", "training.html", "labels.html"):
+    folder = resources.files("celebattr.reports")
+    for name in ("base.html", "parts.html"):
         assert folder.joinpath(name).read_text("utf-8").strip()
+    for room, name in (("evaluation",) * 2, ("training",) * 2, ("doctor.labels", "labels")):
+        page = resources.files(f"celebattr.{room}").joinpath(f"{name}.html")
+        assert page.read_text("utf-8").strip()
     assert "color-scheme" in folder.joinpath("page.css").read_text("utf-8")
     assert "aria-sort" in folder.joinpath("page.js").read_text("utf-8")
 
