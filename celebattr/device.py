@@ -1,4 +1,4 @@
-"""Which device, which precision, and why."""
+"""Choice of device and precision, with the reason."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def resolve_one_of(device: str, precision: str, local_rank: int, local_size: int
 
 
 def gpu_likely() -> bool:
-    """Whether `resolve` would find a GPU, as far as one can tell without importing torch.
+    """True where `resolve` would find a GPU, as far as one can tell without importing torch.
 
     It takes a GPU's driver or Apple's chips, and an installed torch built for them.
     """

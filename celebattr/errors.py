@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code each kind ends the program with.
+"""Exceptions, and the exit code that each kind ends the program with.
 
     CelebattrError
     ├── UsageError          2  the command line asks for something that is not possible

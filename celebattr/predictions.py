@@ -1,4 +1,4 @@
-"""What scoring gives: one `Prediction` a face, one `Failure` an input that gave none.
+"""Results of scoring: one `Prediction` per face, one `Failure` per input that gave none.
 
 `row()` is the JSON form (schema 1), the same in every engine and writer:
 

@@ -1,4 +1,4 @@
-"""Where the files that come with celebattr lie, and which file the name of a bundle stands for."""
+"""Shipped weights, and the file that the name of a bundle stands for."""
 
 from __future__ import annotations
 

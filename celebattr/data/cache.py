@@ -311,7 +311,7 @@ def choose_cache(
 
 
 def _is_begun(dataset: FaceDataset, folder: Path) -> bool:
-    """Whether there is a cache of these very images, of one store at least."""
+    """True where there is a cache of these very images, of one store at least."""
     if not folder.is_dir():
         return False
     try:

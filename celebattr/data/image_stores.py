@@ -1,4 +1,4 @@
-"""Where image files lie: a folder, or a zip that is read as it is."""
+"""Stores of image files: a folder, or a zip that is read as it is."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is wrong with a data set, and what to do: findings, where the readers raise errors."""
+"""Checks of a data set: findings with remedies, where the readers raise errors."""

@@ -1,4 +1,4 @@
-"""What `celebattr doctor` can be asked for."""
+"""Options of `celebattr doctor`."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[F
 
 
 def _explains(finding: Finding, error: str) -> bool:
-    """Whether a finding already says why a folder cannot be read."""
+    """True where a finding already says why a folder cannot be read."""
     name = finding.what.partition(" ")[0]
     return finding.severity == "problem" and (finding.check in _CAUSES or name in error)
 

@@ -1,4 +1,4 @@
-"""What lies in a folder, before any of it is read: archives, web pages, folders in folders."""
+"""Checks of a folder before it is read: archives, web pages, folders in folders."""
 
 from __future__ import annotations
 

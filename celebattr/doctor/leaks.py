@@ -1,4 +1,4 @@
-"""Whether splits share what they must not: people, names of images, pictures."""
+"""Checks for people, names of images and pictures that splits share."""
 
 from __future__ import annotations
 

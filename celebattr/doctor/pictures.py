@@ -1,4 +1,4 @@
-"""What opening the images of a data set shows: which cannot be read, and their sizes."""
+"""Checks of the images that need them opened: unreadable ones, sizes, repeats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What CelebA is when it is whole: checksums and frequencies to hold a copy against."""
+"""Reference values of CelebA: checksums and frequencies to hold a copy against."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `doctor` finds in data sets: a row a finding, each with its severity and its remedy."""
+"""Findings of `doctor`: one row per finding, each with its severity and its remedy."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class DoctorReport:
 
     @property
     def trains(self) -> bool:
-        """Whether training would start."""
+        """True where training would start."""
         return all(finding.severity != "problem" for finding in self.findings)
 
     def count(self, severity: str) -> int:

@@ -1,4 +1,4 @@
-"""Whether the lists of a data set are what they should be: rows, columns, splits, frequencies."""
+"""Checks of the lists: rows, columns, splits, frequencies."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def _columns(source: Source, where: str) -> Iterator[Finding]:
 
 
 def _official_splits(source: Source, where: str) -> Iterator[Finding]:
-    """Whether the splits are those that CelebA gives these names."""
+    """True where the splits are those that CelebA gives these names."""
     known = [celeba.official_split(name) for name in source.names]
     given = source.splits_N.tolist()
     pairs = [(k, g) for k, g in zip(known, given, strict=True) if k is not None]
@@ -270,7 +270,7 @@ def beyond_chance(shares_A: NDArray[np.float64], truth_A: NDArray[np.float64], r
 
 
 def _exchanged(source: Source, where: str) -> Finding | None:
-    """Whether the labels fit CelebA far better under another reading of the columns."""
+    """True where the labels fit CelebA far better under another reading of the columns."""
     test = source.splits_N == constants.TEST
     rows = test if test.sum() >= FEW else np.ones(len(source.names), np.bool_)
     if rows.sum() < FEW:

@@ -1,4 +1,4 @@
-"""What `celebattr evaluate` can be asked for."""
+"""Options of `celebattr evaluate`."""
 
 from __future__ import annotations
 

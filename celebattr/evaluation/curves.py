@@ -1,4 +1,4 @@
-"""What the charts of an evaluation are drawn from: reliability, ROC, precision and recall.
+"""Points of the charts of an evaluation: reliability, ROC, precision and recall.
 
 Images of equal probability are called present together, so each curve has a point for each
 probability that occurs. Of more than 100 points those are kept that lie at equal steps along the

@@ -1,4 +1,4 @@
-"""What others reached on CelebA's 40 attributes, each with a source that can be read.
+"""Published results on CelebA's 40 attributes, each with a source that can be read.
 
 All are accuracies averaged over attributes, on CelebA's official test split of 19,962 images.
 """

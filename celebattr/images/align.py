@@ -226,7 +226,7 @@ def _place(face: Face) -> tuple[NDArray[np.float64], float]:
 
 
 def _plausible(face: Face, to_frame: Affine) -> bool:
-    """Whether landmarks and box agree on the face's size."""
+    """True where landmarks and box agree on the face's size."""
     ratio = math.hypot(*to_frame[:, 0]) * _place(face)[1] / BOX_SIDE
     return 1.0 / PLAUSIBLE < ratio < PLAUSIBLE
 

@@ -1,4 +1,4 @@
-"""Where the faces of a photo are: YuNet, in onnxruntime.
+"""Face detection: YuNet, in onnxruntime.
 
 Source: W. Wu, H. Peng, S. Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023; the model
 `face_detection_yunet_2023mar.onnx` of the OpenCV Zoo (MIT). What its outputs mean: OpenCV's

@@ -74,7 +74,7 @@ class Photo:
 
 
 def is_aligned(size: tuple[int, int]) -> bool:
-    """Whether width and height are those of CelebA's aligned crop, 178 and 218."""
+    """True where width and height are those of CelebA's aligned crop, 178 and 218."""
     return size == (FRAME_SIZE[1], FRAME_SIZE[0])
 
 

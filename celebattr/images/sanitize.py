@@ -1,4 +1,4 @@
-"""What a decoder needs of an image file's bytes, and no more of it than a picture can have.
+"""Strips metadata from an image file before Pillow parses the bytes.
 
 Pillow walks a file's structure in Python and keeps all the metadata it meets, so a few megabytes of
 it, repeated or empty, cost seconds to minutes: Exif segments are joined in quadratic time, each

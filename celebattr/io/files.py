@@ -75,7 +75,7 @@ def check_target(*targets: StrPath | None) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it is no regular file: a pipe or a device is written straight, a folder refuses.
+    """True where it is no regular file: a pipe or a device is written straight, a folder refuses.
 
     Asked of the path itself: what /dev/stdout leads to has no name of its own where it is a pipe.
     """

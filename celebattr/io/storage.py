@@ -30,7 +30,7 @@ _TRIES = 3
 
 
 def is_remote(path: str) -> bool:
-    """Whether a name is a URL of fsspec's rather than a file's."""
+    """True where a name is a URL of fsspec's rather than a file's."""
     return "://" in path and _URL.match(path) is not None
 
 
@@ -70,7 +70,7 @@ def open_binary(path: str) -> BinaryIO:
 
 
 def is_folder(url: str) -> bool:
-    """Whether there is anything below a URL."""
+    """True where there is anything below a URL."""
     store, name = locate(url)
     return bool(_asked(url, lambda: store.isdir(name)))
 

@@ -1,4 +1,4 @@
-"""What runs the network: onnxruntime on a CPU, torch on anything, behind one `logits()`."""
+"""Backends that run a network: onnxruntime on a CPU, torch on anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every architecture is: a backbone that makes features, a head that makes logits."""
+"""Network of every architecture: a backbone that makes features, a head that makes logits."""
 
 from __future__ import annotations
 

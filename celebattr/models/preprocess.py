@@ -1,4 +1,4 @@
-"""How an aligned crop becomes a network's input: `PreprocessSpec`, which travels in every bundle.
+"""Preprocessing from aligned crop to network input; `PreprocessSpec` is part of every bundle.
 
 A crop is uint8 [218, 178, 3]. It is resized by two matrix products, rows then columns, with the
 antialiased triangle filter that Pillow and torch call bilinear. The same two matrices serve

@@ -1,4 +1,4 @@
-"""Where a backbone starts: torchvision's ImageNet weights, a file, a bundle, or at random."""
+"""Starting weights of a backbone: torchvision's ImageNet, a file, a bundle, or random."""
 
 from __future__ import annotations
 

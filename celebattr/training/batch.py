@@ -1,4 +1,4 @@
-"""What a training step sees: augmented, mixed images, and targets that may be soft."""
+"""Builds a training batch: augmentation, mixup, soft targets and sample weights."""
 
 from __future__ import annotations
 

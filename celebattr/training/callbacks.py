@@ -67,7 +67,7 @@ class Silence:
 
 
 class Stop:
-    """Whether the run was asked to stop.
+    """True where the run was asked to stop.
 
     Args:
         listener: is told of the first time.

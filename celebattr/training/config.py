@@ -1,4 +1,4 @@
-"""What `celebattr train` can be asked for."""
+"""Options of `celebattr train`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run does where the command line leaves it open: by architecture, data and device.
+"""Defaults that depend on architecture, data and device.
 
 docs/accuracy.md and docs/experiments.md say what these rest on. The values for a GPU rest on what
 others publish, not on runs of ours.

@@ -1,4 +1,4 @@
-"""What a process is among those that train as one: torchrun starts them, PyTorch's DDP joins them.
+"""Processes that train as one: torchrun starts them, PyTorch's DDP joins them.
 
 A step's batch is the whole world's. Each process takes whole mirrored pairs of it (places i and
 B - 1 - i), because mixup blends a sample with the one at its mirrored place: the pairs are then the
@@ -75,7 +75,7 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and talks."""
+        """True where this is the process that writes and talks."""
         return self.rank == 0
 
     def part(self, count: int) -> NDArray[np.int64]:

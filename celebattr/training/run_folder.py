@@ -1,4 +1,4 @@
-"""What a run leaves to look at: history.jsonl, curves.png, report.html, and TensorBoard's files."""
+"""Files of a run: history.jsonl, curves.png, report.html, and TensorBoard's."""
 
 from __future__ import annotations
 

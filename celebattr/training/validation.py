@@ -1,4 +1,4 @@
-"""What a network is worth after an epoch, on the validation images."""
+"""Validation of a network after an epoch."""
 
 from __future__ import annotations
 

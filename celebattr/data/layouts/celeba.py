@@ -1,4 +1,4 @@
-"""Where the parts of CelebA lie in a folder, and what joins its lists: shared by the readers."""
+"""Places of CelebA's files in a folder, and joins of its lists: shared by the readers."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def images(path: Path, example: str) -> tuple[Store, str]:
 
 
 def has_images(folder: Path) -> bool:
-    """Whether a folder holds any image file."""
+    """True where a folder holds any image file."""
     return any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""What `celebattr pack` can be asked for."""
+"""Options of `celebattr pack`."""
 
 from __future__ import annotations
 

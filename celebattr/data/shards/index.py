@@ -1,4 +1,4 @@
-"""What `celebattr pack` writes beside its tar shards, so that nobody has to read them to know them.
+"""Indexes that `celebattr pack` writes beside its tar shards, which need not be read to be known.
 
 `train-000000.index.json` tells of `train-000000.tar` where each image lies, its checksum and its
 labels; `manifest.json`, the last file written, lists the shards with their sizes and hashes.

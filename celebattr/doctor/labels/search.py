@@ -1,4 +1,4 @@
-"""Which labels of a data set are likely wrong: what a network, the other labels and copies say."""
+"""Search for wrong labels, by a network, by the other labels and by copies of a picture."""
 
 from __future__ import annotations
 

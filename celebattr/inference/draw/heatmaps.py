@@ -1,4 +1,4 @@
-"""Where in a face a network sees an attribute: one heat map an attribute.
+"""Heat maps: where in a face a network sees an attribute.
 
 A U-Net has such maps itself. A network with stages, a ResNet or a CNN, is looked at through the
 first three: LayerCAM (P. Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for

@@ -1,4 +1,4 @@
-"""Where to put panels of text in a photo: beside their faces, off other faces and panels.
+"""Layout of text panels in a photo: beside their faces, off other faces and panels.
 
 Rectangles are (left, top, right, bottom) in pixels.
 """
@@ -224,7 +224,7 @@ def _nearest(one: Sequence[float], other: Sequence[float]) -> tuple[float, float
 
 
 def _crosses(line: Rect, face: Rect) -> bool:
-    """Whether a line runs over a face, looked at in steps."""
+    """True where a line runs over a face, looked at in steps."""
     x0, y0, x1, y1 = line
     steps = [i / 24 for i in range(25)]
     points = ((x0 + t * (x1 - x0), y0 + t * (y1 - y0)) for t in steps)

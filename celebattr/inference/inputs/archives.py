@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 
 
 def is_archive(path: str) -> bool:
-    """Whether a file is a zip or a tar (.gz, .bz2, .xz), by how it begins.
+    """True where a file is a zip or a tar (.gz, .bz2, .xz), by how it begins.
 
     The beginning decides: an image with a zip behind it is an image, as any viewer sees it.
     """
@@ -62,13 +62,13 @@ def members(path: str, file: str | None = None) -> Iterator[Input]:
 
 
 def is_zip(path: str) -> bool:
-    """Whether a file begins as a zip does."""
+    """True where a file begins as a zip does."""
     with storage.open_binary(path) as file:
         return file.read(4) in _ZIP
 
 
 def _is_tar(path: str) -> bool:
-    """Whether a file, uncompressed, begins with a tar's header: it has a checksum of its own."""
+    """True where a file, uncompressed, begins with a tar's header: it has a checksum of its own."""
     with _uncompressed(path) as stream:
         try:
             tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")

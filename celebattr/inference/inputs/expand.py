@@ -1,4 +1,4 @@
-"""What `predict` is given becomes a stream of inputs.
+"""Expands the paths that `predict` is given to a stream of inputs.
 
 Files, folders, globs, standard input; images in archives; the paths in a column of a list; and the
 same in an object store.

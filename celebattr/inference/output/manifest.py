@@ -1,4 +1,4 @@
-"""What a scoring run was: its weights, options, share of the inputs, and whether it is complete.
+"""Run manifest: weights, options and shard behind an output, and its state.
 
 It lies beside an output file as `NAME.run.json`, and beside the growing part while the run goes on.
 Resuming checks that the run is the same; merging checks that the parts of a run are whole.

@@ -1,4 +1,4 @@
-"""Where the results of `celebattr predict` go: the terminal, a stream, or a file that grows."""
+"""Outputs of `celebattr predict`: a stream, or a file that grows and can be resumed."""
 
 from __future__ import annotations
 

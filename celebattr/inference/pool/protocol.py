@@ -1,4 +1,4 @@
-"""How a worker process is started, and the messages that go to it and come back.
+"""Start of a worker process, and the messages that go to it and come back.
 
 The first one starts before the options are read: to understand them takes about as long as such a
 process needs to begin, so that one photo waits a third less (docs/speed.md). Nobody knows the
