@@ -105,7 +105,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "sitecustomize.py").write_text(
         "import ctypes, os, time\n"
         "import celebattr.images.open as images\n"
-        "real = images.read\n"
+        "real = images.read_bytes\n"
         "def read(source, **rest):\n"
         "    name = os.path.basename(str(rest.get('name')))\n"
         "    if name == 'hang': \n"
@@ -117,7 +117,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "    if name == 'bug': raise RuntimeError('a\\nbug')\n"
         "    if name == 'print': print('noise', flush=True)\n"
         "    return real(source, **rest)\n"
-        "images.read = read\n"
+        "images.read_bytes = read\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return tmp_path
