@@ -118,9 +118,10 @@ def _without_repeats(
     """Leaves out training images whose picture is in another split too; tells how many."""
     others = [dataset.split(name) for name in ("validation", "test")]
     repeated_N = pictures.repeats(train_set, others, workers=workers)
+    count = int(repeated_N.sum())
     listener.notice(
-        f"repeats    {repeated_N.sum():,} training images left out: validation or test has their "
-        "picture under another name"
+        f"repeats    {count:,} training image{'s' if count != 1 else ''} left out: validation or "
+        "test has the same picture under another name"
     )
     return train_set.take(np.flatnonzero(~repeated_N))
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from celebattr.constants import SPLITS
 from celebattr.data import synthetic
 from celebattr.data.image_stores import Zip
 from celebattr.data.layouts.load import load_dataset
@@ -390,6 +394,26 @@ def test_a_share_of_the_training_images_is_the_same_for_a_seed(
     assert few.names == whole.share(0.25, seed=3).names == sorted(few.names)
     assert few.names != whole.share(0.25, seed=4).names
     assert len(few) == len(whole) // 4
+
+
+def test_training_images_whose_picture_is_held_out_are_left_out(
+    drawn_celeba: Path, tmp_path: Path
+) -> None:
+    """One picture of test stands in train under another name, re-compressed."""
+    data = tmp_path / "data"
+    shutil.copytree(drawn_celeba, data)
+    images = load_dataset([data])
+    test, train = (int(np.flatnonzero(images.splits_N == SPLITS[s])[0]) for s in ("test", "train"))
+    (folder,) = {path.parent for path in data.rglob(images.names[train])}
+    with Image.open(folder / images.names[test]) as picture:
+        picture.save(folder / images.names[train], quality=50)
+    watch = Watch()
+    settings = config(data, tmp_path / "run", limit=None, epochs=1, image_size="32x32")
+    best = loop.train(dataclasses.replace(settings, leave_out_repeats=True), watch)
+    (line,) = (text for text in watch.notices if text.startswith("repeats"))
+    assert "1 training image left out" in line
+    count = len(images.split("train"))
+    assert bundle.card_of(best).trained_on["images"] == count - 1
 
 
 def test_drawn_faces_need_no_folder(tmp_path: Path) -> None:
