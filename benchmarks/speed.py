@@ -27,6 +27,7 @@ from pathlib import Path
 from celebattr import weights
 
 HERE = Path(__file__).parent
+TESTS = HERE.resolve().parent / "tests"
 CELEBATTR = [sys.executable, "-m", "celebattr"]
 FEW = 256
 """Photos that slow peers get."""
@@ -249,10 +250,10 @@ def training(bench: Bench) -> str:
     return table([f"ResNet50, {size}, batch {batch}", "images/s", "celebattr : it"], rows)
 
 
-DRAW = """
+DRAW = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path.insert(0, {str(TESTS)!r})
 from layouts import write_celeba
 write_celeba(Path(sys.argv[1]), train=int(sys.argv[2]), validation=8, test=8)
 """
@@ -330,10 +331,10 @@ def main() -> None:
             put(asked.out, name, text)
 
 
-FACES = """
+FACES = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path.insert(0, {str(TESTS)!r})
 from layouts import write_celeba
 write_celeba(Path(sys.argv[1]), train=1024, validation=0, test=0, layout="flat")
 """

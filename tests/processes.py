@@ -106,7 +106,7 @@ def run(settings: TrainConfig, case: str, world: World) -> None:
             digest.update(tensor.contiguous().numpy().tobytes())
     ends = set(world.texts(f"{run.progress.step} {digest.hexdigest()}"))
     assert len(ends) == 1, f"{case}: the processes end with different weights"
-    if world.first:
+    if world.is_main:
         (settings.out / "notices.json").write_text(json.dumps(watch.notices))
 
 
@@ -121,12 +121,12 @@ def refusals(data: Path, out: Path, world: World) -> None:
         try:
             loop.train(settings)
         except DataError as error:
-            assert world.first
+            assert world.is_main
             said.append(str(error))
         except SystemExit as end:
-            assert not world.first
+            assert not world.is_main
             assert end.code == 3
-    if world.first:
+    if world.is_main:
         (out / "refusals.json").write_text(json.dumps(said))
 
 

@@ -73,18 +73,20 @@ def metric_samples(
     """Each metric of `AttributeReport`, by its name, in each resample, [R, A]; NaN: undefined."""
     truth = targets_NA.astype(bool)
     images_R1 = resamples.sums(np.ones(len(truth)))[:, None]
-    positives, claims, hits = (
+    positives, predicted_positives, true_positives = (
         resamples.sums(values) for values in (truth, present_NA, truth & present_NA)
     )
     negatives = images_R1 - positives
-    correct = hits + negatives - (claims - hits)
+    correct = true_positives + negatives - (predicted_positives - true_positives)
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall, specificity = hits / positives, (correct - hits) / negatives
+        recall, specificity = true_positives / positives, (correct - true_positives) / negatives
         samples = {
             "accuracy": correct / images_R1,
             "majority_accuracy": np.maximum(positives, negatives) / images_R1,
             "balanced_accuracy": (recall + specificity) / 2.0,
-            "f1": np.where(positives > 0, 2.0 * hits / (claims + positives), np.nan),
+            "f1": np.where(
+                positives > 0, 2.0 * true_positives / (predicted_positives + positives), np.nan
+            ),
         }
     squared_NA = (probabilities_NA - truth) ** 2
     samples["brier_score"] = resamples.sums(squared_NA) / images_R1
@@ -150,17 +152,17 @@ def _ranking(
 
 def _areas(gained_RT: NDArray[np.float32], lost_RT: NDArray[np.float32]) -> tuple[Samples, Samples]:
     """Average precision and ROC AUC, [R], of positives and negatives by falling threshold."""
-    hits_RT = np.cumsum(gained_RT, axis=1)
-    positives_R = hits_RT[:, -1].astype(np.float64)
+    true_positives_RT = np.cumsum(gained_RT, axis=1)
+    positives_R = true_positives_RT[:, -1].astype(np.float64)
     negatives_R = lost_RT.sum(axis=1, dtype=np.float64)
-    claims_RT = np.cumsum(lost_RT, axis=1)
-    claims_RT += hits_RT
+    predicted_positives_RT = np.cumsum(lost_RT, axis=1)
+    predicted_positives_RT += true_positives_RT
     with np.errstate(invalid="ignore", divide="ignore"):
         # Where nothing was called present nothing was gained either: 0 times anything.
-        np.maximum(claims_RT, 1.0, out=claims_RT)
-        gained_precision_RT = gained_RT * (hits_RT / claims_RT)
+        np.maximum(predicted_positives_RT, 1.0, out=predicted_positives_RT)
+        gained_precision_RT = gained_RT * (true_positives_RT / predicted_positives_RT)
         average_precision_R = gained_precision_RT.sum(axis=1, dtype=np.float64) / positives_R
         # Each negative is beaten by the positives above it, and by half of those of its score.
-        hits_RT -= gained_RT / 2.0
-        area_R = (lost_RT * hits_RT).sum(axis=1, dtype=np.float64)
+        true_positives_RT -= gained_RT / 2.0
+        area_R = (lost_RT * true_positives_RT).sum(axis=1, dtype=np.float64)
         return average_precision_R, area_R / (positives_R * negatives_R)

@@ -50,11 +50,11 @@ def curves(
     probabilities_N: NDArray[np.floating[Any]], truth_N: NDArray[np.bool_]
 ) -> AttributeCurves:
     """All curves of one attribute, of probabilities [N] and labels [N]."""
-    claims_T, hits_T = _counts(probabilities_N, truth_N)
+    predicted_positives_T, true_positives_T = _counts(probabilities_N, truth_N)
     return AttributeCurves(
         reliability=reliability(probabilities_N, truth_N),
-        roc=_roc(claims_T, hits_T),
-        precision_recall=_precision_recall(claims_T, hits_T),
+        roc=_roc(predicted_positives_T, true_positives_T),
+        precision_recall=_precision_recall(predicted_positives_T, true_positives_T),
         thresholds=tuple(_at(t, probabilities_N, truth_N) for t in THRESHOLDS),
     )
 
@@ -84,20 +84,25 @@ def _counts(
     return ends_T + 1, np.cumsum(truth_N[order], dtype=np.int64)[ends_T]
 
 
-def _roc(claims_T: NDArray[np.int64], hits_T: NDArray[np.int64]) -> Curve:
-    positives, negatives = hits_T[-1], claims_T[-1] - hits_T[-1]
+def _roc(predicted_positives_T: NDArray[np.int64], true_positives_T: NDArray[np.int64]) -> Curve:
+    positives, negatives = true_positives_T[-1], predicted_positives_T[-1] - true_positives_T[-1]
     if not positives or not negatives:
         return ()
-    found_T, wrong_T = (np.concatenate([[0], of_T]) for of_T in (hits_T, claims_T - hits_T))
+    found_T, wrong_T = (
+        np.concatenate([[0], of_T])
+        for of_T in (true_positives_T, predicted_positives_T - true_positives_T)
+    )
     x_T, y_T = wrong_T / negatives, found_T / positives
     return _thinned(x_T, y_T, along_T=x_T + y_T)
 
 
-def _precision_recall(claims_T: NDArray[np.int64], hits_T: NDArray[np.int64]) -> Curve:
-    if not hits_T[-1]:
+def _precision_recall(
+    predicted_positives_T: NDArray[np.int64], true_positives_T: NDArray[np.int64]
+) -> Curve:
+    if not true_positives_T[-1]:
         return ()
-    recall_T = hits_T / hits_T[-1]
-    return _thinned(recall_T, hits_T / claims_T, along_T=recall_T)
+    recall_T = true_positives_T / true_positives_T[-1]
+    return _thinned(recall_T, true_positives_T / predicted_positives_T, along_T=recall_T)
 
 
 def _thinned(
@@ -117,12 +122,12 @@ def _at(
 ) -> ThresholdRow:
     """What one threshold would give."""
     present_N = decisions.present(probabilities_N[:, None], np.array([threshold]))[:, 0]
-    positives, claims = int(truth_N.sum()), int(present_N.sum())
-    hits = int((truth_N & present_N).sum())
+    positives, predicted_positives = int(truth_N.sum()), int(present_N.sum())
+    true_positives = int((truth_N & present_N).sum())
     return ThresholdRow(
         threshold=threshold,
         accuracy=float((truth_N == present_N).mean()),
-        precision=hits / claims if claims else None,
-        recall=hits / positives if positives else None,
-        f1=2.0 * hits / (claims + positives) if positives else None,
+        precision=true_positives / predicted_positives if predicted_positives else None,
+        recall=true_positives / positives if positives else None,
+        f1=2.0 * true_positives / (predicted_positives + positives) if positives else None,
     )

@@ -118,8 +118,8 @@ def measure(
     truth_NA = targets_NA.astype(np.bool_)
     right_NA = truth_NA == present_NA
     positives_A = truth_NA.sum(axis=0)
-    hits_A = (truth_NA & present_NA).sum(axis=0)
-    claims_A = present_NA.sum(axis=0)
+    true_positives_A = (truth_NA & present_NA).sum(axis=0)
+    predicted_positives_A = present_NA.sum(axis=0)
     correct_A = right_NA.sum(axis=0)
     average_precision_A = average_precision(probabilities_NA, targets_NA)
     roc_auc_A = roc_auc(probabilities_NA, targets_NA)
@@ -129,10 +129,14 @@ def measure(
     samples = bootstrap.metric_samples(probabilities_NA, targets_NA, present_NA, resamples)
     rows = []
     for a, name in enumerate(attributes):
-        positives, hits, correct = int(positives_A[a]), int(hits_A[a]), int(correct_A[a])
+        positives, true_positives, correct = (
+            int(positives_A[a]),
+            int(true_positives_A[a]),
+            int(correct_A[a]),
+        )
         negatives = images - positives
-        recall = hits / positives if positives else None
-        specificity = (correct - hits) / negatives if negatives else None
+        recall = true_positives / positives if positives else None
+        specificity = (correct - true_positives) / negatives if negatives else None
         rows.append(
             AttributeReport(
                 attribute=name,
@@ -142,8 +146,10 @@ def measure(
                 balanced_accuracy=None
                 if recall is None or specificity is None
                 else (recall + specificity) / 2.0,
-                # The harmonic mean of precision and recall, hits/claims and hits/positives.
-                f1=2.0 * hits / (int(claims_A[a]) + positives) if positives else None,
+                # The harmonic mean of precision and recall.
+                f1=2.0 * true_positives / (int(predicted_positives_A[a]) + positives)
+                if positives
+                else None,
                 average_precision=average_precision_A[a],
                 roc_auc=roc_auc_A[a],
                 expected_calibration_error=calibration_A[a],

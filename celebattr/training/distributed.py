@@ -74,8 +74,8 @@ class World:
         )
 
     @property
-    def first(self) -> bool:
-        """True where this is the process that writes and talks."""
+    def is_main(self) -> bool:
+        """True on rank 0, the process that writes and reports."""
         return self.rank == 0
 
     def part(self, count: int) -> NDArray[np.int64]:
@@ -87,7 +87,7 @@ class World:
         first never is.
         """
         pairs = np.array_split(np.arange(count // 2), self.size)[self.rank]
-        middle = np.arange(count // 2, count // 2 + (count % 2 if self.first else 0))
+        middle = np.arange(count // 2, count // 2 + (count % 2 if self.is_main else 0))
         return np.concatenate([pairs, middle, count - 1 - pairs[::-1]])
 
     def largest(self, count: int) -> int:
@@ -125,14 +125,14 @@ class World:
         pairs = zip(padded, lengths, strict=True)
         return [bytes(p[: int(n)].numpy()).decode() for p, n in pairs]
 
-    def share(self, data: bytes) -> bytes:
+    def broadcast_bytes(self, data: bytes) -> bytes:
         """The first process's bytes; what the others give is not looked at."""
         if self.size == 1:
             return data
         length = torch.tensor([len(data)])
         dist.broadcast(length, 0)
         content = torch.zeros(int(length), dtype=torch.uint8)
-        if self.first:
+        if self.is_main:
             content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         dist.broadcast(content, 0)
         return content.numpy().tobytes()
@@ -145,12 +145,12 @@ class World:
         joined = _reduced(torch.from_numpy(values_NA.view(np.int32).copy()), dist.ReduceOp.SUM)
         return joined.numpy().view(np.float32)
 
-    def one_voice(self, error: CelebattrError) -> BaseException:
+    def raise_on_main(self, error: CelebattrError) -> BaseException:
         """What each process should raise where all fail alike: the first tells, the others end."""
-        return error if self.first else SystemExit(int(error.exit_code))
+        return error if self.is_main else SystemExit(int(error.exit_code))
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def propagate_errors(self) -> Iterator[None]:
         """What one process raises in here, all do: nobody waits for one that has ended.
 
         Raises:
@@ -169,7 +169,7 @@ class World:
             if text:
                 code, _, message = text.partition(" ")
                 where = f"process {rank} of {self.size}: " if rank else ""
-                raise self.one_voice(_kind(int(code))(where + message)) from error
+                raise self.raise_on_main(_kind(int(code))(where + message)) from error
 
     @torch.no_grad()
     def give(self, network: nn.Module) -> None:
@@ -221,14 +221,14 @@ def join() -> Iterator[World]:
     except KeyboardInterrupt:
         if ours and dist.is_initialized():  # else the others were still awaited
             _leave()
-        if world.first:
+        if world.is_main:
             raise
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     except RuntimeError as error:
         if not _lost(error):
             raise
         log.info("lost the others: %s", error)
-        raise world.one_voice(
+        raise world.raise_on_main(
             DeviceError(
                 "another process of the run has ended or cannot be reached: its own message, or "
                 "torchrun's, says why. Go on from the last checkpoint with --resume"
@@ -302,7 +302,7 @@ def _meet(world: World) -> Any:
     """
     store, _, _ = next(rendezvous("env://", world.rank, world.size, timeout=PATIENCE))
     own = secrets.token_hex(8)
-    if world.first:
+    if world.is_main:
         end = time.monotonic() + PATIENCE.total_seconds()
         missing = set(range(1, world.size))
         while missing:

@@ -181,7 +181,7 @@ class Passes:
     def _say(self, progress: Progress, size: int, error: BaseException | None) -> None:
         self.network.zero_grad(set_to_none=True)
         if progress.micro_batch == 0:
-            raise self.world.one_voice(
+            raise self.world.raise_on_main(
                 self._too_little("one image: choose a smaller --image-size or --device cpu")
             ) from error
         if self.device.type == "cuda":

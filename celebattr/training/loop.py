@@ -57,7 +57,7 @@ def train(config: TrainConfig, listener: Listener | None = None) -> Path:
         SystemExit: the same, in all processes but the first, which alone tells.
     """
     with distributed.join() as world:
-        return _Run(config, (listener or Logger()) if world.first else Silence(), world).train()
+        return _Run(config, (listener or Logger()) if world.is_main else Silence(), world).train()
 
 
 class _Run:
@@ -76,7 +76,7 @@ class _Run:
         self.dtype: torch.dtype = getattr(torch, self.choice.precision)
         self.record = run_folder.Record(config, self.choice.reason, begun.data)
         torch.manual_seed(config.seed)
-        with world.together():
+        with world.propagate_errors():
             network, self.started_from = start(config, self.train_set, listener, world)
             views = Views(config, self.train_set, self.device, self._autocast)
         if self.device.type == "cuda" and world.size > 1:
@@ -129,10 +129,10 @@ class _Run:
     def _resume(self) -> None:
         """Puts the run back to its last checkpoint, which the first process reads for all."""
         config = self.config
-        with self.world.together():
-            data = checkpoint.load(config.out) if self.world.first else b""
-        data = self.world.share(data)
-        with self.world.together():
+        with self.world.propagate_errors():
+            data = checkpoint.load(config.out) if self.world.is_main else b""
+        data = self.world.broadcast_bytes(data)
+        with self.world.propagate_errors():
             self.progress = checkpoint.restore(
                 data,
                 config.out / checkpoint.NAME,
@@ -151,7 +151,7 @@ class _Run:
         """All epochs that are left."""
         config, progress = self.config, self.progress
         with self.stop.watch(), contextlib.closing(self.record), contextlib.closing(self.passes):
-            if self.world.first:
+            if self.world.is_main:
                 config.out.mkdir(parents=True, exist_ok=True)
                 write_bytes(config.out / "config.json", config.to_json().encode())
             while progress.epoch < self.epochs:
@@ -199,7 +199,7 @@ class _Run:
                 step=step,
             )
             if not math.isfinite(loss):
-                raise world.one_voice(
+                raise world.raise_on_main(
                     DataError(
                         f"the loss became {loss} at step {progress.step}: lower --lr, or give "
                         "--precision float32"
@@ -257,7 +257,7 @@ class _Run:
             autocast=self._autocast,
             world=self.world,
         )
-        if not self.world.first:
+        if not self.world.is_main:
             self._next_epoch()
             return
         images = self.validation_set
@@ -307,7 +307,7 @@ class _Run:
         if self.full_batch and self.progress.batches:
             return  # half a gradient is of no use: the epoch begins again
         self._settle()
-        if self.world.first:
+        if self.world.is_main:
             self._write()
 
     def _settle(self) -> None:

@@ -59,7 +59,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
         DeviceError: the device is not there, or is another in another process.
         MissingExtraError: TensorBoard is asked for and not installed.
     """
-    with world.together():
+    with world.propagate_errors():
         if config.tensorboard:
             run_folder.summary_writer()  # before any work: it may not be installed
         dataset = load_dataset(config.data, skip_missing=config.skip_missing)
@@ -95,15 +95,15 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
         fast=choice.device != "cpu" or registry.row(config.arch).light,
         processes=world.local_size,
     )
-    with world.together():
+    with world.propagate_errors():
         if restarted and not config.resume:
             config = dataclasses.replace(config, resume=True)
             listener.notice(f"restarted  by torchrun, time {world.restarts}: going on by itself")
-        if world.first:
+        if world.is_main:
             config = complete(config, len(train_set), choice.device)
     # The first process alone needs to see the run folder.
     decided = {name: getattr(config, name) for name in (*OPEN, "resume")}
-    decided = json.loads(world.share(json.dumps(decided).encode()))
+    decided = json.loads(world.broadcast_bytes(json.dumps(decided).encode()))
     config = dataclasses.replace(config, **decided)
     listener.notice(f"device     {choice.reason}")
     listener.notice(f"data       {dataset.describe()}")
@@ -143,14 +143,14 @@ def _compare(choice: DeviceChoice, parts: tuple[FaceDataset, ...], world: World)
     first, *others = (json.loads(text) for text in world.texts(json.dumps(own)))
     for rank, other in enumerate(others, 1):
         if other[1] != first[1]:
-            raise world.one_voice(
+            raise world.raise_on_main(
                 DeviceError(
                     f"process 0 on {first[0]} trains on {first[1]}, process {rank} on {other[0]} "
                     f"on {other[1]}: give --device and --precision that all have"
                 )
             )
         if other[2:] != first[2:]:
-            raise world.one_voice(
+            raise world.raise_on_main(
                 DataError(
                     f"process 0 on {first[0]} reads {first[2]}, process {rank} on {other[0]} "
                     f"{other[2]}, and they are not the same: give all machines the same data"
@@ -188,7 +188,7 @@ def start(
     network = registry.build(spec)
     network.set_prior(torch.from_numpy(train_set.targets_NA.mean(axis=0)))
     origin: Any = source
-    if source == "none" or not world.first:
+    if source == "none" or not world.is_main:
         return network, origin
     if source == "imagenet":
         if registry.row(config.arch).start != "imagenet":

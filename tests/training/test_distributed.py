@@ -46,7 +46,7 @@ def test_parts_are_whole_mirrored_pairs_and_make_up_the_batch(size: int, count: 
 def test_a_world_of_one_takes_all_and_talks_to_nobody() -> None:
     world = World()
     assert list(world.part(5)) == [0, 1, 2, 3, 4]
-    assert (world.sum(1.5), world.least(3), world.share(b"a")) == (1.5, 3, b"a")
+    assert (world.sum(1.5), world.least(3), world.broadcast_bytes(b"a")) == (1.5, 3, b"a")
     assert world.any(True, False) == [True, False]
     assert world.texts("x") == ["x"]
 
