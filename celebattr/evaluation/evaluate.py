@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,31 +57,15 @@ def evaluate(
         WeightsError, DeviceError: see `open_backend`.
     """
     corruptions = chosen(config.corrupt)
-    dataset = load_dataset(config.data, skip_missing=config.skip_missing)
-    images = dataset.split(config.split, config.limit)
-    if len(images) == 0:
-        raise DataError(
-            f"no {config.split} images in {', '.join(map(str, config.data))}: {dataset.describe()}"
-        )
-    (images,), cache = attach_cache(
-        dataset, (images,), mode=config.cache, folder=config.cache_folder, fast=True
-    )
-    if config.cache != "off" and cache.startswith("off"):
-        log.warning("cache %s", cache)
+    images = _images(config)
     backend = open_backend(config.weights, device=config.device, precision=config.precision)
     card = backend.card
-    lacking = [name for name in card.attributes if name not in images.attributes]
-    if lacking:
-        raise DataError(
-            f"the data has no labels for {', '.join(lacking)}, which {backend.path.name} predicts"
-        )
+    targets_NA, people_N = _targets(images, backend), images.identities_N
     other = _other(config, backend)
     backends = [backend] if other is None else [backend, other]
     decide, *others_decide = (_decider(one.card, config) for one in backends)
     by = select(config.slices.split(","), card.attributes) if config.slices else []
     explainer = Explainer(config.weights) if config.pointing else None
-    columns = [images.attributes.index(name) for name in card.attributes]
-    targets_NA, people_N = images.targets_NA[:, columns], images.identities_N
     started = time.monotonic()
     p_VNA, *others_p = probabilities(
         backends,
@@ -143,6 +128,33 @@ def evaluate(
     if explainer is not None:
         report = replace(report, pointing=pointing(explainer, images, on_progress))
     return report
+
+
+def _images(config: EvaluateConfig) -> FaceDataset:
+    """The images of the split, with the cache that is asked for."""
+    dataset = load_dataset(config.data, skip_missing=config.skip_missing)
+    images = dataset.split(config.split, config.limit)
+    if len(images) == 0:
+        raise DataError(
+            f"no {config.split} images in {', '.join(map(str, config.data))}: {dataset.describe()}"
+        )
+    (images,), cache = attach_cache(
+        dataset, (images,), mode=config.cache, folder=config.cache_folder, fast=True
+    )
+    if config.cache != "off" and cache.startswith("off"):
+        log.warning("cache %s", cache)
+    return images
+
+
+def _targets(images: FaceDataset, backend: Backend) -> NDArray[Any]:
+    """The labels of the attributes that a bundle predicts, in its order [N, A]."""
+    names = backend.card.attributes
+    lacking = [name for name in names if name not in images.attributes]
+    if lacking:
+        raise DataError(
+            f"the data has no labels for {', '.join(lacking)}, which {backend.path.name} predicts"
+        )
+    return images.targets_NA[:, [images.attributes.index(name) for name in names]]
 
 
 def _decider(card: Card, config: EvaluateConfig) -> Decide:

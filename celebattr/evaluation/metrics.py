@@ -117,6 +117,50 @@ def measure(
     images = len(targets_NA)
     truth_NA = targets_NA.astype(np.bool_)
     right_NA = truth_NA == present_NA
+    resamples = Resamples.draw(images, people_N)
+    samples = bootstrap.metric_samples(probabilities_NA, targets_NA, present_NA, resamples)
+    rows = _attribute_rows(probabilities_NA, targets_NA, present_NA, attributes, samples)
+    unsure_NA = np.zeros_like(present_NA) if unsure_NA is None else unsure_NA
+    whole = EvalReport(
+        images=images,
+        people=None if people_N is None else len(np.unique(people_N)),
+        split=split,
+        weights=weights,
+        mean_attribute_accuracy=_sure_mean([row.accuracy for row in rows]),
+        majority_accuracy=_sure_mean([row.majority_accuracy for row in rows]),
+        mean_balanced_accuracy=mean([row.balanced_accuracy for row in rows]),
+        mean_f1=mean([row.f1 for row in rows]),
+        mean_average_precision=mean([row.average_precision for row in rows]),
+        mean_roc_auc=mean([row.roc_auc for row in rows]),
+        mean_expected_calibration_error=_sure_mean(
+            [row.expected_calibration_error for row in rows]
+        ),
+        mean_brier_score=_sure_mean([row.brier_score for row in rows]),
+        exact_match_ratio=float(right_NA.all(axis=1).mean()),
+        unsure_share=float(unsure_NA.mean()),
+        accuracy_where_sure=_share(right_NA[~unsure_NA]),
+        accuracy_where_unsure=_share(right_NA[unsure_NA]),
+        intervals={
+            name: bootstrap.interval(samples_R)
+            for name, samples_R in bootstrap.mean_samples(samples, right_NA, resamples).items()
+        },
+        attributes=tuple(rows),
+        images_per_second=images_per_second,
+    )
+    return Measured(whole, right_NA, samples, resamples)
+
+
+def _attribute_rows(
+    probabilities_NA: NDArray[np.floating[Any]],
+    targets_NA: NDArray[Any],
+    present_NA: NDArray[np.bool_],
+    attributes: Sequence[str],
+    samples: dict[str, bootstrap.Samples],
+) -> list[AttributeReport]:
+    """The metrics of each attribute. `samples` are those of the bootstrap, by metric."""
+    images = len(targets_NA)
+    truth_NA = targets_NA.astype(np.bool_)
+    right_NA = truth_NA == present_NA
     positives_A = truth_NA.sum(axis=0)
     true_positives_A = (truth_NA & present_NA).sum(axis=0)
     predicted_positives_A = present_NA.sum(axis=0)
@@ -125,8 +169,6 @@ def measure(
     roc_auc_A = roc_auc(probabilities_NA, targets_NA)
     calibration_A = calibration_error(probabilities_NA, targets_NA)
     brier_A = ((probabilities_NA - truth_NA) ** 2).mean(axis=0, dtype=np.float64).tolist()
-    resamples = Resamples.draw(images, people_N)
-    samples = bootstrap.metric_samples(probabilities_NA, targets_NA, present_NA, resamples)
     rows = []
     for a, name in enumerate(attributes):
         positives, true_positives, correct = (
@@ -160,32 +202,7 @@ def measure(
                 },
             )
         )
-    unsure_NA = np.zeros_like(present_NA) if unsure_NA is None else unsure_NA
-    whole = EvalReport(
-        images=images,
-        people=None if people_N is None else len(np.unique(people_N)),
-        split=split,
-        weights=weights,
-        mean_attribute_accuracy=_sure_mean([row.accuracy for row in rows]),
-        majority_accuracy=_sure_mean([row.majority_accuracy for row in rows]),
-        mean_balanced_accuracy=mean([row.balanced_accuracy for row in rows]),
-        mean_f1=mean([row.f1 for row in rows]),
-        mean_average_precision=mean(average_precision_A),
-        mean_roc_auc=mean(roc_auc_A),
-        mean_expected_calibration_error=_sure_mean(calibration_A),
-        mean_brier_score=_sure_mean(brier_A),
-        exact_match_ratio=float(right_NA.all(axis=1).mean()),
-        unsure_share=float(unsure_NA.mean()),
-        accuracy_where_sure=_share(right_NA[~unsure_NA]),
-        accuracy_where_unsure=_share(right_NA[unsure_NA]),
-        intervals={
-            name: bootstrap.interval(samples_R)
-            for name, samples_R in bootstrap.mean_samples(samples, right_NA, resamples).items()
-        },
-        attributes=tuple(rows),
-        images_per_second=images_per_second,
-    )
-    return Measured(whole, right_NA, samples, resamples)
+    return rows
 
 
 def average_precision(
