@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from layouts import write_celeba
 
 
 @pytest.fixture(scope="session")
 def drawn_celeba(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set of drawn faces in CelebA's official layout, its zip not unpacked."""
+    from layouts import write_celeba
+
     return write_celeba(
         tmp_path_factory.mktemp("drawn"), train=64, validation=24, test=24, layout="official"
     )
