@@ -227,9 +227,11 @@ def test_shards_share_the_lines_among_them(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("inert")
 def test_a_template_in_the_references_of_a_chain_is_not_rendered(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    call = f"cycler.__init__.__globals__.os.system('touch {mark}')"
-    evil = {"version": 1, "templates": {"u": "x"}, "refs": {"k.jpg": ["{{" + call + "}}"]}}
-    (tmp_path / "evil.json").write_text(json.dumps(evil | {"gen": []}))
+    # fsspec 2024.6 to 2026.4 runs it, where jinja2 is installed.
+    url = f"{{{{cycler.__init__.__globals__.os.system('touch {mark}')}}}}"
+    many = {"dimensions": {"i": {"stop": 1}}, "offset": "0", "length": "1"}
+    evil = {"version": 1, "refs": {}, "gen": [{"key": "k.jpg", "url": url, **many}]}
+    (tmp_path / "evil.json").write_text(json.dumps(evil))
     line = f"reference://k.jpg::file://{tmp_path}/evil.json"
     check(expand(["-"], stdin=io.BytesIO(line.encode())), [line])
     check(expand([line]), [line])
