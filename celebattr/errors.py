@@ -34,7 +34,11 @@ class ExitCode(enum.IntEnum):
 
 
 def printable(text: str) -> str:
-    r"""Text on one line, fit for any stream: what is no character to print becomes as in `\x1b`."""
+    r"""Text on one line, fit for any stream: what is no character to print becomes as in `\x1b`.
+
+    At most 4,096 characters of it: it goes into a cell.
+    """
+    text = text[:4096]
     if text.isprintable():
         return text
     return "".join(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from celebattr.data import remote
+from celebattr.data.limits import MAX_NAME
 from celebattr.errors import DataError, ImageError
 from celebattr.parse import file_path
 from celebattr.results.predictions import Failure
@@ -30,7 +31,7 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(
 # kind, BMW.jpg for instance; but images of that kind have a zero byte near their beginning.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\x00", b"MM\x00*")
 _SIGNATURES_OF_LETTERS = (b"RIFF", b"BM", b"GIF8")
-_CHUNK = _MAX_LINE = 1 << 16
+_CHUNK = 1 << 16
 
 _LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 """A file so named is a list of paths without being called one."""
@@ -265,7 +266,9 @@ def _list(
     for row, name in enumerate(paths_in(path, column, stdin=stdin), 1):
         if isinstance(name, DataError):
             yield Input(path, failure=Failure(path, "unreadable", str(name)))
-        elif not name:
+            continue
+        name = name[:MAX_NAME]
+        if not name:
             reason = f"{path}: row {row:,} has no path"
             yield Input(path, failure=Failure(path, "not_found", reason))
         elif remote.is_address(name):
@@ -322,7 +325,7 @@ def _standard_input(stream: BinaryIO, null: bool, known: Container[str]) -> Iter
         return
     for name in _lines(start, stream, b"\0" if null else b"\n"):
         # The bytes of a file name that is not UTF-8 survive as surrogate escapes.
-        path = os.fsdecode(name if null else name.removesuffix(b"\r"))
+        path = os.fsdecode(name if null else name.removesuffix(b"\r"))[:MAX_NAME]
         if path:
             yield _listed(path, known)
 
@@ -338,7 +341,7 @@ def _lines(start: bytes, stream: BinaryIO, end: bytes) -> Iterator[bytes]:
     while True:
         *complete, rest = rest.split(end)
         yield from complete
-        rest = rest[:_MAX_LINE]  # no system has such a name: it fails as what is left of it
+        rest = rest[:_CHUNK]  # no need to keep what is cut off later
         more = stream.read(_CHUNK)
         if not more:
             yield rest

@@ -49,7 +49,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+._-]+://", re.IGNORECASE | re.ASCII)
 # No other characters: a bucket's name becomes a part of the host's in some packages.
 _IN_A_BUCKET = re.compile(r"(?:[\w.-]+(?:@[\w.-]+)?|arn:[\w.:-]+)/.", re.ASCII | re.DOTALL)
 
-_SECRET = re.compile(r"(://)[^/@\s]*:[^/@\s]*(@)|([?&][^=&\s]{1,64}=)[^&\s]+")
+_SECRET = re.compile(r"(://)[^/@:\s]*:[^/@\s]*(@)|([?&][^=&\s]{1,64}=)[^&\s]+")
 
 _TRIES = 3
 """Of reading a file: the packages of most stores try again by themselves, before that."""

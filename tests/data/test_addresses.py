@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Any
 import fsspec
 import pytest
 from fsspec.registry import known_implementations
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from celebattr.data import archives, remote
@@ -211,6 +214,26 @@ def test_any_text_gives_one_row_opens_no_socket_and_starts_nothing(
     items, names = route(tmp_path)
     check(items, names)
     assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.usefixtures("inert")
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from([*"s3file/:.@?[]*#%&=\\~", "://", "::", "s3://"]) | st.text()))
+def test_any_other_text_does_too(parts: list[str]) -> None:
+    name = "".join(parts)
+    (found,) = rows([photo(name)] if "s3://" not in name.lower() else [photo(f"{name}::")])
+    assert found[0].removesuffix("::") == name.removesuffix("::")
+
+
+@pytest.mark.usefixtures("inert")
+@pytest.mark.parametrize(
+    "text", ["://" + ":" * 30_000, "?=" * 15_000, "\x01" * 30_000, "é" * 30_000]
+)
+def test_long_text_takes_no_longer(text: str) -> None:
+    started = time.process_time()
+    for start in ("", "s3", "http", "file"):
+        assert rows([photo(start + text)])[0][1] in ("not_found", "unreadable")
+    assert time.process_time() - started < 1.0
 
 
 def test_shards_share_the_lines_among_them(tmp_path: Path) -> None:
