@@ -43,7 +43,7 @@ OLDEST_TESTS := tests/cli/test_lines.py tests/cli/test_options.py tests/data/tes
 	touch $@
 
 minimum: .minimum/.ready
-	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest --numprocesses auto --dist loadfile $(OLDEST_TESTS)
+	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest --numprocesses auto --dist worksteal $(OLDEST_TESTS)
 
 demo: $(READY)
 	mkdir -p demo
