@@ -217,7 +217,7 @@ def test_any_text_gives_one_row_opens_no_socket_and_starts_nothing(
 
 
 @pytest.mark.usefixtures("inert")
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(database=None, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([*"s3file/:.@?[]*#%&=\\~", "://", "::", "s3://"]) | st.text()))
 def test_any_other_text_does_too(parts: list[str]) -> None:
     name = "".join(parts)
