@@ -30,7 +30,8 @@ test: lint
 OLDEST := .minimum/bin
 OLDEST_TESTS := tests/cli/test_lines.py tests/cli/test_options.py tests/data/test_addresses.py \
     tests/data/test_any_file.py tests/data/test_archives.py tests/data/test_hostile.py \
-    tests/data/test_inputs.py tests/data/test_lists.py tests/data/test_object_stores.py \
+    tests/data/test_inputs.py tests/data/test_lists.py tests/data/test_names.py \
+    tests/data/test_object_stores.py \
     tests/data/test_ordered.py tests/engines/test_plan.py tests/inference/test_merge.py \
     tests/reports/test_annotate.py tests/reports/test_journal.py tests/reports/test_writers.py \
     tests/test_attributes.py tests/test_files.py tests/test_parse.py
