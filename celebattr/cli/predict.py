@@ -162,7 +162,8 @@ def predict(
             out = Tables()
         else:
             out = Text(target, facts.attributes, format)
-        inputs = share.take(expand(paths, null=null, column=column))
+        allow = config.allow_protocol
+        inputs = share.take(expand(paths, null=null, column=column, allow=allow))
         with out, _Progress(progress, quiet) as show:
             out.skip(item.path for item in inputs)
             before = out.counts["inputs"]
@@ -202,7 +203,13 @@ def _on_ray(
     with _Progress(progress, quiet) as show:
         counts = cluster.predict(
             config,
-            lambda: expand(paths, null=null, column=column, archive=plan.archive),
+            lambda: expand(
+                paths,
+                null=null,
+                column=column,
+                archive=plan.archive,
+                allow=config.allow_protocol,
+            ),
             output,
             resume=resume,
             limit=limit,

@@ -16,7 +16,7 @@ from typing import IO
 
 from celebattr.data import remote
 from celebattr.data.inputs import IMAGE_SUFFIXES, Input
-from celebattr.data.limits import MAX_BYTES
+from celebattr.data.limits import MAX_BYTES, MAX_NAME
 from celebattr.results.predictions import Failure
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # of the first member, and of an archive without any
@@ -138,7 +138,7 @@ def _tar_members(path: str, file: str) -> Iterator[Input]:
             archive.members = []  # type: ignore[attr-defined] # it would grow with each
             if not info.isreg() or not _is_photo(info.name):
                 continue
-            name = f"{path}/{info.name}"
+            name = f"{path}/{info.name[:MAX_NAME]}"
             if info.size > MAX_BYTES:
                 yield _too_large(name)
                 continue

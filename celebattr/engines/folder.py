@@ -55,8 +55,11 @@ class Folder:
             DataError: it cannot be read.
         """
         try:
-            with remote.open_binary(self._path(name)) as file:
-                return file.read()
+            if not self.remote:
+                return Path(self._path(name)).read_bytes()
+            store, place = remote.locate(self._path(name))
+            with store.open(place, "rb") as file:
+                return bytes(file.read())
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise DataError(f"{self._path(name)} cannot be read: {reason}") from error

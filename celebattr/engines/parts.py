@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from celebattr.data import remote
 from celebattr.engines import plan
 from celebattr.engines.folder import Folder
 from celebattr.errors import DataError
@@ -70,8 +69,7 @@ def _found(folder: Folder, number: int, about: str) -> Counter[str]:
     pa = parquet.library()
     place = f"{folder.url}/{name(number)}"
     try:
-        with remote.open_binary(place) as stream:
-            file = pa.parquet.ParquetFile(io.BytesIO(stream.read()))
+        file = pa.parquet.ParquetFile(io.BytesIO(folder.read(name(number))))
         said = (file.schema_arrow.metadata or {}).get(parquet.METADATA_KEY, b"").decode()
         columns = file.read(["status", "face"]).to_pydict()
     except (OSError, pa.ArrowException) as error:
