@@ -2,13 +2,14 @@
 #   make demo   sets up and predicts the attributes of a real photograph
 #   make test   sets up, lints, checks types and runs every test
 # and one that takes half an hour and a quiet machine: make bench writes the tables of docs/speed.md.
-# Everything they install lies in .venv.
+# Everything they install lies in .venv. make minimum runs the tests that need no torch on the oldest
+# versions that pyproject.toml admits, which lie in .minimum.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup test lint demo bench wheel clean
+.PHONY: setup test minimum lint demo bench wheel clean
 
 setup: $(READY)
 
@@ -26,6 +27,22 @@ lint: $(READY)
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
+OLDEST := .minimum/bin
+OLDEST_TESTS := tests/cli/test_lines.py tests/cli/test_options.py tests/images/test_any_file.py \
+    tests/images/test_hostile.py tests/inference/inputs tests/inference/output \
+    tests/inference/draw/test_annotate.py tests/inference/ray/test_plan.py tests/io \
+    tests/test_attributes.py tests/test_options.py
+
+.minimum/.ready: pyproject.toml
+	$(PYTHON) -m venv --clear .minimum
+	$(OLDEST)/python -m pip install --quiet uv
+	$(OLDEST)/uv pip install --quiet --python $(OLDEST)/python --resolution lowest-direct \
+	    --editable '.[parquet,cloud,test]'
+	touch $@
+
+minimum: .minimum/.ready
+	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest --numprocesses auto --dist worksteal $(OLDEST_TESTS)
+
 demo: $(READY)
 	mkdir -p demo
 	$(BIN)/python -c "from PIL import Image; from skimage.data import astronaut; \
@@ -41,4 +58,4 @@ wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv build dist demo
+	rm -rf .venv .minimum build dist demo

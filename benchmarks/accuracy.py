@@ -50,6 +50,27 @@ def tuned(p_NA: NDArray[np.float32], targets_NA: NDArray[np.uint8]) -> NDArray[n
     return np.asarray(grid[accuracy_TA.argmax(axis=0)])
 
 
+def amplified(backend: Backend, frames_NHWC: NDArray[np.uint8]) -> tuple[float, int]:
+    """Change 1 % of the values of each frame by one grey value, up or down.
+
+    Returns:
+        The largest change of a probability, and how many decisions change.
+    """
+    random = np.random.default_rng(0)
+    step = random.choice([-1, 0, 1], frames_NHWC.shape, p=[0.005, 0.99, 0.005])
+    noisy_NHWC = np.clip(frames_NHWC.astype(np.int16) + step, 0, 255).astype(np.uint8)
+    card = backend.card
+    before, after = (
+        decisions.probabilities(
+            np.concatenate([backend.logits(f[i : i + 32]) for i in range(0, len(f), 32)]),
+            np.array(card.scale),
+            np.array(card.bias),
+        )
+        for f in (frames_NHWC, noisy_NHWC)
+    )
+    return float(np.abs(after - before).max()), int(((before >= 0.5) != (after >= 0.5)).sum())
+
+
 def main() -> None:
     """Prints the tables as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -96,7 +117,15 @@ def main() -> None:
     mean, mean_int8 = 100 * right.mean(), 100 * right_int8.mean()
     print(f"float32 {mean:.2f} %, int8 {mean_int8:.2f} % on {len(test)}")
     print(f"int8 - float32: {mean_int8 - mean:.2f} [{100 * low:.2f}, {100 * high:.2f}] points")
-    print(f"decisions that differ: {100 * flipped:.2f} %\n")
+    print(f"decisions that differ: {100 * flipped:.2f} %")
+    few = np.stack([validation.read(i) for i in range(101)])
+    for name in (arguments.weights, arguments.int8):
+        largest, changed = amplified(open_backend(name, device="cpu"), few)
+        print(
+            f"{name}: 1 % of the values of 101 crops changed by 1: probabilities move by up to "
+            f"{largest:.3f}, {changed} of {few.shape[0] * truth.shape[1]:,} decisions change"
+        )
+    print()
 
     thresholds = tuned(p_validation, validation.targets_NA)
     right_tuned = (p_test >= thresholds) == truth

@@ -22,6 +22,10 @@ PRECISIONS: tuple[str, ...] = ("auto", "float32", "bfloat16", "float16")
 MAX_PIXELS = 89_478_485
 """Pixels of an image before it is decoded: a quarter of a GiB of RGB. Pillow's own limit."""
 
+MAX_NAME = 1 << 15
+"""Characters of a listed name; the rest is cut off. No system has such names, and Python's reader
+of CSV refuses cells of four times as many."""
+
 MAX_BYTES = 1 << 28
 """Bytes of a file before it is read: as many as the most pixels take without compression."""
 

@@ -33,6 +33,19 @@ class ExitCode(enum.IntEnum):
     INTERRUPTED = 130
 
 
+def printable(text: str) -> str:
+    r"""Text on one line, fit for any stream: what is no character to print becomes as in `\x1b`.
+
+    At most 4,096 characters of it: it goes into a cell.
+    """
+    text = text[:4096]
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
 class CelebattrError(Exception):
     """Base of the errors a user can cause; the message says what, where and what to do."""
 

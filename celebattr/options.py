@@ -91,6 +91,7 @@ def flag(name: str) -> str:
 
 # At least two letters: C:// is a drive.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_FILE = re.compile(r"file://(?:localhost(?=/))?", re.IGNORECASE | re.ASCII)
 
 
 class Url(str):
@@ -112,9 +113,17 @@ def parse_location(text: str | Path) -> Location:
     """Reads a path, or a URL of a file system that fsspec knows; `file://` is a path."""
     if isinstance(text, Path) or not _URL.match(text):
         return Path(text)
-    if text.lower().startswith("file://"):
-        return Path(text[len("file://") :].removeprefix("localhost"))
-    return Url(text.rstrip("/"))
+    file = file_path(text)
+    return Url(text.rstrip("/")) if file is None else Path(file)
+
+
+def file_path(address: str) -> str | None:
+    """The path in a `file://` address, taken as it stands (%20 is no space); else None."""
+    start = _FILE.match(address)
+    if start is None:
+        return None
+    path = address[start.end() :]
+    return path[1:] if os.name == "nt" and path[:1] == "/" and path[2:3] == ":" else path
 
 
 def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:

@@ -75,7 +75,7 @@ def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parame
             default = kind(field.default)
         elif kind == tuple[Path, ...]:
             kind, default = list[Path], []
-        elif kind == tuple[Location, ...]:  # as text: a Path would lose a slash of a URL
+        elif kind in (tuple[str, ...], tuple[Location, ...]):  # a Path would lose a slash
             kind, default = list[str], []
         elif kind == Location | None:
             kind = str | None

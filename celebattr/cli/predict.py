@@ -168,7 +168,8 @@ def predict(
             out = Tables()
         else:
             out = Text(target, facts.attributes, format)
-        inputs = share.take(expand(paths, null=null, column=column))
+        allow = config.allow_protocol
+        inputs = share.take(expand(paths, null=null, column=column, allow=allow))
         with out, _Progress(progress, quiet) as show:
             out.skip(item.path for item in inputs)
             before = out.counts["inputs"]
@@ -211,7 +212,13 @@ def _on_ray(
 
         counts = score_into_folder(
             config,
-            lambda: expand(paths, null=null, column=column, archive=plan.archive),
+            lambda: expand(
+                paths,
+                null=null,
+                column=column,
+                archive=plan.archive,
+                allow=config.allow_protocol,
+            ),
             output,
             resume=resume,
             show=watch,

@@ -25,6 +25,7 @@ from celebattr.errors import (
     ImageNotFoundError,
     ImageTooLargeError,
     UnreadableImageError,
+    printable,
 )
 from celebattr.images.sanitize import sieve
 
@@ -118,25 +119,16 @@ def read_bytes(
     source: str | os.PathLike[str] | bytes, *, name: str | None = None
 ) -> tuple[bytes, str]:
     """The bytes of a file, and what to call it in errors; raises as `open_image` does."""
-    shown = _printable(name or ("the image" if isinstance(source, bytes) else os.fspath(source)))
+    shown = printable(name or ("the image" if isinstance(source, bytes) else os.fspath(source)))
     data = source if isinstance(source, bytes) else _read(source, shown)
     if not data:
         raise UnreadableImageError(f"{shown}: the file is empty")
     return data, shown
 
 
-def _printable(text: str) -> str:
-    r"""Text on one line, fit for any stream: what is no character to print becomes as in `\x1b`."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
-
-
 def _reason(error: Exception) -> str:
     """What an error says, which may quote the file: printable, and not at length."""
-    return _printable(" ".join(str(error).split()))[:200] or type(error).__name__
+    return printable(" ".join(str(error).split()))[:200] or type(error).__name__
 
 
 def _read(path: str | os.PathLike[str], name: str) -> bytes:
@@ -153,7 +145,7 @@ def _read(path: str | os.PathLike[str], name: str) -> bytes:
         why = (error.strerror or str(error)).lower()
         if error.errno == errno.ELOOP:
             why = "a symbolic link that leads round in a circle"
-        raise UnreadableImageError(f"{name}: {_printable(why)}") from error
+        raise UnreadableImageError(f"{name}: {printable(why)}") from error
     except MemoryError as error:
         raise ImageTooLargeError(f"{name}: too large to read (out of memory)") from error
     except ValueError as error:  # a NUL in the name, or what no file system takes

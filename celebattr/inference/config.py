@@ -78,6 +78,11 @@ class PredictConfig(Checks):
         None, "With --engine ray: how many score. Without it, as many as the cluster has room for."
     )
     gpus_per_actor: float = option(0.0, "With --engine ray: the share of a GPU an actor takes.")
+    allow_protocol: tuple[str, ...] = option(
+        (),
+        "Also open inputs through this protocol of fsspec, sftp for instance (repeatable).",
+        metavar="NAME",
+    )
     part_inputs: int = option(1024, "With --engine ray: inputs in a part of the output.")
 
     def __post_init__(self) -> None:

@@ -107,7 +107,8 @@ class Scorer:
         """
         from celebattr.inference.inputs.source import photo
 
-        for _, results in self.stream(photo(source) for source in photos):
+        allow = self.config.allow_protocol
+        for _, results in self.stream(photo(source, allow) for source in photos):
             yield [result.row() for result in results]
 
     def close(self) -> None:

@@ -1,83 +1,177 @@
 """Files that lie in an object store, or wherever else fsspec reaches: `s3://bucket/photos`.
 
+An address may come from a stranger, as a line of a list: `refusal` says which are opened. Through
+the others fsspec would fetch from any host, or run what a file says.
+
 Credentials and endpoints come from the environment, as the store's own tools read them. fsspec and
 the package of the store (s3fs, gcsfs, adlfs, ...) are imported where a URL is met.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from celebattr.constants import MAX_BYTES
 from celebattr.errors import (
     DataError,
     DeviceError,
+    ImageError,
     ImageNotFoundError,
     ImageTooLargeError,
     MissingExtraError,
     UnreadableImageError,
     UsageError,
+    printable,
 )
 
-_URL = re.compile(r"(?!https?://)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-"""Without http and https: what they bring is a page as often as a photo, and has no listing."""
+PROTOCOLS = ("file", "s3", "gs", "gcs", "abfs", "az")
+"""What inputs are opened through. Each asks one host, the store's, or none."""
+
+ALLOW = "CELEBATTR_ALLOW_PROTOCOL"
+"""The environment variable that adds to them, as --allow-protocol does; separated by commas."""
+
+_WEB = ("http", "https")
+"""What they bring is a page as often as a photo, and has no listing."""
+
+_WRAPPERS = frozenset(
+    {"async_wrapper", "asyncwrapper", "blockcache", "cached", "dask", "dir", "filecache", "generic"}
+    | {"libarchive", "local", "reference", "simplecache", "tar", "zip"}
+)
+"""Protocols of fsspec's that open other addresses or paths, past the check of those."""
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+._-]+://", re.IGNORECASE | re.ASCII)
+
+# No other characters: a bucket's name becomes a part of the host's in some packages.
+_IN_A_BUCKET = re.compile(r"(?:[\w.-]+(?:@[\w.-]+)?|arn:[\w.:-]+)/.", re.ASCII | re.DOTALL)
+
+_SECRET = re.compile(r"(://)[^/@:\s]*:[^/@\s]*(@)|([?&][^=&\s]{1,64}=)[^&\s]+")
 
 _TRIES = 3
 """Of reading a file: the packages of most stores try again by themselves, before that."""
 
 
+def is_address(path: str) -> bool:
+    """True of `protocol://...`, whatever the protocol; C:// is a drive."""
+    return "://" in path and _ADDRESS.match(path) is not None
+
+
 def is_remote(path: str) -> bool:
-    """True where a name is a URL of fsspec's rather than a file's."""
-    return "://" in path and _URL.match(path) is not None
+    """True of a URL of fsspec's, rather than a file's name."""
+    return is_address(path) and _protocol(path) not in _WEB
+
+
+def _protocol(url: str) -> str:
+    return url.partition("://")[0].lower()
+
+
+def allowed(more: Iterable[str] = ()) -> frozenset[str]:
+    """The protocols that inputs are opened through: `PROTOCOLS`, those of `ALLOW`, and `more`.
+
+    Raises:
+        UsageError: one that is never opened.
+    """
+    listed = ",".join([os.environ.get(ALLOW, ""), *more])
+    added = {name.strip().lower().removesuffix("://") for name in listed.split(",")} - {""}
+    if never := sorted(added & {*_WEB, *_WRAPPERS}):
+        why = "download those photos first" if never[0] in _WEB else "it opens other addresses"
+        raise UsageError(f"--allow-protocol {never[0]}: inputs are never opened so: {why}")
+    return frozenset({*PROTOCOLS, *added})
+
+
+def refusal(url: str, known: Container[str], *, listed: bool = False) -> str:
+    """Why an input's address is not opened; "" where it is.
+
+    Args:
+        url: the address.
+        known: `allowed(...)`.
+        listed: it stands in a list, so it is to be that of one file.
+    """
+    protocol, rest = _protocol(url), url.partition("://")[2]
+    if protocol in _WEB:
+        return "URLs are not opened: download it first"
+    if protocol not in known:
+        return f"{printable(protocol)}:// is not opened (see --allow-protocol)"
+    if protocol == "file":  # a path, in which nothing has a meaning
+        return ""
+    if "::" in rest:
+        return "chained addresses (::) are not opened"
+    if listed and protocol in PROTOCOLS and not _IN_A_BUCKET.match(rest):
+        return "not the address of a file in a bucket"
+    return ""
+
+
+def shown(text: str) -> str:
+    """An address, or a text with addresses, as messages have it: on one line, without secrets."""
+    return printable(_SECRET.sub(r"\1\3***\2", text))
 
 
 def locate(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the name of its file there.
+    """The file system of a URL that the operator gave for data or results, and the name there.
 
     Raises:
         MissingExtraError: fsspec is not installed.
         DeviceError: the package of that kind of store is not installed.
         UsageError: there is no such kind of store.
     """
-    try:
+    with _reporting(url):
         import fsspec
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("fsspec", "cloud") from error
-    try:
+
         return cast("tuple[Any, str]", fsspec.core.url_to_fs(url))
-    except ImportError as error:  # of s3fs, gcsfs, ...: the user's choice, so in no extra
+
+
+def find(url: str) -> tuple[Any, str]:
+    """As `locate`, for an input: `::` is a part of a name, and chains nothing."""
+    with _reporting(url):
+        import fsspec
+
+        protocol = _protocol(url)
+        url = f"{protocol}://{url.partition('://')[2]}"
+        kind = fsspec.get_filesystem_class(protocol)
+        return kind(**kind._get_kwargs_from_urls(url)), str(kind._strip_protocol(url))
+
+
+@contextlib.contextmanager
+def _reporting(url: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        if error.name == "fsspec":
+            raise MissingExtraError("fsspec", "cloud") from error
+        # Of s3fs, gcsfs, ...: the user's choice, so in no extra.
         raise DeviceError(
-            f"{url} needs a package beside fsspec: {error}. 'pip install s3fs' reads s3://, gcsfs "
-            "gs://, adlfs abfs://"
+            f"{shown(url)} needs a package beside fsspec: {error}. 'pip install s3fs' reads s3://, "
+            "gcsfs gs://, adlfs abfs://"
         ) from error
     except ValueError as error:
-        raise UsageError(f"{url}: {error}") from error
+        raise UsageError(f"{shown(url)}: {error}") from error
 
 
 def open_binary(path: str) -> BinaryIO:
-    """Opens a file for reading, wherever it lies; it can be searched.
+    """Opens a list or an archive for reading, wherever it lies; it can be searched.
 
     Raises:
         OSError: it cannot be opened.
     """
     if not is_remote(path):
         return open(path, "rb")  # noqa: PTH123 - pathlib fails on some names
-    store, name = locate(path)
+    store, name = find(path)
     return cast(BinaryIO, store.open(name, "rb"))
 
 
 def is_folder(url: str) -> bool:
     """True where there is anything below a URL."""
-    store, name = locate(url)
+    store, name = find(url)
     return bool(_asked(url, lambda: store.isdir(name)))
 
 
 def matches(url: str) -> list[str]:
     """The URLs that a pattern with * ? [] matches, sorted."""
-    store, name = locate(url)
+    store, name = find(url)
     found = _asked(url, lambda: store.glob(name))
     # As in a shell a star matches no hidden name, nor what lies below one.
     named = set(name.split("/"))
@@ -96,7 +190,7 @@ def files(url: str) -> Iterator[tuple[str, int]]:
     Raises:
         DataError: the store does not list it.
     """
-    store, name = locate(url)
+    store, name = find(url)
     yield from _below(store, name)
 
 
@@ -127,33 +221,42 @@ def read(url: str, size: int | None = None) -> bytes:
         DataError: the store failed, several times. That is not the photo's fault, and a row that
             says so would be wrong tomorrow: the run ends, and is gone on with.
     """
-    store, name = locate(url)
-    reason = ""
+    store, name = find(url)
+    reason, called = "", shown(url)
     for attempt in range(_TRIES):
         try:
             if size is None:
-                size = int(store.size(name) or 0)
+                size = _size(store, name, called)
             if size > MAX_BYTES:
-                raise ImageTooLargeError(f"{url}: more bytes than the limit of {MAX_BYTES:,}")
+                raise ImageTooLargeError(f"{called}: more bytes than the limit of {MAX_BYTES:,}")
             return cast(bytes, store.cat_file(name))
         except FileNotFoundError as error:
-            raise ImageNotFoundError(f"{url}: no such file") from error
+            raise ImageNotFoundError(f"{called}: no such file") from error
         except (PermissionError, IsADirectoryError) as error:
-            raise UnreadableImageError(f"{url}: {_text(error)}") from error
-        except ImageTooLargeError:
+            raise UnreadableImageError(f"{called}: {_text(error)}") from error
+        except ImageError:
             raise
         except Exception as error:  # each package has its own for a connection that breaks
             reason = _text(error)
-            time.sleep(attempt)
-    raise DataError(f"{url} cannot be read ({reason}): go on with --resume when the store is back")
+            if attempt + 1 < _TRIES:
+                time.sleep(attempt)
+    raise DataError(f"{called} cannot be read ({reason}): --resume when the store is back")
+
+
+def _size(store: Any, name: str, called: str) -> int:
+    about = store.info(name)
+    if about.get("type") in ("directory", "other"):  # the latter: a device or the like
+        what = "a directory" if about["type"] == "directory" else "a device or the like"
+        raise UnreadableImageError(f"{called}: is {what}, not a file")
+    return int(about.get("size") or 0)
 
 
 def _asked(url: str, question: Any) -> Any:
     try:
         return question()
     except Exception as error:  # as above; without credentials for instance
-        raise DataError(f"{url} cannot be listed ({_text(error)})") from error
+        raise DataError(f"{shown(url)} cannot be listed ({_text(error)})") from error
 
 
 def _text(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return shown(" ".join(str(error).split()))[:200] or type(error).__name__

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO
 
-from celebattr.constants import IMAGE_SUFFIXES, MAX_BYTES
+from celebattr.constants import IMAGE_SUFFIXES, MAX_BYTES, MAX_NAME
 from celebattr.inference.inputs.source import Input
 from celebattr.io import storage
 from celebattr.predictions import Failure
@@ -138,7 +138,7 @@ def _tar_members(path: str, file: str) -> Iterator[Input]:
             archive.members = []  # type: ignore[attr-defined] # it would grow with each
             if not info.isreg() or not _is_photo(info.name):
                 continue
-            name = f"{path}/{info.name}"
+            name = f"{path}/{info.name[:MAX_NAME]}"
             if info.size > MAX_BYTES:
                 yield _too_large(name)
                 continue

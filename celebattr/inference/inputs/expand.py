@@ -9,11 +9,19 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import BinaryIO
 
-from celebattr.constants import IMAGE_SUFFIXES
-from celebattr.inference.inputs.source import STDIN, WEB, Input, stored, web_address
+from celebattr.constants import IMAGE_SUFFIXES, MAX_NAME
+from celebattr.errors import DataError
+from celebattr.inference.inputs.source import (
+    STDIN,
+    Input,
+    failed,
+    listed_photo,
+    resolve_address,
+    stored,
+)
 from celebattr.io import storage
 from celebattr.predictions import Failure
 
@@ -37,13 +45,18 @@ def expand(
     stdin: BinaryIO | None = None,
     column: str | None = None,
     archive: Opener | None = None,
+    allow: Iterable[str] = (),
 ) -> Iterator[Input]:
     """Each photo that `paths` stand for, in a stable order; no file of a photo is opened yet.
 
     A folder is searched throughout, sorted by name, hidden files left out; a pattern that matches
     nothing, and a name that does not exist, come back as they are and fail when they are opened.
     An archive, and a list by its suffix, are opened where they are named outright, not where they
-    lie in a folder or are met by a pattern that would match anything.
+    lie in a folder or are met by a pattern that would match anything. A line of a list is one
+    photo, or one failure: no pattern, folder, archive or list.
+
+    An address is opened if its protocol is one of `storage.PROTOCOLS` or of `allow`; else it is the
+    name of a local file or, where there is none, a failure.
 
     Args:
         paths: files, folders, patterns with * ? [], archives, lists (CSV, Parquet), or "-" for
@@ -52,30 +65,47 @@ def expand(
         stdin: what "-" reads.
         column: every path is a list, and this its column of paths; "-" is a CSV then.
         archive: what to make of an archive; without it, the images in it.
+        allow: more protocols to open, and see `storage.ALLOW`.
 
     Raises:
+        UsageError: `allow` has a protocol that is never opened.
         DataError: a list cannot be read or has no such column; a store does not answer.
         MissingExtraError: a Parquet file needs pyarrow, or a URL fsspec.
     """
+    known = storage.allowed(allow)
     if archive is None:
         archive = _members
     for path in paths:
         if path == STDIN:
             stream = stdin or sys.stdin.buffer
             if column is None:
-                yield from _standard_input(stream, null, archive)
+                yield from _standard_input(stream, null, known)
             else:
-                yield from _list(path, column, stream)
+                yield from _list(path, column, known, stream)
         else:
-            yield from _one(path, archive, column)
+            yield from _one(path, archive, column, known)
 
 
-def _one(path: str, archive: Opener, column: str | None = None) -> Iterator[Input]:
-    if path[:8].lower().startswith(WEB):
-        yield web_address(path)
-    elif storage.is_remote(path):
-        yield from _remote(path, archive, column)
-    elif column is None and os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a"
+def _one(path: str, archive: Opener, column: str | None, known: Container[str]) -> Iterator[Input]:
+    if not storage.is_address(path):
+        yield from _local(path, archive, column, known)
+        return
+    place, reason = resolve_address(path, known)
+    if reason:
+        yield failed(path, reason)
+    elif place is None:
+        for match in (storage.matches(path) if glob.has_magic(path) else ()) or (path,):
+            yield from _remote(match, archive, column, known)
+    else:
+        alone = Input(place)
+        for item in _local(place, archive, column, known):
+            yield Input(path, file=place) if item == alone else item
+
+
+def _local(
+    path: str, archive: Opener, column: str | None, known: Container[str]
+) -> Iterator[Input]:
+    if column is None and os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a"
         yield from _folder(path, set())
     elif not os.path.lexists(path) and glob.has_magic(path):
         matches = sorted(glob.iglob(path, recursive=True))  # noqa: PTH207 - absolute patterns too
@@ -87,22 +117,22 @@ def _one(path: str, archive: Opener, column: str | None = None) -> Iterator[Inpu
                 searched += (os.path.join(match, ""),)  # noqa: PTH118
                 yield from _folder(match, set())
             elif column is not None or _suffix(path) == _suffix(match) != "":
-                yield from _file(match, archive, column)
+                yield from _file(match, archive, column, known)
             else:
                 yield Input(match)
         if not matches:
             yield Input(path)
     else:
-        yield from _file(path, archive, column)
+        yield from _file(path, archive, column, known)
 
 
-def _file(path: str, archive: Opener, column: str | None) -> Iterator[Input]:
+def _file(path: str, archive: Opener, column: str | None, known: Container[str]) -> Iterator[Input]:
     """What a file stands for that is named outright: itself, or what an archive or a list holds."""
     suffix = _suffix(path)
     if not os.path.isfile(path):  # noqa: PTH113 - a pipe would block; what is not there fails later
         yield Input(path)
     elif column is not None or suffix in _LIST_SUFFIXES:
-        yield from _list(path, column)
+        yield from _list(path, column, known)
     elif suffix in IMAGE_SUFFIXES:  # a million photos are not opened twice
         yield Input(path)
     else:
@@ -112,17 +142,15 @@ def _file(path: str, archive: Opener, column: str | None) -> Iterator[Input]:
         yield from archive(path) if archives.is_archive(path) else (Input(path),)
 
 
-def _remote(path: str, archive: Opener, column: str | None) -> Iterator[Input]:
-    """What a URL stands for, as `_one` and `_file` do it for files."""
+def _remote(
+    path: str, archive: Opener, column: str | None, known: Container[str]
+) -> Iterator[Input]:
+    """What a URL stands for, as `_local` and `_file` do it for files."""
     from celebattr.inference.inputs import archives
 
     suffix = _suffix(path)
-    found = storage.matches(path) if glob.has_magic(path) else []
-    if found:
-        for match in found:
-            yield from _remote(match, archive, column)
-    elif column is not None or suffix in _LIST_SUFFIXES:
-        yield from _list(path, column)
+    if column is not None or suffix in _LIST_SUFFIXES:
+        yield from _list(path, column, known)
     elif suffix in IMAGE_SUFFIXES:
         yield stored(path)
     elif storage.is_folder(path):
@@ -139,21 +167,25 @@ def _members(path: str) -> Iterator[Input]:
     return archives.members(path)
 
 
-def _list(path: str, column: str | None, stdin: BinaryIO | None = None) -> Iterator[Input]:
+def _list(
+    path: str, column: str | None, known: Container[str], stdin: BinaryIO | None = None
+) -> Iterator[Input]:
     """The photos that a list names, one a row: not folders, nor other lists."""
     from celebattr.inference.inputs.lists import paths_in
 
     folder = os.path.dirname(path)  # noqa: PTH120
     for row, name in enumerate(paths_in(path, column, stdin=stdin), 1):
+        if isinstance(name, DataError):
+            yield Input(path, failure=Failure(path, "unreadable", str(name)))
+            continue
+        name = name[:MAX_NAME]
         if not name:
             reason = f"{path}: row {row:,} has no path"
             yield Input(path, failure=Failure(path, "not_found", reason))
-        elif "://" in name and name[:8].lower().startswith(WEB):
-            yield web_address(name)
-        elif storage.is_remote(name):
-            yield stored(name)
+        elif storage.is_address(name):
+            yield listed_photo(name, known)
         elif storage.is_remote(path):
-            yield stored(name, url=f"{folder}/{name}")
+            yield stored(name, url=f"{folder}/{name}", listed=True)
         else:
             beside = os.path.join(folder, name)  # noqa: PTH118
             elsewhere = not os.path.exists(name) and os.path.exists(beside)  # noqa: PTH110
@@ -193,16 +225,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _standard_input(stream: BinaryIO, null: bool, archive: Opener) -> Iterator[Input]:
+def _standard_input(stream: BinaryIO, null: bool, known: Container[str]) -> Iterator[Input]:
     start = stream.read(_CHUNK)
     if _is_image(start) and not null:
         yield Input(STDIN, data=start + stream.read())
         return
     for name in _lines(start, stream, b"\0" if null else b"\n"):
         # The bytes of a file name that is not UTF-8 survive as surrogate escapes.
-        path = os.fsdecode(name if null else name.removesuffix(b"\r"))
+        path = os.fsdecode(name if null else name.removesuffix(b"\r"))[:MAX_NAME]
         if path:
-            yield from _one(path, archive)
+            yield listed_photo(path, known)
 
 
 def _is_image(start: bytes) -> bool:
@@ -216,6 +248,7 @@ def _lines(start: bytes, stream: BinaryIO, end: bytes) -> Iterator[bytes]:
     while True:
         *complete, rest = rest.split(end)
         yield from complete
+        rest = rest[:_CHUNK]  # no need to keep what is cut off later
         more = stream.read(_CHUNK)
         if not more:
             yield rest

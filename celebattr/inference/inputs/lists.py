@@ -14,13 +14,17 @@ from celebattr.io import storage
 
 _DELIMITERS = ",;\t"
 _MAX_LINE = 1 << 20
-"""Characters of a line of CSV: what has longer ones is no list, and need not fit into memory."""
+"""Characters of a line of CSV: longer ones are cut, and need not fit into memory."""
 _BATCH_ROWS = 8192
 _BUFFER = 1 << 20
 
 
-def paths_in(path: str, column: str | None, *, stdin: BinaryIO | None = None) -> Iterator[str]:
+def paths_in(
+    path: str, column: str | None, *, stdin: BinaryIO | None = None
+) -> Iterator[str | DataError]:
     """The paths in a column of a list, as they stand there; empty for an empty cell.
+
+    A row that cannot be read gives the reason instead, as does the rest of a damaged Parquet file.
 
     Args:
         path: a CSV with a header (comma, semicolon or tab), or a Parquet file.
@@ -28,7 +32,7 @@ def paths_in(path: str, column: str | None, *, stdin: BinaryIO | None = None) ->
         stdin: read instead of `path`: a CSV.
 
     Raises:
-        DataError: there is no such column, or the list cannot be read.
+        DataError: there is no such column, or no row of the list can be read.
         MissingExtraError: a Parquet file needs pyarrow.
     """
     try:
@@ -43,40 +47,55 @@ def paths_in(path: str, column: str | None, *, stdin: BinaryIO | None = None) ->
         raise DataError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
 
-def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str]:
+def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | DataError]:
     text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
     row = 0
     try:
-        lines = _lines(text, path)
+        lines = _lines(text)
         header = next(lines, "")
+        if len(header) >= _MAX_LINE:
+            raise DataError(f"{path} is not a list: it has a line of over {_MAX_LINE:,} characters")
         if not header.strip() or "\0" in header:
             raise DataError(f"{path} is {'not UTF-8 text' if header.strip() else 'empty'}")
         delimiter = max(_DELIMITERS, key=header.count)
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
         at = names.index(_column(path, names, column))
-        for cells in csv.reader(lines, delimiter=delimiter):
-            if cells:  # an empty line is none
-                row += 1
+        reader = csv.reader(lines, delimiter=delimiter)
+        while True:
+            row += 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:  # a quote that nothing ends, for instance
+                yield DataError(f"{path}: row {row:,} is not CSV ({error})")
+                continue
+            if cells:
                 yield cells[at] if at < len(cells) else ""
+            else:  # an empty line is no row
+                row -= 1
     except csv.Error as error:
-        raise DataError(f"{path}: what follows row {row} is not CSV ({error})") from error
+        raise DataError(f"{path}: its first line is not CSV ({error})") from error
     finally:
         text.detach()  # else it would close the stream, which may be standard input
 
 
-def _lines(text: io.TextIOWrapper, path: str) -> Iterator[str]:
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    """Each line, or as much of it as a list may have in one."""
     while line := text.readline(_MAX_LINE):
-        if len(line) == _MAX_LINE:
-            raise DataError(f"{path} is not a list: it has a line of over {_MAX_LINE:,} characters")
+        rest = line
+        while len(rest) == _MAX_LINE and not rest.endswith("\n"):
+            rest = text.readline(_MAX_LINE)
         yield line
 
 
-def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str]:
+def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str | DataError]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ModuleNotFoundError as error:
         raise MissingExtraError("pyarrow", "parquet") from error
+    begun = False
     try:
         table = pq.ParquetFile(file, buffer_size=_BUFFER)  # else a whole column of a group
         schema = table.schema_arrow
@@ -85,11 +104,22 @@ def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str]:
         if not _is_text(pa.types, kind):
             raise DataError(f"{path}: the column {name} holds {kind}, not paths")
         for batch in table.iter_batches(_BATCH_ROWS, columns=[name], use_threads=False):
-            for value in batch.column(0).to_pylist():
-                yield os.fsdecode(value or "")
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+            begun = True
+            for value in _as_bytes(pa, batch.column(0)).to_pylist():
+                yield os.fsdecode(value or b"")
+    except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} cannot be read as Parquet ({reason})") from error
+        wrong = DataError(f"{path} cannot be read as Parquet ({reason})")
+        if not begun:
+            raise wrong from error
+        yield wrong
+
+
+def _as_bytes(pa: Any, values: Any) -> Any:
+    """A column of text as one of bytes: nobody has checked that it is UTF-8."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values.cast(pa.large_binary())
 
 
 def _is_text(types: Any, kind: Any) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 from celebattr.errors import ImageError
 from celebattr.io import storage
+from celebattr.options import file_path
 from celebattr.predictions import Failure
 
 STDIN = "-"
-WEB = ("http://", "https://")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Input:
         read: gives the same input with its bytes, or its failure, where that takes work: who skips
             an input need not do it. Safe to call in any thread.
         size: how many bytes `read` will bring, at most.
+        listed: a list named it, so `read` gives a failure whatever happens. Of what the operator
+            named, a store that fails raises `DataError`: the run ends, and is resumed later.
     """
 
     path: str
@@ -34,6 +37,7 @@ class Input:
     file: str | None = None
     read: Callable[[], Input] | None = None
     size: int = 0
+    listed: bool = False
 
     def ready(self) -> Input:
         """The same input with its bytes, where they do not lie in a file of their own."""
@@ -45,35 +49,61 @@ class Input:
         return (self.file or self.path) if self.data is None else self.data
 
 
-def photo(source: str | bytes, file: str | None = None) -> Input:
-    """One photo by its name, path or URL, or by its bytes; nothing is searched or opened.
-
-    Args:
-        source: the photo.
-        file: the path or URL where it lies, if not at `source`.
-    """
+def photo(source: str | bytes, allow: Iterable[str] = ()) -> Input:
+    """One photo by its path or URL, as a list names it, or by its bytes; `allow` as in `expand`."""
     if isinstance(source, bytes):
         return Input(STDIN, data=source)
-    place = file or source
-    if place[:8].lower().startswith(WEB):
-        return web_address(source)
-    return stored(source, url=file) if storage.is_remote(place) else Input(source, file=file)
+    return listed_photo(source, storage.allowed(allow))
 
 
-def web_address(path: str) -> Input:
-    """The failure that an address on the web is: nothing is downloaded."""
-    reason = f"{path}: URLs are not opened: download it first"
-    return Input(path, failure=Failure(path, "not_found", reason))
+def listed_photo(name: str, known: Container[str]) -> Input:
+    """The one photo that a line of a list names: no folder, pattern or other list."""
+    if not storage.is_address(name):
+        return Input(name)
+    place, reason = resolve_address(name, known, listed=True)
+    if reason:
+        return failed(name, reason)
+    return stored(name, listed=True) if place is None else Input(name, file=place)
 
 
-def stored(path: str, *, url: str | None = None, size: int | None = None) -> Input:
-    """A photo in a store, which is fetched when it is wanted."""
-    fetch = functools.partial(_fetched, path, url or path, size)
-    return Input(path, read=fetch, size=size or 0, file=url)
+def resolve_address(
+    name: str, known: Container[str], *, listed: bool = False
+) -> tuple[str | None, str]:
+    """The path on this machine that an address leads to, if one; and why it is not opened."""
+    reason = storage.refusal(name, known, listed=listed)
+    if not reason:
+        return file_path(name), ""
+    here = os.path.join(os.curdir, name)  # noqa: PTH118 - for whoever gets it, a path
+    return (here, "") if os.path.lexists(here) else (None, reason)
 
 
-def _fetched(path: str, url: str, size: int | None) -> Input:
+def stored(
+    path: str, *, url: str | None = None, size: int | None = None, listed: bool = False
+) -> Input:
+    """A photo in a store, which is fetched when it is wanted; its address is not questioned.
+
+    Args:
+        path: the name it is reported by.
+        url: where it lies, if not at `path`.
+        size: its bytes, where that is known.
+        listed: see `Input`.
+    """
+    fetch = functools.partial(_fetched, path, url or path, size, listed)
+    return Input(path, read=fetch, size=size or 0, file=url, listed=listed)
+
+
+def _fetched(path: str, url: str, size: int | None, listed: bool) -> Input:
     try:
         return Input(path, data=storage.read(url, size))
     except ImageError as error:
         return Input(path, failure=Failure(path, error.status, str(error)))
+    except Exception as error:
+        # Of a bucket that a list names nobody knows whether it ever was there.
+        if not listed:
+            raise
+        return failed(path, str(error) or type(error).__name__, "unreadable")
+
+
+def failed(path: str, reason: str, status: str = "not_found") -> Input:
+    """An input that is a failure already."""
+    return Input(path, failure=Failure(path, status, f"{storage.shown(path)}: {reason}"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,6 +140,11 @@ def write(path: Path, run: Run) -> None:
     write_text(about(path), run.to_json())
 
 
+def name_bytes(path: str) -> bytes:
+    """An input's name as it is hashed, the same on every system; any text has such bytes."""
+    return path.encode("utf-8", "surrogatepass")
+
+
 class Shard:
     """Every N-th input, beginning with the i-th: the same ones whenever and wherever it is asked.
 
@@ -169,7 +173,7 @@ class Shard:
         for item in inputs:
             mine = self.inputs % self.count == self.index - 1
             self.inputs += 1
-            self._hash.update(os.fsencode(item.path) + b"\0")
+            self._hash.update(name_bytes(item.path) + b"\0")
             if mine:
                 yield item
 

@@ -114,6 +114,9 @@ class _Json:
         return "\n]\n" if self._before == ",\n" else "]\n"
 
 
+_LINE_END = "\r\n"
+
+
 class _Csv:
     """A header and one line a result; cells that a failure has no value for are empty."""
 
@@ -121,7 +124,12 @@ class _Csv:
         self._columns = csv_columns(attributes)
         self._buffer = io.StringIO()
         self._writer = csv.DictWriter(
-            self._buffer, self._columns, restval="", lineterminator="\n", extrasaction="raise"
+            # A cell is quoted for the characters of this one: \r alone would end a row for readers.
+            self._buffer,
+            self._columns,
+            restval="",
+            lineterminator=_LINE_END,
+            extrasaction="raise",
         )
 
     def head(self) -> str:
@@ -136,7 +144,7 @@ class _Csv:
         return ""
 
     def _take(self) -> str:
-        text = self._buffer.getvalue()
+        text = self._buffer.getvalue().removesuffix(_LINE_END) + "\n"
         self._buffer.seek(0)
         self._buffer.truncate()
         return text

@@ -20,7 +20,8 @@ from typing import Any
 
 from celebattr.errors import DataError
 from celebattr.inference.inputs import archives
-from celebattr.inference.inputs.source import Input, photo
+from celebattr.inference.inputs.source import Input, stored
+from celebattr.inference.output.manifest import name_bytes
 from celebattr.io import storage
 from celebattr.io.folder import Folder, folder_at
 from celebattr.options import Location
@@ -120,7 +121,7 @@ class _Names:
     def seen(self, inputs: Iterable[Input]) -> Iterator[Input]:
         for item in inputs:
             self.count += 1
-            self._hash.update(os.fsencode(item.path) + b"\0")
+            self._hash.update(name_bytes(item.path) + b"\0")
             yield item
 
     @property
@@ -165,18 +166,20 @@ def _plain(item: Input) -> Any:
     if item.data is not None:  # one image on standard input
         return {"path": item.path, "data": base64.b64encode(item.data).decode()}
     place = _absolute(item.file or item.path)
-    return item.path if place == item.path else {"path": item.path, "file": place}
+    if place == item.path and not item.listed:
+        return place
+    return {"path": item.path, "file": place, **({"listed": True} if item.listed else {})}
 
 
 def _absolute(path: str) -> str:
-    """Who reads it stands elsewhere."""
+    """A place for whoever reads it elsewhere. An address is one that `expand` lets pass."""
     return path if storage.is_remote(path) else os.path.abspath(path)  # noqa: PTH100
 
 
 def _inputs(entries: list[Any]) -> Iterator[Input]:
     for entry in entries:
         if isinstance(entry, str):
-            yield photo(entry)
+            yield _photo(entry, entry)
         elif "archive" in entry:
             members = archives.members(entry["archive"], entry["file"])
             yield from itertools.islice(members, entry["start"], entry["stop"])
@@ -185,4 +188,10 @@ def _inputs(entries: list[Any]) -> Iterator[Input]:
         elif "data" in entry:
             yield Input(entry["path"], data=base64.b64decode(entry["data"]))
         else:
-            yield photo(entry["path"], entry["file"])
+            yield _photo(entry["path"], entry["file"], listed=entry.get("listed", False))
+
+
+def _photo(path: str, file: str, *, listed: bool = False) -> Input:
+    if storage.is_remote(file):
+        return stored(path, url=file, listed=listed)
+    return Input(path, file=file)

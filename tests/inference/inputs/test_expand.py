@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from celebattr.constants import MAX_NAME
 from celebattr.errors import DataError, UnreadableImageError
 from celebattr.images.open import open_image
 from celebattr.inference.inputs.expand import expand
@@ -153,10 +154,29 @@ def test_an_archive_that_is_named_gives_its_images(folder: Path) -> None:
             Input(f"{path}/a.jpg", data=b"a.jpg"),
             Input(f"{path}/b.jpg", data=b"b.jpg"),
         ]
-    assert names("-", stdin=io.BytesIO(os.fsencode(folder / "photos.zip"))) == [
-        f"{folder}/photos.zip/a.jpg",
-        f"{folder}/photos.zip/b.jpg",
-    ]
+
+
+def test_a_line_of_a_list_is_one_photo_whatever_it_names(folder: Path) -> None:
+    zip_of(folder / "x.zip", "a.jpg")
+    (folder / "x.csv").write_text("path\nq.jpg\n")
+    lines = [f"{folder}/x.zip", f"{folder}/x.csv", str(folder), f"{folder}/*.jpg", "/**/*", "-"]
+    stream = io.BytesIO("\n".join(lines).encode())
+    assert list(expand(["-"], stdin=stream)) == [Input(line) for line in lines]
+
+
+def test_a_line_without_end_is_cut_and_fails_alone() -> None:
+    class Zeros(io.BytesIO):
+        left = 50
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.left -= 1
+            return b"0" * (size or 0) if self.left > 0 else super().read(size)
+
+    long, short = names("-", stdin=Zeros(b"\nb.jpg"))
+    assert short == "b.jpg"
+    assert long == "0" * MAX_NAME
+    with pytest.raises(UnreadableImageError, match="name too long"):
+        open_image(long)
 
 
 def test_archives_and_lists_that_are_only_met_are_not_opened(folder: Path) -> None:

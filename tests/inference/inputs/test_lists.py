@@ -12,7 +12,7 @@ from celebattr.errors import DataError, MissingExtraError
 from celebattr.inference.inputs.lists import paths_in
 
 
-def listed(path: Path, text: str | bytes, column: str | None = None) -> list[str]:
+def listed(path: Path, text: str | bytes, column: str | None = None) -> list[str | DataError]:
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return list(paths_in(str(path), column))
 
@@ -63,12 +63,21 @@ def test_a_missing_column_is_an_error_that_names_the_file_and_those_it_has(
         (b"", "is empty"),
         ("path\na.jpg\n".encode("utf-16"), "not UTF-8 text"),
         (b"path," + b"x" * (1 << 21), "a line of over"),
-        (b'path\na.jpg\n"' + b"x\n" * 100_000, "what follows row 1 is not CSV"),
     ],
 )
 def test_what_is_no_csv_is_an_error_that_says_why(file: Path, data: bytes, reason: str) -> None:
     with pytest.raises(DataError, match=rf"list\.csv.*{reason}"):
         listed(file, data, "path")
+
+
+def test_a_row_that_cannot_be_read_says_so_and_the_rest_is_read(file: Path) -> None:
+    for bad in (b"x" * 200_000 + b"\n", b'"' + b"x\n" * 65_537, b"x" * (3 << 20) + b"\n"):
+        first, second, third, *more = listed(file, b"path\na.jpg\n" + bad + b"b.jpg\n")
+        assert (first, third, more) == ("a.jpg", "b.jpg", [])
+        assert isinstance(second, DataError)
+        assert "list.csv: row 2 is not CSV" in str(second)
+    one, two = listed(file, b"path,n\na.jpg," + b"n," * (3 << 20) + b"\nb.jpg,1\n")
+    assert (one, two) == ("a.jpg", "b.jpg")
 
 
 def test_a_list_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -128,6 +137,33 @@ class TestParquet:
         ):
             path = self.write(tmp_path / "list.parquet", path=column)
             assert list(paths_in(path, None)) == wanted
+
+    def test_text_that_is_no_utf8_is_a_path_all_the_same(self, tmp_path: Path) -> None:
+        pa = self.pa
+        values = pa.array([b"a.jpg", b"\xff\xfe.jpg", None, b"\xed\xa0\x80.jpg"])
+        for kind in (pa.string(), pa.large_string()):
+            text = pa.Array.from_buffers(
+                kind,
+                4,
+                values.cast(pa.binary() if kind == pa.string() else pa.large_binary()).buffers(),
+            )
+            path = self.write(tmp_path / "list.parquet", path=text)
+            assert list(paths_in(path, None)) == [
+                *("a.jpg", os.fsdecode(b"\xff\xfe.jpg"), ""),
+                os.fsdecode(b"\xed\xa0\x80.jpg"),
+            ]
+
+    def test_what_is_damaged_after_rows_costs_those_behind_it(self, tmp_path: Path) -> None:
+        names = [f"{n:08}.jpg" for n in range(20_000)]
+        path = Path(self.write(tmp_path / "list.parquet", path=names))
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 999] = bytes(999)
+        path.write_bytes(data)
+        *rows, error = paths_in(str(path), None)
+        assert rows == names[: len(rows)]
+        assert len(rows) >= 5000
+        assert isinstance(error, DataError)
+        assert "list.parquet cannot be read as Parquet" in str(error)
 
     def test_a_column_of_something_else_is_an_error(self, tmp_path: Path) -> None:
         path = self.write(tmp_path / "list.parquet", image=[{"bytes": b"x"}], n=[1])

@@ -17,6 +17,11 @@ from celebattr.inference.inputs.source import Input, photo
 from celebattr.io import storage
 
 
+@pytest.fixture(autouse=True)
+def _memory_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(storage.ALLOW, "memory")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Files and what should be left out, in folders whose order is not that of whole names."""
@@ -92,8 +97,11 @@ def test_a_store_that_fails_ends_the_run_and_is_no_photo_of_its_own(
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", fail)
     with pytest.raises(DataError, match="reset by peer"):
-        photo(f"{store}/a.jpg").ready()
+        next(expand([f"{store}/a.jpg"])).ready()
     assert len(calls) == 3
+    failure = photo(f"{store}/a.jpg").ready().failure  # as in a list: it says which
+    assert failure is not None and failure.status == "unreadable"
+    assert "reset by peer" in failure.error
 
 
 def test_a_file_larger_than_the_limit_is_not_fetched(
@@ -104,9 +112,11 @@ def test_a_file_larger_than_the_limit_is_not_fetched(
     assert failure is not None and failure.status == "too_large"
 
 
-def test_an_unknown_kind_of_store_is_said(tmp_path: Path) -> None:
+def test_an_unknown_kind_of_store_is_said() -> None:
     with pytest.raises(UsageError, match="nonsense"):
-        list(expand(["nonsense://a/b"]))
+        list(expand(["nonsense://a/b"], allow=["nonsense"]))
+    (item,) = expand(["nonsense://a/b"])
+    assert item.failure is not None and "nonsense:// is not opened" in item.failure.error
     assert not storage.is_remote("https://a.b/c.jpg")
     assert not storage.is_remote(r"C:\photos\a.jpg")
     assert not storage.is_remote("a:b.jpg")

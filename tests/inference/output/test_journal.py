@@ -20,6 +20,8 @@ NAMES = [
     "two\nlines.jpg",
     'quo"te".jpg',
     "com,ma.jpg",
+    "carriage\rreturn.jpg\r",
+    "nul\0.jpg",
     "b\udcffyte.jpg",
     "été.jpg",
     "-",

@@ -79,6 +79,7 @@ def inputs(store: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         for path in some:
             tar.add(path, path.name)
     names = [str(some[0]), "folder/" + some[1].name, "missing.jpg", "", "https://a.b/c.jpg"]
+    names += ["zip://a::https://a.b/c", "file:///dev/zero", f"s3://no-{BUCKET}/x.jpg", "foo://x"]
     pq.write_table(pa.table({"image": names}), root / "list.parquet")
     files = fsspec.filesystem("s3")
     files.mkdir(BUCKET)
@@ -137,7 +138,7 @@ def fetch(place: str, folder: Path) -> Path:
 
 
 def test_rows_are_those_of_one_process(plain: Path, fetched: Path) -> None:
-    assert len(rows(plain)) == PHOTOS + 9 + 9 + 5 + 6 + 1
+    assert len(rows(plain)) == PHOTOS + 9 + 9 + 9 + 6 + 1
     assert rows(fetched) == rows(plain)
     assert {row["status"] for row in rows(fetched)} == {"ok", "unreadable", "not_found"}
 
