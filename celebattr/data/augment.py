@@ -33,7 +33,7 @@ CONTRAST = 0.2
 ERASED_AREA = (0.02, 0.15)  # share of the frame
 ERASED_ASPECT = (0.4, 2.5)  # height to width
 
-LOW_RESOLUTIONS = (52, 64, 80, 109)
+LOW_RESOLUTIONS = (32, 52, 64, 80, 109)
 """Heights in pixels that an image may be reduced to: 64 and 109 are met in copies of CelebA."""
 
 CUT = (0.2, 0.06, 0.08, 0.08)
@@ -54,11 +54,14 @@ _WEBP_METHOD = 0
 
 _FIELD_MARGIN = 128  # pixels: noise is cut from one field, at as many places in each direction
 
-_COLUMNS = 24
+DARK = (0.1, 0.7)
+"""Least and most of the light that is left where frames are darkened."""
+
+_COLUMNS = 26
 
 
 def parameters(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Uniform draws in 0..1, [B, 24], one row an index: a function of (seed, epoch, index)."""
+    """Uniform draws in 0..1, [B, 26], one row an index: a function of (seed, epoch, index)."""
     rows = [
         np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, int(i)])).random(
             _COLUMNS
@@ -146,7 +149,7 @@ def augment(
 
     Args:
         frames_BCHW: [B, 3, 218, 178].
-        draws_BD: of `parameters`, [B, 24].
+        draws_BD: of `parameters`, [B, 26].
         cut_margins: share of the frames whose margins are cut off and filled by repeating the edge.
     """
     import torch
@@ -171,20 +174,25 @@ def spoil(
     low_resolution: float = 0.0,
     noise: float = 0.0,
     grey: float = 0.0,
+    dark: float = 0.0,
 ) -> Tensor:
     """Takes something from frames in 0..1 that one can see in them; the same shape comes back.
 
     Args:
         frames_BCHW: of `augment`, [B, 3, 218, 178]; left as they are.
-        draws_BD: of `parameters`, [B, 24].
+        draws_BD: of `parameters`, [B, 26].
         erasing: share of the frames in which a rectangle is painted over with their mean colour.
         low_resolution: share of the frames that are reduced to one of `LOW_RESOLUTIONS` and back.
         noise: share of the frames to which Gaussian noise is added, as a sensor does in the dark.
         grey: share of the frames whose colour is taken away.
+        dark: share of the frames that keep a part of their light, see `DARK`.
     """
     import torch
 
     lit = frames_BCHW.clone()
+    low, high = DARK
+    light_B = np.where(draws_BD[:, 24] < dark, low + (high - low) * draws_BD[:, 25], 1.0)
+    lit *= torch.from_numpy(light_B.astype(np.float32)).to(lit.device)[:, None, None, None]
     coarse = draws_BD[:, 7] < low_resolution
     if coarse.any():
         lit[torch.from_numpy(coarse)] = _reduced(lit[torch.from_numpy(coarse)], draws_BD[coarse, 8])

@@ -28,8 +28,8 @@ class Architecture:
         head: its fully-connected layers, as `--head` takes them.
         dropout: before each of them.
         lr: peak learning rate of the backbone.
-        mixup, erasing, cut_margins, noise, grey, low_resolution, recompress: augmentation, as the
-            options of these names.
+        mixup, erasing, cut_margins, noise, grey, low_resolution, recompress, dark: augmentation,
+            as the options of these names.
         image_size: height x width of its input; None takes the recipe's for the device.
         fixed: whether it is made for one size, and knows no other.
         light: whether a step on a CPU is less work than decoding its images.
@@ -50,6 +50,7 @@ class Architecture:
     grey: float = 0.0
     low_resolution: float = 0.0
     recompress: float = 0.0
+    dark: float = 0.0
     image_size: str | None = None
     fixed: bool = False
     light: bool = False

@@ -72,6 +72,7 @@ class Views:
             low_resolution=config.low_resolution or 0.0,
             noise=config.noise or 0.0,
             grey=config.grey or 0.0,
+            dark=config.dark or 0.0,
         )
         targets = torch.from_numpy(batch.targets_BA[places]).to(self.device).float()
         weights = None

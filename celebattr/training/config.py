@@ -115,7 +115,7 @@ class TrainConfig(Checks):
     )
     low_resolution: float | None = option(
         None,
-        "Share of the images that are reduced to 52 to 109 pixels of height and enlarged again. "
+        "Share of the images that are reduced to 32 to 109 pixels of height and enlarged again. "
         "Without it, 0.1 for a ResNet, 0 for the others.",
     )
     cut_margins: float | None = option(
@@ -132,6 +132,10 @@ class TrainConfig(Checks):
         None,
         "Share of the images whose colour is taken away. Without it, 0.05 for a ResNet, 0 for the "
         "others.",
+    )
+    dark: float | None = option(
+        None,
+        "Share of the images that keep a tenth to seven tenths of their light. Without it, 0.",
     )
     recompress: float | None = option(
         None,
@@ -224,6 +228,7 @@ class TrainConfig(Checks):
             noise=(0.0, 1.0),
             grey=(0.0, 1.0),
             cut_margins=(0.0, 1.0),
+            dark=(0.0, 1.0),
             recompress=(0.0, 1.0),
             mixup=(0.0, 100.0),
             person_balance=(0.0, 1.0),

@@ -47,6 +47,7 @@ OPEN = (
     "grey",
     "low_resolution",
     "recompress",
+    "dark",
 )
 
 
@@ -81,6 +82,7 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         "grey": row.grey,
         "low_resolution": row.low_resolution,
         "recompress": row.recompress,
+        "dark": row.dark,
     }
     if config.optimizer in PLAIN_LR:
         chosen["head_lr"] = config.lr or chosen["lr"]

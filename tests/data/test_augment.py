@@ -9,7 +9,7 @@ from PIL import Image
 
 from celebattr.data import augment
 
-NEUTRAL = np.full((1, 24), 0.5)  # no rotation, scale, shift, mirror or light
+NEUTRAL = np.full((1, 26), 0.5)  # no rotation, scale, shift, mirror or light
 
 
 def frames(count: int = 1) -> torch.Tensor:
@@ -60,7 +60,7 @@ def test_a_shift_moves_by_the_stated_share_of_the_frame() -> None:
 def test_values_stay_between_0_and_1() -> None:
     draws = augment.parameters(0, 0, np.arange(16))
     images = augment.augment(frames(16), draws)
-    images = augment.spoil(images, draws, erasing=1, low_resolution=1, noise=1, grey=1)
+    images = augment.spoil(images, draws, erasing=1, low_resolution=1, noise=1, grey=1, dark=1)
     assert images.shape == (16, 3, 218, 178)
     assert float(images.min()) >= 0.0
     assert float(images.max()) <= 1.0
@@ -192,3 +192,15 @@ def test_the_share_that_is_asked_for_is_recompressed_as_jpeg_and_webp(
         assert low <= min(qualities) < low + 15
         assert high - 15 < max(qualities) <= high
     assert augment.recompress(many, 0, 0, np.arange(200), share=0.0) is many
+
+
+def test_darkness_leaves_a_part_of_the_light_to_the_share_that_is_asked_for() -> None:
+    images, draws = frames(200), augment.parameters(0, 0, np.arange(200))
+    dark = augment.spoil(images, draws, dark=0.5)
+    left_B = (dark.sum(dim=(1, 2, 3)) / images.sum(dim=(1, 2, 3))).numpy()
+    touched_B = left_B < 0.999
+    assert 80 < touched_B.sum() < 120
+    low, high = augment.DARK
+    assert low - 1e-3 < left_B[touched_B].min() < low + 0.1
+    assert high - 0.1 < left_B[touched_B].max() < high + 1e-3
+    torch.testing.assert_close(dark / torch.from_numpy(left_B)[:, None, None, None], images)

@@ -39,6 +39,7 @@ def test_what_is_given_stays_as_it_is() -> None:
         grey=0.25,
         low_resolution=0.5,
         recompress=0.25,
+        dark=0.5,
     )
     assert complete(given, 1000, "cuda") == given
 
