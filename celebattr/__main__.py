@@ -1,4 +1,4 @@
-"""The process `celebattr`, or `python -m celebattr`: what it does before and after its command."""
+"""Entry point of `celebattr` and `python -m celebattr`: process start-up and exit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 
 
 def main() -> None:
-    """Runs the program and ends the process with the code that `celebattr.errors` gives."""
+    """Run the program and exit with the code that `celebattr.errors` gives."""
     if sys.argv[1:2] == ["predict"]:
         from celebattr.inference.pool import protocol
 
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def _leave(end: SystemExit) -> None:
-    """Ends at once where nothing is left to do: Python would free every object first."""
+    """End the process at once, without freeing objects, where no thread is left."""
     others = [t for t in threading.enumerate() if not t.daemon]
     if len(others) > 1 or not isinstance(end.code, int | None):
         raise end
