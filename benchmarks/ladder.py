@@ -28,7 +28,7 @@ from celebattr.inference.export import export
 from celebattr.models import bundle
 
 FRAMES = 512
-"""Crops a run of the slowest bundle scores, and the others too: some seconds."""
+"""Crops per run, for every bundle: some seconds of the slowest."""
 
 
 def graph(given: str, place: Path) -> Path:

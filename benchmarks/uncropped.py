@@ -29,9 +29,9 @@ from celebattr.images.photo import Photo
 from celebattr.models.backends import open_backend
 
 HEIGHTS = (109, 654)
-"""Of the pasted crop, in pixels: half to three times its own, uniform in the logarithm."""
+"""Heights of the pasted crop, in pixels: half to three times its own, uniform in the logarithm."""
 ROLL = 30.0
-"""Degrees, at most, to either side; uniform."""
+"""Largest roll to either side, in degrees; uniform."""
 MARGIN = (1.5, 4.0)
 """Sides of the scene over the height of the crop, at least and at most."""
 

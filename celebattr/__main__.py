@@ -10,6 +10,7 @@ import threading
 
 def main() -> None:
     """Run the program and exit with the code that `celebattr.errors` gives."""
+    # Before the import of the command line, which takes as long as the worker needs to start.
     if sys.argv[1:2] == ["predict"]:
         from celebattr.inference.pool import protocol
 
@@ -24,9 +25,12 @@ def main() -> None:
 
 def _leave(end: SystemExit) -> None:
     """End the process at once, without freeing objects, where no thread is left."""
+    # With another thread, or a message for an exit code, Python's own way out is taken.
     others = [t for t in threading.enumerate() if not t.daemon]
     if len(others) > 1 or not isinstance(end.code, int | None):
         raise end
+    # os._exit skips the freeing of every object, which takes long with large libraries loaded, but
+    # also exit handlers and the flushing of streams: both are done here first.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -264,7 +264,7 @@ def _there(torch: Any) -> str:
 
 def usable_cores() -> int:
     """Return the number of CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
+    if hasattr(os, "sched_getaffinity"):  # cpu_count ignores taskset and Slurm's binding
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -284,7 +284,7 @@ def free_memory() -> int | None:
             name, _, value = line.partition(":")
             if name == "MemAvailable":
                 found.append(int(value.split()[0]) * 1024)
-        group = Path("/sys/fs/cgroup")
+        group = Path("/sys/fs/cgroup")  # version 2; a container sees its own here
         most = (group / "memory.max").read_text(encoding="ascii").strip()
         if most != "max":
             found.append(int(most) - int((group / "memory.current").read_text(encoding="ascii")))

@@ -37,6 +37,7 @@ class Commands(typer.core.TyperGroup):
         command = getattr(importlib.import_module(f"celebattr.cli.{cmd_name}"), cmd_name)
         # Typer would keep the line breaks of a docstring: one line a paragraph instead.
         paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+        # A Typer of its own: several commands in one would all have to be imported.
         alone = typer.Typer(add_completion=False, **SETTINGS)
         alone.command(cmd_name, help="\n\n".join(" ".join(p.split()) for p in paragraphs))(
             guard(command)

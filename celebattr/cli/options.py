@@ -69,7 +69,7 @@ def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parame
         allowed = choices.get(field.name) or field.metadata["choices"]
         kind: Any = hints[field.name]
         default: Any = field.default
-        if allowed:
+        if allowed:  # Typer shows and checks choices of an enum only
             make: Any = enum.StrEnum
             kind = make(field.name, {c: c for c in allowed})
             default = kind(field.default)
@@ -129,6 +129,7 @@ def command(
 
         run.__doc__ = function.__doc__
         run.__name__ = function.__name__
+        # Typer reads the options from the signature, and their types from the annotations.
         run.__signature__ = inspect.Signature([*own, *derived])  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in [*own, *derived]}
         return run

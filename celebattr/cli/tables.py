@@ -216,7 +216,7 @@ class _EvaluationTable:
             title = TITLES[name] + (" " if name == columns[0] else "")
             table.add_column(title, justify="right", no_wrap=True)
         for row in report.attributes:
-            # Below the floor a model is worse than no model: that is worth a mark.
+            # Below the majority baseline a model is worse than none: that is worth a mark.
             below = row.accuracy < row.majority_accuracy
             shares = [percent(getattr(row, name)) or "-" for name in columns]
             shares[0] += "!" if below else " "

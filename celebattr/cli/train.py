@@ -40,7 +40,7 @@ def train(config: TrainConfig) -> None:
         from celebattr.training.loop import train as run
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
-    if not World.here().is_main:  # torchrun started several, of which the first draws and tells
+    if not World.here().is_main:  # torchrun started several: rank 0 draws and reports
         run(config)
         return
     with Terminal() as terminal:

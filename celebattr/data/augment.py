@@ -59,6 +59,8 @@ _COLUMNS = 24
 
 def parameters(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return uniform draws in 0..1, [B, 24], one row per index."""
+    # Philox is counter-based: a sample's draws need none of those before it. The words of the
+    # counter are (0, 0, purpose, index).
     rows = [
         np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, int(i)])).random(
             _COLUMNS

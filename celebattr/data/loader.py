@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 Transform = Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.uint8]]
-"""Frames uint8 [B, 218, 178, 3] and their indices [B] -> crops of the same shape."""
+"""Crops uint8 [B, 218, 178, 3] and their indices [B] -> crops of the same shape."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Batch:
 
 def order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return the permutation of 0..count-1 in which an epoch visits the samples."""
+    # Philox is keyed by (seed, epoch): a resumed run needs no state to have the same order.
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
 
 

@@ -89,7 +89,7 @@ def evaluate(
         weights=str(backend.path.name),
         people_N=people_N,
         unsure_NA=decisions.unsure(p_NA, present_NA, below),
-        # With another network, or spoiled images, the time is not this one's.
+        # With another network, or corrupted images, the time is not this one's.
         images_per_second=None if other or corruptions else len(images) / seconds,
     )
     thresholds_A = card.thresholds_at(parse_operating_point(config.operating_point))

@@ -51,8 +51,8 @@ class AttributeCurves:
 
 FEW = 30
 """Number of images or people below which figures say little. Of 30, each is over
-3 points of a recall, whose interval is some 29 points wide at 80 %; and with fewer a bootstrap draws
-its intervals too narrow."""
+3 points of a recall, whose interval is some 29 points wide at 80 %; with fewer, a bootstrap makes
+intervals too narrow."""
 
 
 @dataclass(frozen=True)

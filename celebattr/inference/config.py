@@ -108,7 +108,7 @@ class PredictConfig(Checks):
 
     @property
     def bundle(self) -> str:
-        """The bundle that is asked for, as `celebattr.weights.bundle_file` takes it."""
+        """The requested bundle, as `celebattr.weights.bundle_file` takes it."""
         return self.speed if self.weights is None else self.weights
 
     def of_bundle(self, path: Path) -> PredictConfig:

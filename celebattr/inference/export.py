@@ -287,7 +287,7 @@ def resize_in_integers(path: Path, target: Path) -> None:
     for node in reversed(new):
         graph.node.insert(at, node)
     graph.initializer.remove(stored[divided.input[1]])
-    del graph.value_info[:]  # of tensors that were floats; they are inferred anew
+    del graph.value_info[:]  # of tensors that were floats; they are inferred again
     onnx.save(model, target)
 
 

@@ -49,12 +49,13 @@ class Scorer:
         self.config = config or PredictConfig()
         self._cores = cores
         self._workers = cores or self.config.workers or usable_cores()
-        weights = bundle_for(self.config)
+        weights = bundle_for(self.config)  # None: a network in torch, which this process holds
         plain = PredictConfig()
         default = all(
             getattr(self.config, name) == getattr(plain, name)
             for name in ("bundle", "device", "precision")
         )
+        # The process that `__main__` started on a guess serves only if nothing was set otherwise.
         first = protocol.take(self.config.faces, default=default)
         self._processes = Workers(self.config, weights, first)
         try:
@@ -255,6 +256,7 @@ def _batches(
             prepared = replace(prepared, input=_without_data(prepared.input))
         waiting.append(prepared)
         faces += len(prepared.frames)
+        # The second limit is for photos without faces, which would wait for each other forever.
         if faces >= batch_size or len(waiting) >= 4 * batch_size:
             yield waiting
             waiting, faces = [], 0

@@ -100,7 +100,7 @@ class Replacement:
         temporary = f".{_short(self._target.name)}.{secrets.token_hex(4)}.tmp"
         self._temporary = None if straight else self._target.with_name(temporary)
         with reporting(path):
-            mode = "wb" if straight else "xb"
+            mode = "wb" if straight else "xb"  # x: never into another run's temporary file
             self.handle = cast(BinaryIO, (self._temporary or self.path).open(mode))
 
     def commit(self) -> None:
@@ -117,6 +117,7 @@ class Replacement:
         if self._temporary is None:
             self.handle.close()
             return
+        # Before the rename: after a power failure the name could else stand for an empty file.
         os.fsync(self.handle.fileno())
         self.handle.close()
         if self._target.exists():
@@ -180,7 +181,7 @@ def write_text(path: StrPath, text: str) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make a rename durable, where the system can."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # Windows opens no folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -218,7 +218,7 @@ class Remote:
         """Return the sorted files of a subfolder; none if it does not exist."""
         place = self._at(folder)
         with self._reporting("listed"):
-            self.system.invalidate_cache()
+            self.system.invalidate_cache()  # fsspec keeps listings, and other workers write parts
             found = self.system.ls(place, detail=False) if self.system.isdir(place) else []
         return sorted(str(name).rpartition("/")[2] for name in found)
 
@@ -240,7 +240,7 @@ class Remote:
                 [self._at(name) for name, _, _ in wanted],
                 [offset for _, offset, _ in wanted],
                 [offset + size for _, offset, size in wanted],
-                on_error="return",
+                on_error="return",  # each gets its answer, and the first error is raised below
             )
             for one in found:
                 if isinstance(one, Exception):

@@ -47,4 +47,5 @@ def ordered_map(
         while waiting:
             yield waiting.popleft()[0].result()
     finally:
+        # Also when the caller stops early: threads must not outlive what their function uses.
         pool.shutdown(wait=True, cancel_futures=True)

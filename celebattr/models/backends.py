@@ -86,7 +86,7 @@ class OnnxBackend:
         self.path = path
         self.card = bundle.card_in(data, path)
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 3  # errors only
         options.intra_op_num_threads = 1
         self.at_once = usable_cores()
         # Hashing leaves Python's lock: it is done on another core while the session is made.
@@ -156,6 +156,7 @@ class TorchBackend:
                 raise DeviceError(
                     f"{self._device} has too little memory for one image: give --device cpu"
                 ) from None
+        # Outside of `except`: the error's traceback holds the tensors that did not fit.
         torch.cuda.empty_cache()
         half = len(frames_NHWC) // 2
         return np.concatenate([self.logits(frames_NHWC[:half]), self.logits(frames_NHWC[half:])])
@@ -170,6 +171,7 @@ class TorchBackend:
             ),
         ):
             frames = torch.from_numpy(frames_NHWC).to(self._device)
+            # In float32 whatever the precision, as in training.
             with torch.autocast(self._device.type, enabled=False):
                 images = self._preprocess(frames)
             logits: Any = self._network(images.contiguous(memory_format=torch.channels_last))

@@ -135,6 +135,7 @@ def card_in(data: Data, path: Path) -> Card:
 def _onnx_metadata(data: Data) -> str | None:
     """Return the card in an ONNX file: a protobuf string behind its key, found without a parser."""
     marker = b"\x0a" + bytes([len(METADATA_KEY)]) + METADATA_KEY.encode() + b"\x12"
+    # From the end: the metadata comes after the weights, which may hold these bytes by chance.
     start = data.rfind(marker)
     if start < 0:
         return None
@@ -160,7 +161,7 @@ def save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
     stored = {
         name: t.detach().to("cpu", torch.float16 if t.ndim > 1 else torch.float32).contiguous()
         for name, t in tensors.items()
-        if t.is_floating_point()
+        if t.is_floating_point()  # not num_batches_tracked, which only training reads
     }
     card = dataclasses.replace(card, precision="float16", sha256=NO_HASH)
     write_bytes(path, seal(to_bytes(stored, metadata={METADATA_KEY: card.to_json()})))

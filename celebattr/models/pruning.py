@@ -40,7 +40,7 @@ def narrow(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[st
                 kept[f"{block}.bn{i}.weight"].float().abs()
                 * reader.float().pow(2).sum(dim=(0, 2, 3)).sqrt()
             )
-            best_C = strength_C.topk(room).indices.sort().values
+            best_C = strength_C.topk(room).indices.sort().values  # in their order
             kept[f"{block}.conv{i}.weight"] = wide[best_C]
             kept[f"{block}.conv{i + 1}.weight"] = reader[:, best_C]
             for name in NORM:

@@ -56,7 +56,9 @@ class Views:
         count = len(batch.indices_B)
         own = np.arange(count)[part]
         places: slice | NDArray[np.int64] = part
-        if config.mixup and len(own) < count:  # their partners too, at mirrored places of the batch
+        # A pass gets the mixup partners of its samples too, at mirrored places of the batch: a
+        # sample is then blended alike however the batch is cut into passes.
+        if config.mixup and len(own) < count:
             places = np.union1d(own, count - 1 - own)
         indices = batch.indices_B[places]
         draws = augment.parameters(config.seed, epoch, indices)
@@ -87,7 +89,7 @@ class Views:
                 weights = None if weights is None else weights[rows]
         if self.teachers:
             # They see the very view that the student sees, blended faces too, but nothing of it
-            # spoiled: what noise or a painted rectangle hides, the student learns to do without.
+            # corrupted: what noise or a painted rectangle hides, the student learns to do without.
             # Source: Beyer et al., "Knowledge distillation: A good teacher is patient and
             # consistent", CVPR 2022; Xie et al., "Self-training with Noisy Student", CVPR 2020.
             taught = torch.stack([teacher(clean) for teacher in self.teachers]).mean(dim=0)
@@ -133,9 +135,9 @@ def person_weights(
     """Return sample weights n^-power, n = images of the person, float32 [N] of mean 1.
 
     None if all count alike. CelebA's annotators often judged a person, not a photo: what a
-    network cannot see of
-    Big_Lips, Pointy_Nose or Young is mostly the same in all photos of a person. Thirty photos of
-    one person are then far fewer than thirty opinions. See docs/accuracy.md for the measurement.
+    network cannot see of Big_Lips, Pointy_Nose or Young is mostly the same in all photos of a
+    person. Thirty photos of one person are then far fewer than thirty opinions. See
+    docs/accuracy.md for the measurement.
 
     Args:
         identities_N: who is shown, or None where that is not known.

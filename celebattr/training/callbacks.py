@@ -86,6 +86,7 @@ class Stop:
         Raises:
             KeyboardInterrupt: a second time, if that ends the run at once.
         """
+        # Python lets the main thread alone set handlers; a program may train in another.
         if threading.current_thread() is not threading.main_thread():
             yield
             return

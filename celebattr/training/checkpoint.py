@@ -1,6 +1,6 @@
 """`last.safetensors`: all state to resume a run bit for bit; tensors plus JSON, no pickle.
 
-The origin of each field:
+Fields by where they are kept:
     tensors    network.*, average.* (EMA), optimizer.<parameter>.<slot>
     metadata   `Progress` (epoch, batches done in it, sums of the epoch, history, best so far) and
                the recipe, which --resume must meet again
@@ -82,6 +82,7 @@ def write(
     tensors: dict[str, Tensor] = {f"network.{n}": t for n, t in network.state_dict().items()}
     if average is not None:
         tensors |= {f"average.{n}": t for n, t in average.state_dict().items()}
+    # Slots by name: torch numbers parameters, and the numbers change with the groups.
     for name, parameter in network.named_parameters():
         for slot, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{name}.{slot}"] = torch.as_tensor(value)

@@ -75,7 +75,7 @@ class Compiled:
             try:
                 logits: Tensor = self._fast(images_NCHW)
                 return logits
-            except TorchDynamoException as error:
+            except TorchDynamoException as error:  # compiling is lazy: it fails at the first call
                 said = " ".join(str(error).split())
                 self._listener.notice(f"compile    off: it failed ({said[:SAID]})")
                 self._fast = None
@@ -100,8 +100,11 @@ def keep_freed() -> bool:
     """
     if sys.platform != "linux":
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is None:
         return False
+    # No block from mmap, which is unmapped when freed; the heap is never trimmed; and it grows by
+    # 64 MiB at a time, so that it rarely asks the system at all.
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD))
+    # A list, not a generator: a setting that is refused must not keep the others from being made.
     return all([mallopt(name, value) == 1 for name, value in settings])

@@ -76,7 +76,7 @@ class Passes:
             batch: this process's part of it.
             count: its images in all processes.
             preprocess: makes the network's input.
-            progress: whose `micro_batch` images a pass takes.
+            progress: its `micro_batch` is the images per pass.
             chance: seed of dropout.
             step: whether an optimiser step follows: the gradient is then that of all processes.
 
@@ -108,6 +108,7 @@ class Passes:
 
     def close(self) -> None:
         """Release the network, and the process group that DDP holds with it."""
+        # DDP must be gone before the process group is: see `distributed._leave`.
         del self.network, self.forward
 
     def _fit(self, batch: Batch, count: int, preprocess: Preprocess, progress: Progress) -> None:
@@ -146,6 +147,7 @@ class Passes:
                 value, images = self._pass(batch, slice(at, at + size), preprocess, progress.epoch)
                 # DDP takes the mean over processes, whose parts may differ in size.
                 share = images * self.world.size / (self.seen or count)
+                # The scaler does nothing but in float16, whose small gradients underflow.
                 self.scaler.scale(value * share).backward()  # type: ignore[no-untyped-call]
             loss += float(value.detach()) * (images / count)
         return loss

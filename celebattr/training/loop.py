@@ -195,7 +195,7 @@ class _Run:
                 count,
                 preprocess,
                 progress,
-                chance=config.seed * 1_000_003 + place,
+                chance=config.seed * 1_000_003 + place,  # neighbouring seeds share none
                 step=step,
             )
             if not math.isfinite(loss):
@@ -289,6 +289,7 @@ class _Run:
                 epoch=row,
             )
             bundle.save(config.out / "best.safetensors", card, network.state_dict())
+        # History before the checkpoint: killed in between, the resumed run writes the row again.
         self._next_epoch()
         self.record.history(progress.history)
         self._write()

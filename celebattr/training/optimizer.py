@@ -46,13 +46,14 @@ def make_optimizer(
     groups = []
     for module, peak in ((network.backbone, lr), (network.head, head_lr)):
         parameters = list(module.parameters())
+        # Vectors are norms and biases: decay would pull a norm's scale to 0 without regularising.
         decayed = [p for p in parameters if p.ndim > 1]
         plain = [p for p in parameters if p.ndim <= 1]
         groups.append({"params": decayed, "peak": peak, "weight_decay": weight_decay})
         groups.append({"params": plain, "peak": peak, "weight_decay": 0.0})
     groups = [g for g in groups if g["params"]]
     if kind == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, fused=True)
+        return torch.optim.AdamW(groups, lr=lr, fused=True)  # one pass over all tensors
     if kind == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM)
     return torch.optim.SGD([g | {"weight_decay": 0.0} for g in groups], lr=lr)

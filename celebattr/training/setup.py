@@ -101,7 +101,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
             listener.notice(f"restarted  by torchrun, time {world.restarts}: going on by itself")
         if world.is_main:
             config = complete(config, len(train_set), choice.device)
-    # The first process alone needs to see the run folder.
+    # Rank 0 alone needs to see the run folder.
     decided = {name: getattr(config, name) for name in (*OPEN, "resume")}
     decided = json.loads(world.broadcast_bytes(json.dumps(decided).encode()))
     config = dataclasses.replace(config, **decided)

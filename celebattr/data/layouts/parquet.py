@@ -2,7 +2,7 @@
 
 A column `image` of structs {bytes, path}, a column of the person, and the attributes as columns of
 bool or integers. Labels are read at once, images when they are wanted, a row group at a time: in
-random order, as training wants them, that takes 1 ms an image from groups of 100 JPEGs, 8 ms from
+random order, as training wants them, that takes 1 ms per image from groups of 100 JPEGs, 8 ms from
 groups of 1,000 PNGs, longer than decoding it takes.
 """
 

@@ -174,6 +174,7 @@ class _Writer:
                 self.dataset.attributes,
                 tuple(samples),
             )
+            # Inside the block, so that the index is in place before the tar gets its name.
             self.files.write(index_name(shard), index.to_json())
         return index
 
@@ -236,7 +237,7 @@ def _digest(dataset: FaceDataset, limits: tuple[int, int]) -> str:
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> int:
     """Add a member whose header is the same every day; return the offset of its bytes."""
-    info = tarfile.TarInfo(name)
+    info = tarfile.TarInfo(name)  # time and owner stay 0
     info.size, info.mode = len(data), 0o644
     archive.addfile(info, io.BytesIO(data))
     return archive.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE

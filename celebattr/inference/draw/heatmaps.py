@@ -3,8 +3,8 @@
 A U-Net has such maps itself. A network with stages, a ResNet or a CNN, gets the product of the
 first three stages' maps: LayerCAM (P. Jiang et al., "LayerCAM: Exploring Hierarchical Class
 Activation Maps for Localization", IEEE TIP 2021) of each, so that a place counts where all three
-say so. Early maps are fine, and their places see a part of a face only. The class activation map of a
-ResNet's last stage (B. Zhou et al., CVPR 2016) sums up to the logit, but each of its places sees
+say so. Early maps are fine, and their places see a part of a face only. The class activation map of
+a ResNet's last stage (B. Zhou et al., CVPR 2016) sums up to the logit, but each of its places sees
 the whole face: `celebattr evaluate --pointing` measures what that costs (docs/experiments.md).
 
 Other networks get each pixel's value times its gradient, which for a linear model is its summand of

@@ -166,6 +166,7 @@ class Journal:
         import fcntl
 
         try:
+            # The system lifts the lock with the process: a crash leaves no stale lock file.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
@@ -222,6 +223,7 @@ def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
     record = b""
     for line in file:
         record += line
+        # An odd number of quotes: the record continues in the next line (an escaped quote is two).
         if not line.endswith(b"\n") or (quoted and record.count(b'"') % 2):
             continue
         yield record

@@ -1,4 +1,4 @@
-"""Joins the parts of a sharded run into the output of one run, and proves that none is missing.
+"""Merging of a sharded run's parts into the output of one run, with proof that none is missing.
 
 Shard i of N holds every N-th input, so taking one input from each part in turn gives the order of
 the inputs back. Nothing is kept in memory but one input of each part, or a few hundred rows of a

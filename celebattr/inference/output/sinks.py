@@ -151,6 +151,7 @@ class Growing:
             inputs_sha256=shard.sha256,
             counts=dict(self.counts),
         )
+        # The manifest before the file: a file that bears its name is then never without one.
         manifest.write(self._path, run)
         convert = None
         if run.format == "parquet":

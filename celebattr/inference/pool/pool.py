@@ -38,7 +38,7 @@ FRAME_BYTES = FRAME_SIZE[0] * FRAME_SIZE[1] * 3
 _PIPE_BYTES = 1 << 20
 
 _CRASHES, _KILLS = 2, 5
-"""Processes that one input may crash, and that the system may kill with it, before it fails."""
+"""Crashes of its process, and kills by the system, after which an input becomes a failure."""
 
 _STARTS = 5
 """Consecutive processes that end before they are ready until the machine is to blame."""
@@ -133,7 +133,7 @@ class Worker:
 
     def close(self) -> None:
         """End the process at once: it has nothing to save."""
-        self._process.kill()
+        self._process.kill()  # SIGKILL, which no library can catch or delay
         self._ended()
 
     def _ended(self) -> int:

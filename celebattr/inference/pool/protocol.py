@@ -72,7 +72,7 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OPENCV_FOR_THREADS_NUM": "1",
     # Arrays of a photo's size are kept for the next one. glibc would give each back to the system
-    # and get it anew, zeroed: 5 % of the time that un-cropped photos take.
+    # and get it back zeroed: 5 % of the time that un-cropped photos take.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 26),
 }
@@ -100,7 +100,7 @@ def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # libraries grumble about every damaged photo
         env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
 
@@ -125,6 +125,7 @@ _started: subprocess.Popen[bytes] | None = None
 def begin(arguments: Sequence[str]) -> None:
     """Start the process that `celebattr predict ARGUMENTS`, as typed, is likely to need."""
     global _started
+    # Prefixes suffice: a wrong guess starts no process, or one that `take` kills.
     if not any(argument.startswith(_OTHERWISE) for argument in arguments):
         _started = start(_FACES, DEFAULT)
 

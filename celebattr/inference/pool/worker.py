@@ -130,6 +130,7 @@ def _time_limit(seconds: float) -> Any:
     if not hasattr(signal, "setitimer"):  # Windows has no such timer
         yield
         return
+    # SIGALRM without a handler ends the process: Python could run a handler only between bytecodes.
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -142,10 +143,12 @@ def _limit_memory(megabytes: int) -> None:
     if sys.platform == "linux":
         import resource
 
+        # Linux enforces no limit of resident memory per process, only of address space: so the
+        # limit is relative to what is mapped already.
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         limit = taken + (megabytes << 20)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash on a photo must not dump it
 
 
 def main(faces: str, megabytes: str, weights: str) -> None:
