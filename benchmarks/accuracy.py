@@ -34,7 +34,7 @@ SHIFTED = (
 
 
 def probabilities(backend: Backend, images: FaceDataset) -> NDArray[np.float32]:
-    """Calibrated probabilities [N, A] of a split."""
+    """Return calibrated probabilities [N, A] of a split."""
     parts = [
         backend.logits(batch.frames_BHWC)
         for batch in loader.batches(images, np.arange(len(images)), batch_size=32, workers=2)
@@ -44,14 +44,14 @@ def probabilities(backend: Backend, images: FaceDataset) -> NDArray[np.float32]:
 
 
 def tuned(p_NA: NDArray[np.float32], targets_NA: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The threshold of the highest accuracy for each attribute, [A]."""
+    """Return the threshold of highest accuracy of each attribute, [A]."""
     grid = np.arange(0.2, 0.81, 0.01)
     accuracy_TA = np.stack([((p_NA >= t) == targets_NA).mean(axis=0) for t in grid])
     return np.asarray(grid[accuracy_TA.argmax(axis=0)])
 
 
 def amplified(backend: Backend, frames_NHWC: NDArray[np.uint8]) -> tuple[float, int]:
-    """Change 1 % of the values of each frame by one grey value, up or down.
+    """Change 1 % of the values of each crop by one grey value, up or down.
 
     Returns:
         The largest change of a probability, and how many decisions change.
@@ -72,7 +72,7 @@ def amplified(backend: Backend, frames_NHWC: NDArray[np.uint8]) -> tuple[float, 
 
 
 def main() -> None:
-    """Prints the tables as Markdown."""
+    """Print the tables as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", required=True, help="a safetensors bundle")

@@ -1,9 +1,10 @@
-"""The constants of docs/scale.md: what one photo costs one core, step by step.
+"""The constants of docs/scale.md: processor time per photo and core, step by step.
 
     python benchmarks/constants.py ALIGNED PHOTOS [LARGE]
 
 Folders of aligned 178x218 JPEGs, of un-cropped photos, and of large ones. Processor time of this
-process alone, with one thread a library (OMP_NUM_THREADS=1): what else a machine does is left out.
+process alone, with one thread per library (OMP_NUM_THREADS=1); other work of the machine is left
+out.
 """
 
 from __future__ import annotations
@@ -36,20 +37,20 @@ LIMIT = 500  # photos of a folder
 
 
 def cpu(what: Callable[[], object], count: int) -> float:
-    """Milliseconds of processor time an item."""
+    """Return milliseconds of processor time per item."""
     start = time.process_time()
     what()
     return 1000 * (time.process_time() - start) / count
 
 
 def photos(folder: str) -> list[Input]:
-    """Some photos of a folder, their bytes in memory."""
+    """Return up to `LIMIT` photos of a folder, their bytes in memory."""
     found = itertools.islice(expand([folder]), LIMIT)
     return [Input(item.path, data=Path(item.path).read_bytes()) for item in found]
 
 
 def varied(rows: list[Row], count: int) -> list[Row]:
-    """As many rows as asked for, no two alike: repeated ones would compress away."""
+    """Return `count` different rows, since repeated ones would compress away."""
     chance = np.random.default_rng(0)
     made = []
     for number, row in zip(range(count), itertools.cycle(rows), strict=False):
@@ -63,7 +64,7 @@ def varied(rows: list[Row], count: int) -> list[Row]:
 
 
 def main() -> None:
-    """Prints the constants."""
+    """Print the constants."""
     predictor = Predictor(PredictConfig())
     preparer = Preparer("largest")
     aligned: list[Prepared] = []

@@ -1,4 +1,4 @@
-"""Times how fast images of a data set become batches; see benchmarks/README.md."""
+"""Times of turning the images of a data set into batches; see benchmarks/README.md."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAR = Url("memory://celebattr-benchmark")
 
 
 def timed(what: str, dataset: FaceDataset, order: np.ndarray) -> None:
-    """Reads images in an order and prints images a second, and the CPU's time an image."""
+    """Read images in an order; print images/s and CPU time per image."""
     wall, cpu = time.perf_counter(), time.process_time()
     for batch in loader.batches(dataset, order, batch_size=BATCH, workers=WORKERS):
         assert len(batch.frames_BHWC)
@@ -38,7 +38,7 @@ def timed(what: str, dataset: FaceDataset, order: np.ndarray) -> None:
 
 
 def slow(seconds: float) -> Any:
-    """Fsspec's memory, each answer `seconds` late, as many at once as are asked for."""
+    """Return fsspec's memory file system with each answer `seconds` late, answers in parallel."""
     from fsspec.asyn import AsyncFileSystem
 
     memory = fsspec.filesystem("memory")
@@ -66,7 +66,7 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def bucket() -> Iterator[Url]:
-    """A bucket of an S3 server in another process of this machine."""
+    """Start an S3 server in another process of this machine and yield one of its buckets."""
     from fsspec.config import conf
 
     with subprocess.Popen(
@@ -82,7 +82,7 @@ def bucket() -> Iterator[Url]:
 
 
 def main() -> None:
-    """The table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, default=2000)

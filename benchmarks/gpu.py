@@ -1,4 +1,4 @@
-"""Training and scoring on a GPU, each beside what the GPU does when nothing keeps it waiting.
+"""Training and scoring on a GPU, each beside the rate of the GPU on data that is in its memory.
 
     python benchmarks/gpu.py [--size 218x178] [--batch 256] [--steps 60] [--device cuda]
 
@@ -38,7 +38,7 @@ TIMM = Path(__file__).parent / "peers" / "timm_train.py"
 
 
 def ours(asked: argparse.Namespace, data: Path, out: Path) -> dict[str, Any]:
-    """The second epoch of the command's own loop; what its defaults do to images included."""
+    """Train two epochs with the command's own loop and return the history row of the second."""
     train(
         TrainConfig(
             data=(data,),
@@ -58,7 +58,7 @@ def ours(asked: argparse.Namespace, data: Path, out: Path) -> dict[str, Any]:
 
 
 def resident(asked: argparse.Namespace) -> float:
-    """Images/s of forward, backward, AdamW and average on a batch that never moves."""
+    """Return images/s of forward, backward, AdamW and average on a batch that never moves."""
     choice = resolve(asked.device, "auto")
     device, dtype = torch.device(choice.device), getattr(torch, choice.precision)
     height, width = map(int, asked.size.split("x"))
@@ -87,7 +87,7 @@ def resident(asked: argparse.Namespace) -> float:
 
 
 def scoring(asked: argparse.Namespace, weights: Path, photos: Path) -> tuple[float, float]:
-    """Photos/s of `celebattr predict`, the bundle's loading included, and of its network alone."""
+    """Return photos/s of `celebattr predict`, loading included, and of its network alone."""
     backend = TorchBackend(weights, device=asked.device)
     frames = np.random.default_rng(0).integers(0, 256, (asked.batch, 218, 178, 3), np.uint8)
     backend.logits(frames)
@@ -123,7 +123,7 @@ def _wait(device: torch.device) -> None:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arch", default="resnet50")
     parser.add_argument("--size", default="218x178")

@@ -1,4 +1,4 @@
-"""How far CelebA's labels agree with themselves: pictures that are there twice, labelled twice.
+"""Agreement of CelebA's labels with themselves, over pictures that CelebA has twice.
 
     python benchmarks/label_agreement.py --data CELEBA
 
@@ -20,7 +20,7 @@ from celebattr.doctor import duplicates
 
 
 def main() -> None:
-    """Prints the table as Markdown, the least reliable label first."""
+    """Print the table as Markdown, the least reliable label first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, action="append")
     images = load_dataset(tuple(parser.parse_args().data))

@@ -1,4 +1,4 @@
-"""Flips labels at random and counts how many of them are found; see benchmarks/README.md."""
+"""Share of randomly flipped labels that the search finds; see benchmarks/README.md."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SEEDS = 5
 
 
 def adjusted(p_NA: np.ndarray, y_NA: np.ndarray) -> np.ndarray:
-    """The other score of cleanlab: how far a label is less probable than is usual of its value."""
+    """Return cleanlab's other score: the gap of a label's probability to its class mean."""
     present_A = (p_NA * y_NA).sum(axis=0) / y_NA.sum(axis=0)
     absent_A = ((1 - p_NA) * ~y_NA).sum(axis=0) / (~y_NA).sum(axis=0)
     return np.where(y_NA, present_A - p_NA, absent_A - (1 - p_NA))
 
 
 def found(scores: np.ndarray, flipped: np.ndarray, share: float) -> float:
-    """Share of the flipped labels among the first of a ranking; equal scores in any order."""
+    """Return the share of flipped labels among the first of a ranking; ties in any order."""
     count = round(share * scores.size)
     first = np.argsort(-scores, axis=None, kind="stable")[:count]
     return float(flipped.ravel()[first].sum() / flipped.sum())
 
 
 def main() -> None:
-    """Prints the figures."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", required=True)

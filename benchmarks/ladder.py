@@ -3,7 +3,7 @@
     python benchmarks/ladder.py --data CELEBA [--split test] [--out docs/ladder.png] BUNDLE...
 
 Each BUNDLE is ONNX, or safetensors, which is exported to ONNX in float32. The network runs alone
-in onnxruntime, frames in memory (peers/model_only.py), all bundles in turn; the first is what the
+in onnxruntime, crops in memory (peers/model_only.py), all bundles in turn; the first is what the
 others are compared with. Intervals are over people.
 """
 
@@ -28,11 +28,11 @@ from celebattr.inference.export import export
 from celebattr.models import bundle
 
 FRAMES = 512
-"""Frames a run of the slowest bundle scores, and the others too: some seconds."""
+"""Crops per run, for every bundle: some seconds of the slowest."""
 
 
 def graph(given: str, place: Path) -> Path:
-    """The ONNX file of a bundle."""
+    """Return the ONNX file of a bundle, exporting it where it is safetensors."""
     source = weights.bundle_file(given)
     if source.suffix == ".onnx":
         return source
@@ -43,7 +43,7 @@ def graph(given: str, place: Path) -> Path:
 
 
 def main() -> None:
-    """Measures, prints, draws."""
+    """Measure the bundles, print the table and draw the chart."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="test")

@@ -1,4 +1,4 @@
-"""Accuracy against the number of training images: a table, a picture, what more may bring.
+"""Accuracy against the number of training images: a table, a chart and two extrapolations.
 
     python benchmarks/scaling.py --data CELEBA RUN...
     python benchmarks/scaling.py
@@ -51,7 +51,7 @@ class Point(NamedTuple):
 
 
 def correct(weights: Path, images: FaceDataset) -> tuple[NDArray[np.float64], float]:
-    """The share of right decisions of each image, [N], and the mAP of the split, in %."""
+    """Return the share of right decisions per image, [N], and the mAP of the split in %."""
     backend = open_backend(str(weights), device="cpu", precision="float32")
     (p_CNA,) = probabilities([backend], images, batch_size=32, workers=1)
     decided_NA = decisions.present(p_CNA[0], np.array(backend.card.thresholds))
@@ -61,18 +61,18 @@ def correct(weights: Path, images: FaceDataset) -> tuple[NDArray[np.float64], fl
 
 
 def power(images_K: NDArray[np.float64], error_KR: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Error at `WHOLE` if its logarithm falls with that of the number of images, [R]."""
+    """Return the error at `WHOLE` by a power law of the number of images, [R]."""
     return np.asarray(np.exp(line(images_K, np.log(error_KR))))
 
 
 def line(images_K: NDArray[np.float64], error_KR: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a straight line in the logarithm of the number of images gives at `WHOLE`, [R]."""
+    """Return the error at `WHOLE` by a line in the logarithm of the number of images, [R]."""
     slope_R, start_R = np.polyfit(np.log(images_K), error_KR, 1)
     return np.asarray(start_R + slope_R * np.log(WHOLE))
 
 
 def score(folder: Path, runs: Sequence[Path]) -> list[Point]:
-    """Scores runs, prints their table, and extrapolates."""
+    """Score runs, print their table and extrapolate."""
     data = load_dataset((folder,))
     validation, test = data.split("validation"), data.split("test")
     resamples = Resamples.draw(len(test), test.identities_N)
@@ -119,7 +119,7 @@ def score(folder: Path, runs: Sequence[Path]) -> list[Point]:
 
 
 def read_points() -> list[Point]:
-    """The points of docs/scaling.csv."""
+    """Return the points of docs/scaling.csv."""
     with TABLE.open(newline="", encoding="utf-8") as file:
         return [
             Point(row[0], row[1], int(row[2]), *map(float, row[3:]))
@@ -128,7 +128,7 @@ def read_points() -> list[Point]:
 
 
 def draw(points: Sequence[Point]) -> None:
-    """Draws accuracy against the number of images as docs/scaling.png."""
+    """Draw accuracy against the number of images as docs/scaling.png."""
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     last = max((p for p in points if p.kind == "run"), key=lambda p: p.images)
     colours = iter(("C0", "C1", "C2", "C3"))
@@ -160,7 +160,7 @@ def draw(points: Sequence[Point]) -> None:
 
 
 def main() -> None:
-    """Scores runs if there are any, and draws."""
+    """Score the given runs, if any, and draw the chart."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path)
     parser.add_argument("runs", type=Path, nargs="*")

@@ -1,15 +1,15 @@
-"""What it costs to coordinate shards: planning, marks of completion, retries, merging; fake work.
+"""The cost of coordinating shards: planning, completion marks, retries and merging; fake work.
 
     python benchmarks/shards.py [SHARDS ...]
 
 For each number of shards it runs the two ways that docs/scale.md compares, with the package's own
-code and predictions out of nowhere, and prints milliseconds of processor time a shard (waiting for
+code and made-up predictions, and prints milliseconds of processor time per shard (waiting for
 a disk is the disk's; TMPDIR says which):
 
 - parts: one plan, parts made by workers that die at random, before or after their part is in place
   (`engines.plan`, `engines.parts`), then merged;
 - shards: outputs of `predict --shard i/N` (`reports.journal`, `inference.runs`), each cut off at a
-  random row and gone on with, then merged.
+  random row and resumed, then merged.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ RUN = Run({"name": "fake", "sha256": "0" * 64}, OPTIONS, "parquet")
 
 
 class Death(Exception):
-    """A worker's."""
+    """The simulated death of a worker."""
 
 
 class Cost(NamedTuple):
-    """Milliseconds of processor time a shard, and the peak memory of the process so far in MB."""
+    """Milliseconds of processor time per shard, and the peak memory of the process so far in MB."""
 
     plan: float
     work: float
@@ -56,7 +56,7 @@ class Cost(NamedTuple):
 
 
 def fake(item: Input) -> list[Result]:
-    """A row, a function of the name only."""
+    """Return a made-up row that depends on the name only."""
     seed = hash(item.path) & 0xFFFF
     if seed % 10 == 0:
         return [Failure(item.path, "no_face", "none")]
@@ -65,12 +65,12 @@ def fake(item: Input) -> list[Result]:
 
 
 def inputs(count: int) -> Iterator[Input]:
-    """Names."""
+    """Yield the names of the inputs of `count` shards."""
     return (Input(f"/photos/{number:012}.jpg") for number in range(count * INPUTS))
 
 
 def by_parts(count: int, folder: Path) -> Cost:
-    """One plan and its parts."""
+    """Measure one plan and its parts, as --engine ray writes them."""
     place = Folder(str(folder / "rows"))
     place.make("")
     chance = random.Random(0)
@@ -104,7 +104,7 @@ def by_parts(count: int, folder: Path) -> Cost:
 
 
 def by_shards(count: int, folder: Path) -> Cost:
-    """Strided shards, each with an output of its own."""
+    """Measure strided shards, each with its own output."""
     run = dataclasses.replace(RUN, format="jsonl")
     chance = random.Random(0)
     names = [item.path for item in inputs(count)]
@@ -150,7 +150,7 @@ def _cost(count: int, start: float, planned: float, worked: float, done: int) ->
 
 
 def main() -> None:
-    """Prints a Markdown table."""
+    """Print a Markdown table."""
     counts = [int(text) for text in sys.argv[1:]] or [100, 1_000, 10_000, 100_000]
     print("| way | shards | plan, ms | mark and retry, ms | merge, ms | peak memory, MB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")

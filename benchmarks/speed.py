@@ -1,4 +1,4 @@
-"""How fast celebattr is beside what one would use instead; writes docs/speed.md.
+"""Speed of celebattr beside the common alternatives; writes docs/speed.md.
 
     python benchmarks/speed.py [--folder ALIGNED] [--photo UNCROPPED] [--sections one,folder,...]
 
@@ -37,7 +37,7 @@ PACKAGES = ("torch", "torchvision", "onnxruntime", "openvino", "timm", "transfor
 
 
 class Bench:
-    """Runs commands in turn and keeps what they took.
+    """Commands that run in turn, and their times.
 
     Args:
         folder: aligned photos.
@@ -54,7 +54,7 @@ class Bench:
         subprocess.run([sys.executable, "-c", RANDOM, str(self.random)], check=True)
 
     def times(self, commands: dict[str, list[str]], runs: int | None = None) -> dict[str, float]:
-        """The median seconds of each command, and the spread on standard error."""
+        """Return the median seconds of each command; print all of them on standard error."""
         taken: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(runs or self.runs):
             for name, command in commands.items():
@@ -64,7 +64,7 @@ class Bench:
         return {name: statistics.median(values) for name, values in taken.items()}
 
     def rates(self, commands: dict[str, list[str]]) -> dict[str, float]:
-        """The median of the last number that each command prints."""
+        """Return the median of the last number that each command prints."""
         said: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(self.runs):
             for name, command in commands.items():
@@ -74,7 +74,7 @@ class Bench:
         return {name: statistics.median(values) for name, values in said.items()}
 
     def listed(self, count: int, name: str) -> str:
-        """A list of so many photos, those of the folder again and again."""
+        """Write a list of `count` photos, repeating those of the folder; return its path."""
         path = self.place / name
         path.write_text("\n".join(self.photos[i % len(self.photos)] for i in range(count)) + "\n")
         return str(path)
@@ -91,12 +91,12 @@ save_file({name: value.contiguous() for name, value in state.items()}, sys.argv[
 
 
 def peer(name: str) -> list[str]:
-    """The beginning of the command that runs a script of `peers/`."""
+    """Return the beginning of the command that runs a script of `peers/`."""
     return [sys.executable, str(HERE / "peers" / f"{name}.py")]
 
 
 def run(command: list[str]) -> tuple[float, str, float]:
-    """Wall seconds, standard output and peak MiB of a process that must succeed."""
+    """Return wall seconds, standard output and peak MiB of a process that must succeed."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as log:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=log)
@@ -109,7 +109,7 @@ def run(command: list[str]) -> tuple[float, str, float]:
 
 
 def watched(command: list[str], given: Path) -> tuple[float, float]:
-    """Wall seconds, and the peak MiB of a process and those it starts, shared pages once.
+    """Return wall seconds and peak MiB of a process tree; shared pages count once.
 
     `given` is its standard input.
     """
@@ -127,7 +127,7 @@ def watched(command: list[str], given: Path) -> tuple[float, float]:
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and those it started, from whichever of its threads."""
+    """Return a process and its descendants, whichever thread started them."""
     children: list[str] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):  # it has ended since
@@ -136,7 +136,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _memory(pid: int) -> float:
-    """MiB of a process; of pages that several share its part."""
+    """Return the MiB of a process; of shared pages, its proportional part."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
@@ -146,7 +146,7 @@ def _memory(pid: int) -> float:
 
 
 def one(bench: Bench) -> str:
-    """One photo, whole processes."""
+    """Measure one photo, whole processes."""
     aligned = bench.photos[0]
     script = [*peer("plain_torch"), str(bench.random)]
     took = bench.times(
@@ -164,7 +164,7 @@ def one(bench: Bench) -> str:
 
 
 def start(bench: Bench) -> str:
-    """Where the time of one photo goes, in both processes."""
+    """Break down the time of one photo, in both processes."""
     rows = []
     for who, given in (("parent", bench.photos[0]), ("child", bench.int8)):
         runs = []
@@ -191,7 +191,7 @@ def start(bench: Bench) -> str:
 
 
 def folder(bench: Bench) -> str:
-    """A folder of aligned photos, whole processes, beside runtimes alone."""
+    """Measure a folder of aligned photos, whole processes, beside runtimes alone."""
     count, few = len(bench.photos), bench.listed(FEW, "few.txt")
     small = bench.place / "small"
     small.mkdir()
@@ -225,7 +225,7 @@ def folder(bench: Bench) -> str:
 
 
 def flat(bench: Bench, sizes: tuple[int, ...] = (1_000, 10_000, 100_000)) -> str:
-    """Whether time and memory a photo stay the same in a large folder."""
+    """Measure time and memory per photo in folders of growing size."""
     rows, out = [], str(bench.place / "flat.jsonl")
     for count in sizes:
         command = [*CELEBATTR, "predict", "-", "--output", out]
@@ -237,7 +237,7 @@ def flat(bench: Bench, sizes: tuple[int, ...] = (1_000, 10_000, 100_000)) -> str
 
 
 def training(bench: Bench) -> str:
-    """A training step beside torchvision's reference recipe, data and augmentation included."""
+    """Measure a training step beside torchvision's reference recipe, data loading included."""
     steps, batch, size = 12, 64, "128x104"
     data = bench.place / "train"
     subprocess.run([sys.executable, "-c", DRAW, str(data), str(steps * batch)], check=True)
@@ -275,7 +275,7 @@ print(row["images_per_second"])
 
 
 def table(head: list[str], rows: list[str]) -> str:
-    """Markdown."""
+    """Return a Markdown table."""
     return "\n".join(
         [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1), *rows, ""]
     )
@@ -291,7 +291,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Bench], str]]] = {
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """Describe the machine and the packages that the figures come from."""
     cores = len(os.sched_getaffinity(0))
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     found = re.search(r"model name\s*: (.*)", text)
@@ -306,7 +306,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Measures, and puts each section's table into its place in docs/speed.md."""
+    """Measure, and put each section's table into its place in docs/speed.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="aligned photos, 178x218 JPEGs")
     parser.add_argument("--photo", type=Path, help="an un-cropped photo")
@@ -348,7 +348,7 @@ Image.fromarray(astronaut()).save(sys.argv[1])
 
 
 def put(path: Path, name: str, text: str) -> None:
-    """Replaces what stands between a section's two marks; the words around it are people's."""
+    """Replace the text between a section's two marks; people write the words around it."""
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
     old = path.read_text()
     before, _, rest = old.partition(begin)

@@ -1,4 +1,4 @@
-"""When what happens in `celebattr predict PHOTO`, in seconds since somebody started it, as JSON.
+"""Timeline of `celebattr predict PHOTO` as JSON, in seconds since the process was started.
 
     python timeline.py STARTED parent PHOTO     the process that was started
     python timeline.py STARTED child BUNDLE     the process that opens and scores, by itself
@@ -20,12 +20,12 @@ marks: dict[str, float] = {}
 
 
 def mark(name: str) -> None:
-    """Notes the time, once."""
+    """Note the time of a step when it is first reached."""
     marks.setdefault(name, time.time() - STARTED)
 
 
 def marked(function: Callable[..., Any], before: str, after: str) -> Callable[..., Any]:
-    """The same function, noting when it begins and ends."""
+    """Return the same function, noting when it begins and ends."""
 
     def call(*given: Any) -> Any:
         mark(before)
@@ -37,7 +37,7 @@ def marked(function: Callable[..., Any], before: str, after: str) -> Callable[..
 
 
 def parent(photo: str) -> None:
-    """The command itself, watched."""
+    """Run the command itself, watched."""
     from celebattr.inference.pool import protocol
 
     sys.argv = ["celebattr", "predict", photo]
@@ -55,7 +55,7 @@ def parent(photo: str) -> None:
 
 
 def child(weights: str) -> None:
-    """What the other process does until it is ready, step by step."""
+    """Run the steps of the scoring process until it is ready."""
     import numpy  # noqa: F401
 
     mark("numpy")
@@ -75,7 +75,7 @@ def child(weights: str) -> None:
 
 
 def tell() -> None:
-    """Prints the marks."""
+    """Print the marks."""
     mark("row written")
     print(json.dumps(marks), file=sys.stderr)
 

@@ -29,9 +29,9 @@ from celebattr.images.photo import Photo
 from celebattr.models.backends import open_backend
 
 HEIGHTS = (109, 654)
-"""Of the pasted crop, in pixels: half to three times its own, uniform in the logarithm."""
+"""Heights of the pasted crop, in pixels: half to three times its own, uniform in the logarithm."""
 ROLL = 30.0
-"""Degrees, at most, to either side; uniform."""
+"""Largest roll to either side, in degrees; uniform."""
 MARGIN = (1.5, 4.0)
 """Sides of the scene over the height of the crop, at least and at most."""
 
@@ -78,7 +78,7 @@ def scene(
 def found_again(
     data: bytes, centre: tuple[float, float], detector: YuNet
 ) -> NDArray[np.uint8] | None:
-    """Find and align the face of a scene, as `celebattr predict` does; None if it is not found."""
+    """Find and align the face of a scene, as `celebattr predict` does; None if not found."""
     photo = Photo(data, 640)
     for face in detector.detect(photo):
         box = face.box
@@ -88,7 +88,7 @@ def found_again(
 
 
 def main() -> None:
-    """Prints the difference with its interval."""
+    """Print the difference with its interval."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", required=True, action="append", help="repeat for several")

@@ -1,4 +1,4 @@
-"""The process `celebattr`, or `python -m celebattr`: what it does before and after its command."""
+"""Entry point of `celebattr` and `python -m celebattr`: process start-up and exit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import threading
 
 
 def main() -> None:
-    """Runs the program and ends the process with the code that `celebattr.errors` gives."""
+    """Run the program and exit with the code that `celebattr.errors` gives."""
+    # Before the import of the command line, which takes as long as the worker needs to start.
     if sys.argv[1:2] == ["predict"]:
         from celebattr.inference.pool import protocol
 
@@ -23,10 +24,13 @@ def main() -> None:
 
 
 def _leave(end: SystemExit) -> None:
-    """Ends at once where nothing is left to do: Python would free every object first."""
+    """End the process at once, without freeing objects, where no thread is left."""
+    # With another thread, or a message for an exit code, Python's own way out is taken.
     others = [t for t in threading.enumerate() if not t.daemon]
     if len(others) > 1 or not isinstance(end.code, int | None):
         raise end
+    # os._exit skips the freeing of every object, which takes long with large libraries loaded, but
+    # also exit handlers and the flushing of streams: both are done here first.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

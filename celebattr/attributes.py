@@ -116,11 +116,11 @@ _ALIKE: dict[str, int] = {
     "Wearing_Necktie": 352,
     "Young": 342,
 }
-"""Of those, how many have the same label both times (`python benchmarks/label_agreement.py`)."""
+"""Pairs among them with the same label both times (`python benchmarks/label_agreement.py`)."""
 
 
 def reliability(name: str) -> float | None:
-    """Share of the pictures labelled twice that have the same label both times, 0.8 to 1.
+    """Return the share of pictures labelled twice whose two labels agree, 0.8 to 1.
 
     An upper bound of how reliable a label is: the same people may have labelled both copies. None
     for an attribute that is not CelebA's.
@@ -130,7 +130,7 @@ def reliability(name: str) -> float | None:
 
 @dataclass(frozen=True)
 class Rule:
-    """Two answers that contradict each other: `first` is there and `second` is too, or is not."""
+    """A contradiction: `first` is present, and `second` is too (or is not)."""
 
     first: str
     second: str
@@ -138,7 +138,7 @@ class Rule:
 
     @property
     def name(self) -> str:
-        """For a person: "No_Beard with Goatee", "Heavy_Makeup without Wearing_Lipstick"."""
+        """The rule in words: "No_Beard with Goatee", "Heavy_Makeup without Wearing_Lipstick"."""
         return f"{self.first} {'with' if self.second_present else 'without'} {self.second}"
 
 
@@ -152,7 +152,7 @@ RULES: tuple[Rule, ...] = (
     *(Rule("No_Beard", beard) for beard in ("Goatee", "Mustache", "Sideburns")),
     Rule("Heavy_Makeup", "Wearing_Lipstick", second_present=False),
 )
-"""What one picture can hardly show at once: the words exclude each other, or one hides the other.
+"""Pairs that one picture can hardly show: the words exclude each other, or one hides the other.
 
 Of each, labels show both in less than 5 % of the images of the rarer (in 17,256 training images of
 CelebA: 3.4 % of Straight_Hair is Wavy_Hair too, the most). Where labels do not bear out what the
@@ -167,13 +167,13 @@ Power for Facial Hair Attribute Learning", CVPR 2023; the rules are our own.
 
 
 def rules_of(attributes: Iterable[str]) -> tuple[Rule, ...]:
-    """The rules of which both attributes are among these."""
+    """Return the rules whose two attributes are both among these."""
     known = set(attributes)
     return tuple(rule for rule in RULES if {rule.first, rule.second} <= known)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """A ' Did you mean ...?' for a mistyped word, or an empty string."""
+    """Return a ' Did you mean ...?' for a mistyped word, or an empty string."""
     import difflib  # only the mistaken wait for it
 
     lowered = {name.lower(): name for name in known}
@@ -182,7 +182,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def select(asked: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Resolves attribute names as a user types them, ignoring case.
+    """Resolve attribute names as a user types them, ignoring case.
 
     Returns:
         The names as `known` spells them, in the order asked, each once.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FRAME_SIZE: tuple[int, int] = (218, 178)
-"""Height and width of CelebA's aligned crop, in pixels: what every face is brought to."""
+"""Height and width of CelebA's aligned crop, in pixels: every face is warped to it."""
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLITS: dict[str, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
@@ -12,7 +12,7 @@ SPLITS: dict[str, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST
 IMAGE_SUFFIXES: frozenset[str] = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 )
-"""What a folder is searched for, in lower case; a file named outright may have any suffix."""
+"""Suffixes that a folder is searched for, in lower case; a file named outright may have any."""
 
 IMAGE_COLUMNS = ("image_id", "image", "path", "file", "filename", "file_name", "img_path")
 """Headers of the column that names the image, in lists of photos and in label files."""
@@ -30,4 +30,4 @@ MAX_BYTES = 1 << 28
 """Bytes of a file before it is read: as many as the most pixels take without compression."""
 
 LIST_SEPARATOR = ";"
-"""Between the names in the `present` and `unsure` columns of a CSV."""
+"""Separator of the names in the `present` and `unsure` columns of a CSV."""

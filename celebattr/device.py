@@ -19,7 +19,7 @@ from celebattr.errors import DeviceError, MissingExtraError, UsageError
 GIB = 2**30
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""What a GPU's driver leaves behind on Linux: NVIDIA's, the one of WSL, AMD's."""
+"""Device files of GPU drivers on Linux: NVIDIA's, WSL's, AMD's."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class DeviceChoice:
 
 
 def resolve(device: str = "auto", precision: str = "auto") -> DeviceChoice:
-    """Chooses a device and its precision.
+    """Choose a device and its precision.
 
     Args:
         device: "auto" takes the CUDA device with the most free memory, else MPS, else the CPU;
@@ -83,7 +83,7 @@ def resolve(device: str = "auto", precision: str = "auto") -> DeviceChoice:
 
 
 def resolve_one_of(device: str, precision: str, local_rank: int, local_size: int) -> DeviceChoice:
-    """The device of one of several processes that train together: a GPU each, or the CPU.
+    """Choose the device of one of several training processes: a GPU each, or the CPU.
 
     Args:
         device: as `resolve` takes it; where there are several processes on this machine, "cuda" and
@@ -120,7 +120,7 @@ def resolve_one_of(device: str, precision: str, local_rank: int, local_size: int
 
 
 def gpu_likely() -> bool:
-    """True where `resolve` would find a GPU, as far as one can tell without importing torch.
+    """Return True if `resolve` would likely find a GPU, told without importing torch.
 
     It takes a GPU's driver or Apple's chips, and an installed torch built for them.
     """
@@ -140,7 +140,7 @@ def gpu_likely() -> bool:
 
 
 class _NotThereError(Exception):
-    """A kind of device cannot be used. `surprising` where the machine seems to have one."""
+    """A kind of device that cannot be used; `surprising` if the machine seems to have one."""
 
     def __init__(self, why: str, *, surprising: bool = False) -> None:
         super().__init__(why)
@@ -148,7 +148,7 @@ class _NotThereError(Exception):
 
 
 def _cuda(torch: Any, device: str, precision: str) -> DeviceChoice:
-    """The CUDA device asked for, or the one with the most free memory that works."""
+    """Return the requested CUDA device, or the working one with the most free memory."""
     if torch.version.cuda is None and torch.version.hip is None:
         raise _NotThereError("the installed torch is built without CUDA")
     with warnings.catch_warnings(record=True) as caught:
@@ -194,7 +194,7 @@ def _cuda(torch: Any, device: str, precision: str) -> DeviceChoice:
 
 
 def _mps(torch: Any, precision: str, note: str) -> DeviceChoice:
-    """Apple's GPU.
+    """Return Apple's GPU.
 
     In float32: these GPUs compute float16 hardly faster, and training in it needs loss scaling.
     """
@@ -213,7 +213,7 @@ def _mps(torch: Any, precision: str, note: str) -> DeviceChoice:
 
 
 def _cpu(torch: Any, precision: str, note: str) -> DeviceChoice:
-    """The CPU: bfloat16 where it has instructions for it, which about doubles its speed."""
+    """Return the CPU, in bfloat16 if it has the instructions, which about doubles its speed."""
     instructions = _bfloat16_instructions(torch)
     if precision == "float16":
         raise DeviceError(
@@ -230,7 +230,7 @@ def _cpu(torch: Any, precision: str, note: str) -> DeviceChoice:
 
 
 def _bfloat16_instructions(torch: Any) -> str:
-    """The name of the CPU's instructions that multiply bfloat16, or an empty string."""
+    """Return the name of the CPU's instructions that multiply bfloat16, or an empty string."""
     # Public from torch 2.11 on; on another the CPU is taken to have none.
     read = getattr(torch.cpu, "get_capabilities", None)
     has = read() if read is not None else {}
@@ -247,13 +247,13 @@ def _bfloat16_instructions(torch: Any) -> str:
 
 
 def _prove(torch: Any, device: str) -> None:
-    """Computes on the device: one that is listed may be full, forbidden or unsupported."""
+    """Compute on the device, since a listed one may be full, forbidden or unsupported."""
     if (torch.ones(2, device=device) + 1).sum().item() != 4.0:
         raise RuntimeError("it computes wrongly")
 
 
 def _there(torch: Any) -> str:
-    """What could be asked for instead."""
+    """List the devices that could be used instead."""
     names = []
     if torch.cuda.is_available():
         names += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
@@ -263,8 +263,8 @@ def _there(torch: Any) -> str:
 
 
 def usable_cores() -> int:
-    """CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
+    """Return the number of CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # cpu_count ignores taskset and Slurm's binding
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -274,9 +274,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def free_memory() -> int | None:
-    """Bytes that a program can still take without others being swapped out; None if unknown.
+    """Return the bytes a program can take without swapping; None if unknown.
 
-    Within a container, what its limit leaves.
+    Within a container, the rest of its limit.
     """
     found = []
     try:
@@ -284,7 +284,7 @@ def free_memory() -> int | None:
             name, _, value = line.partition(":")
             if name == "MemAvailable":
                 found.append(int(value.split()[0]) * 1024)
-        group = Path("/sys/fs/cgroup")
+        group = Path("/sys/fs/cgroup")  # version 2; a container sees its own here
         most = (group / "memory.max").read_text(encoding="ascii").strip()
         if most != "max":
             found.append(int(most) - int((group / "memory.current").read_text(encoding="ascii")))

@@ -34,7 +34,7 @@ class ExitCode(enum.IntEnum):
 
 
 def printable(text: str) -> str:
-    r"""Text on one line, fit for any stream: what is no character to print becomes as in `\x1b`.
+    r"""Return text on one line with unprintable characters escaped, as in `\x1b`.
 
     At most 4,096 characters of it: it goes into a cell.
     """
@@ -65,7 +65,7 @@ class DataError(CelebattrError):
 
 
 class ImageError(DataError):
-    """One image cannot be opened. `status` is what its failure row says."""
+    """An image that cannot be opened; `status` is that of its failure row."""
 
     status = "unreadable"
 

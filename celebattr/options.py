@@ -1,4 +1,4 @@
-"""The options of the commands: frozen dataclasses whose fields carry the text of their option.
+"""Base of the commands' options: frozen dataclasses whose fields carry the help of their option.
 
 The help of a field is the help of the command-line option that `celebattr.cli.options` derives
 from it: names, types, defaults and texts stand once.
@@ -23,14 +23,14 @@ CACHES: tuple[str, ...] = ("auto", "ram", "disk", "off")
 
 
 def option(default: T, text: str, *, choices: tuple[str, ...] = (), metavar: str = "") -> T:
-    """A dataclass field with the help text and choices of its command-line option."""
+    """Return a dataclass field with the help text and choices of its command-line option."""
     metadata = {"help": text, "choices": choices, "metavar": metavar}
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
 
 
 def operating_point_option() -> str:
-    """--operating-point, of every command that decides."""
+    """Return the field of --operating-point, for every command that decides."""
     return option(
         "default",
         "Where thresholds lie: default, the bundle's own (0.5); f1, the best F1; precision=P or "
@@ -40,7 +40,7 @@ def operating_point_option() -> str:
 
 
 def unsure_below_option() -> float | None:
-    """--unsure-below, likewise."""
+    """Return the field of --unsure-below, for every command that decides."""
     return option(
         None,
         "Decisions less likely right than this are reported as unsure. Without it, the bundle's "
@@ -49,7 +49,7 @@ def unsure_below_option() -> float | None:
 
 
 def consistent_option() -> bool:
-    """--consistent, likewise."""
+    """Return the field of --consistent, for every command that decides."""
     return option(
         False,
         "Decide for the most probable answers that do not contradict each other, as No_Beard and "
@@ -58,7 +58,7 @@ def consistent_option() -> bool:
 
 
 def thumbnails_option() -> bool:
-    """--thumbnails, of every command that writes an HTML page."""
+    """Return the field of --thumbnails, for every command that writes an HTML page."""
     return option(
         True,
         "Small pictures of the images that the HTML page names; --no-thumbnails for data that must "
@@ -67,7 +67,7 @@ def thumbnails_option() -> bool:
 
 
 class Checks:
-    """Shared validation: declared choices, and ranges by name."""
+    """The base of configs: validates choices, and ranges by name."""
 
     def _check(self, **ranges: tuple[float, float]) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ class Checks:
 
 
 def flag(name: str) -> str:
-    """The command-line spelling of a field name."""
+    """Return the command-line spelling of a field name."""
     return "--" + name.replace("_", "-")
 
 
@@ -95,22 +95,22 @@ _FILE = re.compile(r"file://(?:localhost(?=/))?", re.IGNORECASE | re.ASCII)
 
 
 class Url(str):
-    """A folder that is on no disk here, `s3://bucket/folder`. A `Path` would lose a slash of it."""
+    """A folder on no local disk, `s3://bucket/folder`. A `Path` would drop one of its slashes."""
 
     __slots__ = ()
 
     @property
     def name(self) -> str:
-        """Its last part, as `Path.name`."""
+        """The last part, as of `Path.name`."""
         return self.rstrip("/").rpartition("/")[2]
 
 
 Location: TypeAlias = Path | Url
-"""Where a data set lies."""
+"""The place of a data set."""
 
 
 def parse_location(text: str | Path) -> Location:
-    """Reads a path, or a URL of a file system that fsspec knows; `file://` is a path."""
+    """Parse a path, or a URL of a file system that fsspec knows; `file://` is a path."""
     if isinstance(text, Path) or not _URL.match(text):
         return Path(text)
     file = file_path(text)
@@ -118,7 +118,7 @@ def parse_location(text: str | Path) -> Location:
 
 
 def file_path(address: str) -> str | None:
-    """The path in a `file://` address, taken as it stands (%20 is no space); else None."""
+    """Return the path of a `file://` address, taken literally (%20 is no space), or None."""
     start = _FILE.match(address)
     if start is None:
         return None
@@ -127,7 +127,7 @@ def file_path(address: str) -> str | None:
 
 
 def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
-    """Reads `"128x104,176x144"` as ((128, 104), (176, 144)): heights and widths in pixels.
+    """Parse `"128x104,176x144"` as ((128, 104), (176, 144)): heights and widths in pixels.
 
     Raises:
         UsageError: not sizes, or a side under 32 or over 1024 pixels.
@@ -144,7 +144,7 @@ def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def parse_widths(text: str) -> tuple[int, ...]:
-    """Reads the hidden layers of a head: "linear" is (), "512,256" is (512, 256).
+    """Parse the hidden layers of a head: "linear" is (), "512,256" is (512, 256).
 
     Raises:
         UsageError: neither "linear" nor positive whole numbers.
@@ -159,14 +159,14 @@ def parse_widths(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """How thresholds are chosen: `default`, `f1`, or a least `precision` or `recall` (0 to 1)."""
+    """The rule of thresholds: `default`, `f1`, or a least `precision` or `recall`."""
 
     kind: str
     least: float = 0.0
 
 
 def parse_operating_point(text: str) -> OperatingPoint:
-    """Reads `default`, `f1`, `precision=0.9` or `recall=0.9`.
+    """Parse `default`, `f1`, `precision=0.9` or `recall=0.9`.
 
     Raises:
         UsageError: none of these, or a share outside 0 to 1.
@@ -188,7 +188,7 @@ def parse_operating_point(text: str) -> OperatingPoint:
 
 
 def format_of_suffix(path: str | os.PathLike[str], suffixes: Mapping[str, str]) -> str:
-    """The format that a file's suffix stands for.
+    """Return the format of a file's suffix.
 
     Args:
         path: the file to be written.

@@ -41,12 +41,12 @@ class Prediction:
         face: index of the face in its photo, from 0, in the order of reporting.
         faces: how many faces were found in the photo.
         box: where the face is, or None where the whole image was taken as an aligned face.
-        probabilities: calibrated, 0 to 1, one an attribute.
+        probabilities: calibrated, 0 to 1, one per attribute.
         present: attributes whose probability reaches their threshold.
         unsure: attributes whose decision, either way, is less likely right than the bundle's card
             asks for.
         to_frame: the two rows of the matrix from pixels of the photo (x, y, 1) to pixels of the
-            aligned frame, one after the other; None where `box` is.
+            aligned crop, one after the other; None where `box` is.
     """
 
     status: ClassVar[str] = "ok"
@@ -61,7 +61,7 @@ class Prediction:
     to_frame: tuple[float, ...] | None = None
 
     def row(self) -> dict[str, Any]:
-        """The prediction as a JSON object of schema 1."""
+        """Return the prediction as a JSON object of schema 1."""
         box = self.box
         return {
             "schema": SCHEMA,
@@ -88,7 +88,7 @@ class Failure:
     error: str
 
     def row(self) -> dict[str, Any]:
-        """The failure as a JSON object of schema 1."""
+        """Return the failure as a JSON object of schema 1."""
         return {"schema": SCHEMA, "path": self.path, "status": self.status, "error": self.error}
 
 

@@ -1,4 +1,4 @@
-"""Shipped weights, and the file that the name of a bundle stands for."""
+"""Shipped weights, and the resolution of a bundle's name to its file."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from celebattr.errors import WeightsError
 PACKAGE = Path(__file__).resolve().parent
 
 SPEEDS = {"accurate": "celebattr-resnet50", "fast": "celebattr-resnet50slim"}
-"""The networks that are shipped, by what one chooses them for; the first is the default."""
+"""Shipped networks by speed; the first is the default."""
 
 SUFFIXES = (".safetensors", ".onnx")
 
 ONNX_BEGINS = b"\x08"
-"""A ModelProto's field 1, ir_version. Safetensors begin with the length of their header."""
+"""First bytes of ONNX: ModelProto's field 1, ir_version. Safetensors begin with a length."""
 
 
 def weights_folder() -> Path:
-    """The folder of shipped weights: `weights/` of the checkout, or the copy in the wheel."""
+    """Return the folder of shipped weights: the checkout's `weights/`, or the wheel's."""
     inside = PACKAGE / "weights"
     return inside if inside.is_dir() else PACKAGE.parent / "weights"
 
 
 def bundle_file(weights: str | None, *, gpu: bool = False) -> Path:
-    """The file of a bundle: a path, the name of a shipped one, or that for a speed.
+    """Return the file of a bundle: a path, the name of a shipped one, or that for a speed.
 
     Args:
         weights: a path, a name without suffix, one of SPEEDS, or None for the first of them. Those
@@ -60,6 +60,6 @@ def bundle_file(weights: str | None, *, gpu: bool = False) -> Path:
 
 
 def shipped_bundles() -> list[Path]:
-    """The bundles that come with this installation."""
+    """Return the bundles that come with this installation."""
     found = weights_folder().glob("celebattr-*")
     return sorted(p for p in found if p.suffix in SUFFIXES)

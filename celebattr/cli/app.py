@@ -19,11 +19,11 @@ from celebattr import __version__
 from celebattr.errors import CelebattrError, ExitCode
 
 COMMANDS = ("predict", "merge", "train", "evaluate", "export", "pack", "doctor", "info")
-"""Each is a function in the module of its name."""
+"""Commands: each is a function in the module of its name."""
 
 
 class Commands(typer.core.TyperGroup):
-    """Loads the command that runs and no other: all of them take a quarter of a second."""
+    """A command group that imports only the command that runs."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -31,12 +31,13 @@ class Commands(typer.core.TyperGroup):
         self.commands = names  # of a mistyped command, typer suggests one of these
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command by its name, or None."""
+        """Return a command by its name, or None."""
         if cmd_name not in COMMANDS:
             return None
         command = getattr(importlib.import_module(f"celebattr.cli.{cmd_name}"), cmd_name)
         # Typer would keep the line breaks of a docstring: one line a paragraph instead.
         paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+        # A Typer of its own: several commands in one would all have to be imported.
         alone = typer.Typer(add_completion=False, **SETTINGS)
         alone.command(cmd_name, help="\n\n".join(" ".join(p.split()) for p in paragraphs))(
             guard(command)
@@ -59,7 +60,7 @@ app = typer.Typer(
 
 
 def guard(command: Callable[..., None]) -> Callable[..., None]:
-    """Ends a command that raised with its exit code and one message; bugs keep their traceback."""
+    """End a command that raised with its exit code and one message; bugs keep their traceback."""
 
     @functools.wraps(command)
     def guarded(**values: Any) -> None:
@@ -81,7 +82,7 @@ def guard(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _settle_stdout() -> None:
-    """Where stdout takes no more, sends what is buffered nowhere: Python flushes again at exit."""
+    """Send buffered output to /dev/null where stdout is closed: Python flushes at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -112,5 +113,5 @@ def _common(
 
 
 def main() -> None:
-    """Runs the program and exits with the code that `celebattr.errors` gives."""
+    """Run the program and exit with the code that `celebattr.errors` gives."""
     app()

@@ -81,7 +81,7 @@ def _print_json(report: DoctorReport) -> None:
 
 
 def _print_report(report: DoctorReport, console: Console) -> None:
-    """Each folder, its splits and its findings, the gravest first; then whether training starts."""
+    """Print each folder's splits and findings, the gravest first, then the verdict."""
     from rich.text import Text
 
     from celebattr.cli.tables import printable
@@ -154,7 +154,7 @@ _FIRST = 10  # suspects that are shown
 def _search_labels(
     config: DoctorConfig, *, json: bool, output: Path | None, sheet: Path | None
 ) -> None:
-    """Prints which labels are likely wrong; writes them to files where asked for.
+    """Print the labels that are likely wrong; write them to files where asked for.
 
     Raises:
         UsageError: `output` has neither of the suffixes .csv and .json.
@@ -194,7 +194,7 @@ def _search_labels(
 
 
 def _renderer() -> Callable[[LabelReport], str]:
-    """What makes the sheet; asked for before any work is done."""
+    """Return the function that renders the sheet; fails before any work is done."""
     try:
         import celebattr.reports.page  # noqa: F401
     except ModuleNotFoundError as error:
@@ -206,7 +206,7 @@ def _renderer() -> Callable[[LabelReport], str]:
 
 
 def _print_labels(report: LabelReport, console: Console) -> None:
-    """What was found, error rates by attribute, the first suspects, and how far to believe it."""
+    """Print the summary, error rates by attribute, the first suspects, and the caveats."""
     from rich.text import Text
 
     from celebattr.cli.tables import printable
@@ -232,7 +232,7 @@ def _print_labels(report: LabelReport, console: Console) -> None:
 
 
 def _suspects(report: LabelReport, console: Console) -> Table:
-    """The first suspects of all attributes together."""
+    """Return a table of the first suspects of all attributes together."""
     from celebattr.cli.tables import percentage, printable
 
     rows = [
@@ -248,7 +248,7 @@ def _suspects(report: LabelReport, console: Console) -> Table:
 
 
 def _table(titles: list[str], rows: list[list[str]]) -> Table:
-    """Names at the left, figures at the right."""
+    """Return a table with names at the left and figures at the right."""
     from rich.table import Table
     from rich.text import Text
 

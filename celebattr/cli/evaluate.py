@@ -96,7 +96,7 @@ def evaluate(
 
 
 def _with_page(config: EvaluateConfig, page: Path) -> EvaluateConfig:
-    """What the page shows is computed, where nothing else is asked for.
+    """Return the config with everything that the page shows turned on.
 
     Raises:
         ModuleNotFoundError: what makes the page is not installed; better now than after the work.
@@ -115,7 +115,7 @@ def _name(place: Location) -> str:
 
 
 def _page(report: EvalReport, config: EvaluateConfig) -> str:
-    """The text of the page."""
+    """Return the text of the page."""
     from celebattr import weights
     from celebattr.cli.info import made
     from celebattr.evaluation import html

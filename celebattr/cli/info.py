@@ -47,7 +47,7 @@ def info(
 
 
 def _card(card: Card, format: str | None) -> None:
-    """Prints a model card."""
+    """Print a model card."""
     known_format(format, FORMATS)
     format = format or ("text" if sys.stdout.isatty() else "json")
     if format == "json":
@@ -76,7 +76,7 @@ def _device() -> str:
 
 
 def versions() -> list[str]:
-    """Names and versions: celebattr, Python, and the packages that decide results."""
+    """Return names and versions of celebattr, Python, and the packages that decide results."""
     from celebattr import __version__
 
     return [
@@ -87,7 +87,7 @@ def versions() -> list[str]:
 
 
 def made(data: str) -> Made:
-    """How a page comes about that a command writes now, from `data`, named for a person."""
+    """Describe the making of a page now, from `data`, named for a person."""
     from celebattr.reports.page import Made
 
     return Made.now(versions(), data)

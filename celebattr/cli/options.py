@@ -29,14 +29,14 @@ OutputFile = Annotated[
 
 
 def format_option(formats: tuple[str, ...], default: str, help: str = "How to print.") -> Any:
-    """The option --format of a command; `default` is for a person."""
+    """Return the option --format of a command; `default` is for a person."""
     return typer.Option(
         "--format", "-f", metavar="|".join(formats), help=help, show_default=default
     )
 
 
 def known_format(format: str | None, formats: tuple[str, ...]) -> None:
-    """Refuses a --format that a command does not have.
+    """Refuse a --format that a command does not have.
 
     Raises:
         UsageError: it is not None, and none of them.
@@ -46,7 +46,7 @@ def known_format(format: str | None, formats: tuple[str, ...]) -> None:
 
 
 def data_sets(given: Sequence[str] | None) -> tuple[Location, ...]:
-    """The places that --data names or, without it, CELEBATTR_DATA, a list of them like PATH.
+    """Return the places that --data or, without it, CELEBATTR_DATA names (a list like PATH).
 
     Typer would split the variable at spaces, or at the colon of a URL.
     """
@@ -57,7 +57,7 @@ def data_sets(given: Sequence[str] | None) -> tuple[Location, ...]:
 
 
 def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parameter]:
-    """One Typer option a field, in the order of the fields.
+    """Return one Typer option per field, in the order of the fields.
 
     Args:
         config: a dataclass whose fields were made with `celebattr.options.option`.
@@ -69,7 +69,7 @@ def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parame
         allowed = choices.get(field.name) or field.metadata["choices"]
         kind: Any = hints[field.name]
         default: Any = field.default
-        if allowed:
+        if allowed:  # Typer shows and checks choices of an enum only
             make: Any = enum.StrEnum
             kind = make(field.name, {c: c for c in allowed})
             default = kind(field.default)
@@ -108,7 +108,7 @@ def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parame
 def command(
     config: type, **choices: tuple[str, ...]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a function the options of a config; it is called with the config as `config`.
+    """Decorate a function with the options of a config; it is called with `config`.
 
     The function's own parameters stay, before those of the config.
     """
@@ -129,6 +129,7 @@ def command(
 
         run.__doc__ = function.__doc__
         run.__name__ = function.__name__
+        # Typer reads the options from the signature, and their types from the annotations.
         run.__signature__ = inspect.Signature([*own, *derived])  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in [*own, *derived]}
         return run

@@ -198,7 +198,7 @@ def _on_ray(
     progress: bool | None,
     quiet: bool,
 ) -> None:
-    """The same on a Ray cluster."""
+    """Score on a Ray cluster, into a folder of Parquet parts."""
     from celebattr.inference.inputs.expand import expand
     from celebattr.inference.ray import plan
     from celebattr.inference.ray.run import score_into_folder
@@ -232,7 +232,7 @@ def _failed(counts: Counter[str]) -> int:
 
 
 def _stop_after(limit: int | None, counts: Counter[str]) -> None:
-    """Ends the run where more inputs failed than may."""
+    """End the run when more inputs have failed than allowed."""
     failed = _failed(counts)
     if limit is not None and failed > limit:
         typer.echo(f"stopped after {failed:,} failures", err=True)
@@ -240,7 +240,7 @@ def _stop_after(limit: int | None, counts: Counter[str]) -> None:
 
 
 def _end(counts: Counter[str], now: int, seconds: float, *, quiet: bool, where: str) -> None:
-    """Says what was done, and ends with 6 if some inputs failed."""
+    """Print a summary, and exit with 6 if some inputs failed."""
     failed = _failed(counts)
     if not quiet and where and (counts["inputs"] > 1 or failed):
         text = f"{counts['inputs']:,} inputs, {counts['ok']:,} faces"

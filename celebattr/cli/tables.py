@@ -1,4 +1,4 @@
-"""Results on a terminal: one compact table a face, and the table of an evaluation.
+"""Results on a terminal: one compact table per face, and the table of an evaluation.
 
 Everything fits the console's width from 60 columns on, and is plain ASCII where the console's
 encoding is not Unicode. Names of files are made printable: none can send codes to the terminal.
@@ -41,7 +41,7 @@ _MEDIUM_WIDTH, _WIDE_WIDTH = 76, 100
 
 
 def printable(text: str, *, ascii_only: bool = False) -> str:
-    r"""A name as a terminal may show it: what is no character to print is escaped, as in `\x1b`."""
+    r"""Return a name with unprintable characters escaped for a terminal, as in `\x1b`."""
     return "".join(
         c
         if c.isprintable() and (c.isascii() or not ascii_only)
@@ -51,34 +51,34 @@ def printable(text: str, *, ascii_only: bool = False) -> str:
 
 
 def result_table(result: Result) -> RenderableType:
-    """What a terminal shows for one result: a face's table, or a failure's line."""
+    """Return the table of a face, or the line of a failure."""
     if isinstance(result, Failure):
         return failure_line(result)
     return prediction_table(result)
 
 
 def failure_line(failure: Failure) -> RenderableType:
-    """One line: the input, what is wrong with it, and why."""
+    """Return one line: the input, the kind of failure and its reason."""
     return _FailureLine(failure)
 
 
 def prediction_table(prediction: Prediction) -> RenderableType:
-    """One face: a bar for each present attribute, the closest of the absent ones in few lines."""
+    """Return a face: a bar per present attribute, then the closest absent ones."""
     return _PredictionTable(prediction)
 
 
 def evaluation_table(report: EvalReport) -> RenderableType:
-    """The numbers of a split and a row an attribute; fewer columns on a narrow terminal."""
+    """Return the metrics of a split, a row per attribute; fewer columns if narrow."""
     return _EvaluationTable(report)
 
 
 def footnote() -> RenderableType:
-    """What the marks and the attributes mean: print it once, after the last face."""
+    """Return the legend of the marks; print it once, after the last face."""
     return Text(FOOTNOTE, style="dim")
 
 
 def percentage(probability: float) -> str:
-    """A probability as whole percent; never a full 0 or 100, which nobody can be sure of."""
+    """Return a probability as whole percent, never a full 0 or 100."""
     if probability >= 0.995:
         return ">99 %"
     if probability < 0.005:
@@ -172,7 +172,7 @@ class _PredictionTable:
 
 
 def _wrapped(start: Text, cells: Sequence[Text], width: int) -> Iterable[Text]:
-    """Cells in lines of at most `width`, never broken inside; the text after `start` lines up."""
+    """Yield lines of at most `width` of unbroken cells, indented to the text after `start`."""
     line, indent = start.copy(), len(start)
     for i, cell in enumerate(cells):
         piece = cell.copy()
@@ -188,7 +188,7 @@ def _wrapped(start: Text, cells: Sequence[Text], width: int) -> Iterable[Text]:
 
 
 def _bar(share: float, width: int, colour: str, ascii_only: bool) -> Text:
-    """A bar of up to `width` characters, in half steps where the console knows the characters."""
+    """Return a bar of up to `width` characters, in half steps where the console has them."""
     if ascii_only:
         return Text("#" * round(share * width), style=colour)
     halves = round(2 * share * width)
@@ -216,7 +216,7 @@ class _EvaluationTable:
             title = TITLES[name] + (" " if name == columns[0] else "")
             table.add_column(title, justify="right", no_wrap=True)
         for row in report.attributes:
-            # Below the floor a model is worse than no model: that is worth a mark.
+            # Below the majority baseline a model is worse than none: that is worth a mark.
             below = row.accuracy < row.majority_accuracy
             shares = [percent(getattr(row, name)) or "-" for name in columns]
             shares[0] += "!" if below else " "
@@ -235,7 +235,7 @@ class _EvaluationTable:
 
 
 def _part(part: Part, options: ConsoleOptions) -> Iterable[RenderableType]:
-    """A smaller table under the main one: names at the left, figures at the right."""
+    """Yield a smaller table under the main one: names at the left, figures at the right."""
     yield Text()
     if part.heading:
         yield Text(_name(part.heading, options), style="bold")
@@ -254,20 +254,20 @@ def _part(part: Part, options: ConsoleOptions) -> Iterable[RenderableType]:
 
 
 class Tables(Plain):
-    """The terminal: a table a face."""
+    """The terminal: one table per face."""
 
     def __init__(self) -> None:
         super().__init__()
         self._console = Console()
 
     def write(self, results: Sequence[Result]) -> None:
-        """Shows results."""
+        """Show results."""
         for result in results:
             self._console.print(result_table(result))
         self.count(results)
 
     def finish(self, shard: Shard) -> None:
-        """Says what the marks mean, once."""
+        """Print the legend of the marks, once."""
         self._console.print(footnote())
 
     def __exit__(self, *_: object) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from celebattr.training.checkpoint import Progress
 
 MUCH_WAITING = 0.1
-"""Share of an epoch without images from which a person hears of it; history.jsonl has it always."""
+"""Share of an epoch spent waiting for images above which a notice is printed."""
 
 
 @command(TrainConfig, arch=registry.names())
@@ -40,7 +40,7 @@ def train(config: TrainConfig) -> None:
         from celebattr.training.loop import train as run
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
-    if not World.here().is_main:  # torchrun started several, of which the first draws and tells
+    if not World.here().is_main:  # torchrun started several: rank 0 draws and reports
         run(config)
         return
     with Terminal() as terminal:
@@ -49,7 +49,7 @@ def train(config: TrainConfig) -> None:
 
 
 class Terminal:
-    """Draws a run on standard error: a live line on a terminal, a line an epoch anywhere."""
+    """A run on standard error: a live line on a terminal, one line per epoch anywhere."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -80,11 +80,11 @@ class Terminal:
             self.bar.stop()
 
     def notice(self, text: str) -> None:
-        """One line for a person."""
+        """Print one line for a person."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     def begin(self, config: TrainConfig) -> None:
-        """One line: what the recipe came to."""
+        """Print one line that sums up the recipe."""
         self.epochs = config.epochs or 0
         self.notice(
             f"recipe     {config.epochs} epochs at {config.image_size}, "
@@ -92,7 +92,7 @@ class Terminal:
         )
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
-        """Moves the bar: epoch, images/s, time left, loss."""
+        """Move the bar: epoch, images/s, time left, loss."""
         if not self.bar:
             return
         now = time.monotonic()
@@ -113,7 +113,7 @@ class Terminal:
         )
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """One line an epoch, which stays."""
+        """Print one line per epoch, which stays."""
         score = row["validation_mean_average_precision"]
         self.notice(
             f"epoch {row['epoch']}/{self.epochs}  {row['image_size']}  "

@@ -1,1 +1,1 @@
-"""Images and labels on disk become uint8 frames and 0/1 targets."""
+"""Images and labels on disk become uint8 crops and 0/1 targets."""

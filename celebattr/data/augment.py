@@ -1,4 +1,4 @@
-"""Augmentation of a batch of frames on the device, each sample's own and repeatable.
+"""Augmentation of a batch of crops on the device, reproducible per sample.
 
 The parameters of a sample are a function of (seed, epoch, index) alone, so they do not depend on
 workers, batches, processes or on where a run was resumed.
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 # many degrees and per cent, with a margin. Each is the half width of a uniform distribution.
 ROTATION_DEGREES = 6.0
 SCALE = 0.08
-SHIFT = 0.05  # of the frame's side
+SHIFT = 0.05  # of the crop's side
 BRIGHTNESS = 0.2
 CONTRAST = 0.2
 
 # Source: Zhong et al., "Random Erasing Data Augmentation", AAAI 2020, with smaller rectangles: a
 # whole hidden mouth would teach that smiles cannot be seen.
-ERASED_AREA = (0.02, 0.15)  # share of the frame
+ERASED_AREA = (0.02, 0.15)  # share of the crop
 ERASED_ASPECT = (0.4, 2.5)  # height to width
 
 LOW_RESOLUTIONS = (32, 52, 64, 80, 109)
 """Heights in pixels that an image may be reduced to: 64 and 109 are met in copies of CelebA."""
 
 CUT = (0.2, 0.06, 0.08, 0.08)
-"""Shares of the frame's height and width that top, bottom, left and right may lose at most."""
+"""Shares of the crop's height and width that top, bottom, left and right may lose at most."""
 
 NOISE = 0.12
 """Highest standard deviation of the noise that may be added, of values in 0..1: 30 of 255."""
 
 JPEG_QUALITIES = (30, 92)
 WEBP_QUALITIES = (20, 85)
-"""Lowest and highest quality at which a frame may be re-compressed."""
+"""Lowest and highest quality at which a crop may be re-compressed."""
 
 WEBP_SHARE = 0.45
-"""Of the frames that are re-compressed; the others become JPEG."""
+"""Share of the re-compressed crops that become WebP; the others become JPEG."""
 
 _WEBP_METHOD = 0
-"""Of libwebp, 0 to 6: 1.9 ms per frame here, where method 4 takes 5.1 and JPEG 0.5."""
+"""Method of libwebp, 0 to 6: 1.9 ms per crop, where method 4 takes 5.1 and JPEG 0.5."""
 
 _FIELD_MARGIN = 128  # pixels: noise is cut from one field, at as many places in each direction
 
@@ -61,7 +61,9 @@ _COLUMNS = 26
 
 
 def parameters(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Uniform draws in 0..1, [B, 26], one row an index: a function of (seed, epoch, index)."""
+    """Return uniform draws in 0..1, [B, 26], one row per index."""
+    # Philox is counter-based: a sample's draws need none of those before it. The words of the
+    # counter are (0, 0, purpose, index).
     rows = [
         np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, int(i)])).random(
             _COLUMNS
@@ -79,7 +81,7 @@ def recompress(
     *,
     share: float,
 ) -> NDArray[np.uint8]:
-    """Encode a share of the frames as JPEG or WebP of a random quality, and decode them again.
+    """Encode a share of the crops as JPEG or WebP of a random quality, and decode them again.
 
     A network trained on images of one compression learns its artefacts: on clean images it lost
     0.1 to 0.4 points of accuracy (docs/experiments.md).
@@ -88,17 +90,17 @@ def recompress(
         frames_BHWC: uint8 [B, 218, 178, 3], in memory; left as they are.
         seed: of the run.
         epoch: counted from 0.
-        indices: of the frames' images in the data set, [B].
-        share: of the frames, 0 to 1.
+        indices: of the crops' images in the data set, [B].
+        share: of the crops, 0 to 1.
 
     Returns:
-        uint8 [B, 218, 178, 3], a function of (frames, seed, epoch, index).
+        uint8 [B, 218, 178, 3], a function of (crops, seed, epoch, index).
     """
     if share == 0.0:
         return frames_BHWC
     changed_BHWC = frames_BHWC.copy()
     for frame_HWC, index in zip(changed_BHWC, indices, strict=True):
-        # Another counter than those of `parameters` and `mixing_weights`: other draws.
+        # Third counter word: `parameters` has 0, `mixing_weights` 1; so these are other draws.
         random = np.random.Generator(
             np.random.Philox(key=[seed, epoch], counter=[0, 0, 2, int(index)])
         )
@@ -120,13 +122,13 @@ def _recompressed(frame_HWC: NDArray[np.uint8], random: np.random.Generator) -> 
 
 
 def affine(draws_BD: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The maps from output to input coordinates, [B, 2, 3], in the -1..1 frame of `affine_grid`."""
+    """Return the maps from output to input, [B, 2, 3], in `affine_grid`'s -1..1 coordinates."""
     signed = 2.0 * draws_BD - 1.0
     angle = np.deg2rad(ROTATION_DEGREES) * signed[:, 0]
     scale = 1.0 + SCALE * signed[:, 1]
     shift_x, shift_y = 2.0 * SHIFT * signed[:, 2], 2.0 * SHIFT * signed[:, 3]
     mirror = np.where(draws_BD[:, 4] < 0.5, -1.0, 1.0)
-    # In -1..1 coordinates the frame is square, so a rotation must undo and redo its aspect.
+    # In -1..1 coordinates the crop is square, so a rotation must undo and redo its aspect.
     aspect = FRAME_SIZE[0] / FRAME_SIZE[1]
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     rows = np.stack(
@@ -145,12 +147,12 @@ def augment(
     *,
     cut_margins: float = 0.0,
 ) -> Tensor:
-    """Moves, mirrors and re-lights float frames in 0..1; the same shape comes back.
+    """Move, mirror and re-light float crops in 0..1; the shape stays the same.
 
     Args:
         frames_BCHW: [B, 3, 218, 178].
         draws_BD: of `parameters`, [B, 26].
-        cut_margins: share of the frames whose margins are cut off and filled by repeating the edge.
+        cut_margins: share of the crops whose margins are cut off and filled by repeating the edge.
     """
     import torch
     from torch.nn import functional
@@ -176,16 +178,16 @@ def spoil(
     grey: float = 0.0,
     dark: float = 0.0,
 ) -> Tensor:
-    """Takes something from frames in 0..1 that one can see in them; the same shape comes back.
+    """Corrupt crops in 0..1: resolution, colour, noise, erasing; the shape stays the same.
 
     Args:
         frames_BCHW: of `augment`, [B, 3, 218, 178]; left as they are.
         draws_BD: of `parameters`, [B, 26].
-        erasing: share of the frames in which a rectangle is painted over with their mean colour.
-        low_resolution: share of the frames that are reduced to one of `LOW_RESOLUTIONS` and back.
-        noise: share of the frames to which Gaussian noise is added, as a sensor does in the dark.
-        grey: share of the frames whose colour is taken away.
-        dark: share of the frames that keep a part of their light, see `DARK`.
+        erasing: share of the crops in which a rectangle is painted over with their mean colour.
+        low_resolution: share of the crops that are reduced to one of `LOW_RESOLUTIONS` and back.
+        noise: share of the crops to which Gaussian noise is added, as a sensor does in the dark.
+        grey: share of the crops whose colour is taken away.
+        dark: share of the crops that keep a part of their light, see `DARK`.
     """
     import torch
 
@@ -211,10 +213,10 @@ def spoil(
 
 
 def _grid(draws_BD: NDArray[np.float64], cut_B: NDArray[np.bool_]) -> Tensor:
-    """Where in -1..1 each output pixel is taken from, [B, 218, 178, 2], x before y."""
+    """Return the source in -1..1 of each output pixel, [B, 218, 178, 2], x before y."""
     import torch
 
-    # A frame whose margins are cut shows, beyond them, the pixel at their edge: CelebA's own crops
+    # A crop whose margins are cut shows, beyond them, the pixel at their edge: CelebA's own crops
     # are filled so where a photo ends.
     top, bottom, left, right = (np.array(CUT) * draws_BD[:, 15:19] * cut_B[:, None]).T[:, :, None]
     height, width = FRAME_SIZE
@@ -228,11 +230,12 @@ def _grid(draws_BD: NDArray[np.float64], cut_B: NDArray[np.bool_]) -> Tensor:
 def mixing_weights(
     seed: int, epoch: int, indices: NDArray[np.int64], alpha: float
 ) -> NDArray[np.float32]:
-    """How much of itself each sample keeps in mixup, 0.5..1, [B]: Beta(alpha, alpha), folded.
+    """Return the share of itself that each sample keeps in mixup, 0.5..1, [B].
 
-    Folded, so that a sample and its partner are not the same two images the other way round.
+    Beta(alpha, alpha), folded at 0.5: `mix` pairs each sample with its mirror, so without it a
+    pair could come out as the same two blends with their places exchanged.
     """
-    # Another epoch counter than `parameters` has: these draws must not be its.
+    # The third counter word differs from that of `parameters`, or the draws would be the same.
     weights = [
         np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 1, int(i)])).beta(
             alpha, alpha
@@ -245,7 +248,7 @@ def mixing_weights(
 
 
 def mix(values: Tensor, kept_B: NDArray[np.float32]) -> Tensor:
-    """Mixup: each sample blended with the one at its mirrored place in the batch.
+    """Blend each sample with the one at its mirrored place in the batch (mixup).
 
     Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
 
@@ -255,12 +258,14 @@ def mix(values: Tensor, kept_B: NDArray[np.float32]) -> Tensor:
     """
     import torch
 
+    # The mirrored partner needs no random permutation: batches are shuffled already, and flipping
+    # images and targets alike keeps them in step.
     kept = torch.from_numpy(kept_B).to(values.device).view(-1, *[1] * (values.ndim - 1))
     return values.flip(0).lerp_(values, kept)
 
 
 def erased(draws_BD: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """A rectangle in each frame, bool [B, 218, 178]: area, aspect and place from the draws."""
+    """Return a rectangle per crop, bool [B, 218, 178]: area, aspect and place from the draws."""
     height, width = FRAME_SIZE
     low, high = ERASED_AREA
     area = (low + (high - low) * draws_BD[:, 10]) * height * width
@@ -277,7 +282,7 @@ def erased(draws_BD: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _reduced(frames_BCHW: Tensor, draws_B: NDArray[np.float64]) -> Tensor:
-    """Frames at a lower resolution, brought back to their size."""
+    """Scale crops down to a lower resolution and back to their size."""
     import torch
 
     levels = (draws_B * len(LOW_RESOLUTIONS)).astype(int)
@@ -286,19 +291,19 @@ def _reduced(frames_BCHW: Tensor, draws_B: NDArray[np.float64]) -> Tensor:
 
 
 def _grey(frames_BCHW: Tensor) -> Tensor:
-    """The brightness in all three colours, with the weights of ITU-R BT.601, as Pillow takes."""
+    """Return the luma in all three channels, with the weights of ITU-R BT.601, as Pillow's L."""
     red, green, blue = frames_BCHW.unbind(1)
     luma_BHW = 0.299 * red + 0.587 * green + 0.114 * blue
     return luma_BHW[:, None].expand_as(frames_BCHW)
 
 
 def _noise(draws_BD: NDArray[np.float64]) -> Tensor:
-    """Gaussian noise [B, 3, 218, 178], of each sample's own strength and place in the field."""
+    """Return Gaussian noise [B, 3, 218, 178], with a strength and field offset per sample."""
     import torch
 
     height, width = FRAME_SIZE
     field_CHW = _field()
-    patches = []
+    patches = []  # drawing fresh noise per sample would cost more than cutting it from one field
     for sigma, y, x in draws_BD[:, 20:23]:
         top, left = int(y * _FIELD_MARGIN), int(x * _FIELD_MARGIN)
         patch_CHW = field_CHW[:, top : top + height, left : left + width]
@@ -308,14 +313,14 @@ def _noise(draws_BD: NDArray[np.float64]) -> Tensor:
 
 @functools.cache
 def _field() -> NDArray[np.float32]:
-    """Standard normal noise, larger than a frame: drawing it anew for each would take longer."""
+    """Return a field of standard normal noise, larger than a crop, to cut patches from."""
     height, width = (side + _FIELD_MARGIN for side in FRAME_SIZE)
     return np.random.default_rng(0).standard_normal((3, height, width), np.float32)
 
 
 @functools.cache
 def _there_and_back() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """For each low resolution: the rows' [218, 218] and the columns' [178, 178] reduction."""
+    """Return down-and-up matrices per low resolution, rows [218, 218], columns [178, 178]."""
     height, width = FRAME_SIZE
     rows, columns = [], []
     for low in LOW_RESOLUTIONS:

@@ -1,7 +1,7 @@
-"""Decoded images that are read instead of files: uint8 frames in memory, or in a file mapped there.
+"""Cache of decoded images: uint8 crops in memory, or in a memory-mapped file.
 
-The file is filled as images are read, for the first time by whoever it is. Beside the frames lies
-a word an image: 0, or the CRC-32 of its frame, written after it. A frame counts when its word fits,
+The file is filled as images are first read, by any process. Beside the crops lies
+a word per image: 0, or the CRC-32 of its crop, written after it. A crop counts when its word fits,
 so whatever a killed program, a full disk or a power failure leaves is decoded again and never taken
 for an image. Programs that fill one file at the same time write the same bytes.
 
@@ -35,7 +35,7 @@ from celebattr.errors import DataError
 from celebattr.io.files import free_room, output_error, reporting, write_text
 
 VERSION = 1
-"""Of the way in which an image becomes a frame, and of the files here."""
+"""Version of decoding and aligning, and of the files here."""
 
 FRAME_BYTES = math.prod(FRAME_SIZE) * 3
 FRAMES, WORDS, ABOUT = "frames.u8", "filled.u4", "about.json"
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 
 def default_folder() -> Path:
-    """What CELEBATTR_CACHE names, else celebattr/ in the user's folder of caches."""
+    """Return the folder CELEBATTR_CACHE, else celebattr/ in the user's folder of caches."""
     named = os.environ.get("CELEBATTR_CACHE")
     if named:
         return Path(named)
@@ -61,7 +61,7 @@ def default_folder() -> Path:
 
 
 class MemoryFrames:
-    """Frames in memory, of the images that are named.
+    """Crops in memory, of the named images.
 
     Raises:
         MemoryError: there is not enough.
@@ -75,12 +75,12 @@ class MemoryFrames:
         self._filled_N = np.zeros(len(names), np.bool_)
 
     def get(self, name: str) -> NDArray[np.uint8] | None:
-        """A frame, or None if it is not there."""
+        """Return a crop, or None if it is not there."""
         row = self._row.get(name)
         return None if row is None or not self._filled_N[row] else self._shown_NHWC[row]
 
     def put(self, name: str, frame_HWC: NDArray[np.uint8]) -> None:
-        """Keeps a frame."""
+        """Keep a crop."""
         row = self._row.get(name)
         if row is not None:
             self._frames_NHWC[row] = frame_HWC
@@ -88,7 +88,7 @@ class MemoryFrames:
 
 
 class DiskFrames:
-    """Frames in a file, a place for each of the images that are named.
+    """Crops in a file, with a place for each named image.
 
     Args:
         folder: of this cache alone; made if it is not there.
@@ -119,11 +119,11 @@ class DiskFrames:
         self._full = False
 
     def __len__(self) -> int:
-        """Frames that are there."""
+        """Return the number of crops that are cached."""
         return int(np.count_nonzero(self._words_N))
 
     def get(self, name: str) -> NDArray[np.uint8] | None:
-        """A frame, or None if it is not there or is not what was written."""
+        """Return a crop, or None if it is not there or is not what was written."""
         row = self._row.get(name)
         if row is None or not self._words_N[row]:
             return None
@@ -135,7 +135,7 @@ class DiskFrames:
         return frame_HWC
 
     def put(self, name: str, frame_HWC: NDArray[np.uint8]) -> None:
-        """Writes a frame, then its word. Where that fails, says so once and keeps no more."""
+        """Write a crop, then its word. On an error, log it once and write no more."""
         row = self._row.get(name)
         if row is None or self._full:
             return
@@ -152,7 +152,7 @@ class DiskFrames:
 
 
 def _write(path: Path, offset: int, data: memoryview) -> None:
-    # Opened anew for each: no handle is shared by threads or processes, and it takes microseconds.
+    # Opened again for each: no handle is shared by threads or processes, and it takes microseconds.
     with path.open("r+b", buffering=0) as file:
         file.seek(offset)
         while data:
@@ -170,7 +170,7 @@ def _advice(frames: DiskFrames, error: OSError) -> str:
 
 
 def key(dataset: FaceDataset, number: int) -> str:
-    """What a cache of the images of a store is called: 24 hexadecimal digits.
+    """Return the name of the cache of a store's images: 24 hexadecimal digits.
 
     Raises:
         DataError: an image is not there any more.
@@ -182,12 +182,12 @@ def key(dataset: FaceDataset, number: int) -> str:
 
 
 def names_of(dataset: FaceDataset, number: int) -> list[str]:
-    """The images of a store that a data set has, in their order."""
+    """Return the images of a store that a data set has, in their order."""
     return [dataset.names[row] for row in np.flatnonzero(dataset.store_N == number)]
 
 
 def on_disk(dataset: FaceDataset, folder: Path) -> tuple[DiskFrames, ...]:
-    """A cache for each store of a data set, all of its images, in a folder of caches.
+    """Return a cache per store of a data set, for all images, in a folder of caches.
 
     Raises:
         DataError: the folder cannot be written, or an image is not there any more.
@@ -204,7 +204,7 @@ def on_disk(dataset: FaceDataset, folder: Path) -> tuple[DiskFrames, ...]:
 
 
 def others(folder: Path, frames: Sequence[DiskFrames]) -> list[str]:
-    """Names of caches of the same places as `frames`, of which nothing is read any more."""
+    """Return the names of stale caches of the same places as `frames`."""
     places, used = {one.about for one in frames}, {one.folder for one in frames}
     found = []
     for file in sorted(folder.glob(f"*/{ABOUT}")):
@@ -218,7 +218,7 @@ def others(folder: Path, frames: Sequence[DiskFrames]) -> list[str]:
 
 
 def in_memory(parts: Sequence[FaceDataset]) -> tuple[MemoryFrames, ...]:
-    """A cache for each store, of the images of some parts of a data set.
+    """Return a cache per store, of the images of some parts of a data set.
 
     Raises:
         MemoryError: there is not enough.
@@ -244,7 +244,7 @@ def attach_cache(
     fast: bool,
     processes: int = 1,
 ) -> tuple[list[FaceDataset], str]:
-    """Gives parts of a data set a cache.
+    """Attach a cache to parts of a data set.
 
     Args:
         dataset: as loaded.
@@ -295,7 +295,7 @@ def choose_cache(
     fast: bool,
     processes: int = 1,
 ) -> tuple[str, str]:
-    """What --cache auto stands for, ram, disk or off, and why. See docs/data.md."""
+    """Resolve --cache auto to ram, disk or off, with the reason. See docs/data.md."""
     if _is_begun(dataset, folder):
         return "disk", "an earlier run or `celebattr pack` left it"
     if not fast and not any(isinstance(store, Distant) for store in dataset.stores):
@@ -311,7 +311,7 @@ def choose_cache(
 
 
 def _is_begun(dataset: FaceDataset, folder: Path) -> bool:
-    """True where there is a cache of these very images, of one store at least."""
+    """Return True if a cache of these very images exists, of one store at least."""
     if not folder.is_dir():
         return False
     try:

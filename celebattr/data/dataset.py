@@ -20,15 +20,15 @@ class Frames(Protocol):
     """Decoded images of one store, by name; for any thread."""
 
     def get(self, name: str) -> NDArray[np.uint8] | None:
-        """A frame uint8 [218, 178, 3], not to be written to, or None if it is not there."""
+        """Return a read-only crop uint8 [218, 178, 3], or None if it is not there."""
 
     def put(self, name: str, frame_HWC: NDArray[np.uint8]) -> None:
-        """Keeps a frame, if it can."""
+        """Keep a crop, if it can."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One folder as read: what a layout's reader returns."""
+    """One folder as read: the result of a layout's reader."""
 
     layout: str
     path: Location
@@ -50,11 +50,11 @@ class FaceDataset:
         names: image names, as in the lists.
         targets_NA: [N, A], 1 where the attribute is present; float32 if softened, else uint8.
         splits_N: int8 [N], values of `SPLITS`.
-        stores: where images lie, one a folder.
+        stores: where images lie, one per folder.
         store_N: uint8 [N], which of them an image is in.
         identities_N: int64 [N], who is shown, or None where that is not known.
         summary: the folders and their layouts, for a person.
-        frames: decoded images, a cache a store, or empty.
+        frames: decoded images, one cache per store, or empty.
     """
 
     attributes: tuple[str, ...]
@@ -71,7 +71,7 @@ class FaceDataset:
         return len(self.names)
 
     def read(self, index: int) -> NDArray[np.uint8]:
-        """The frame uint8 [218, 178, 3] of an image; from any thread.
+        """Return the crop uint8 [218, 178, 3] of an image; callable from any thread.
 
         Raises:
             ImageError: it cannot be opened; the message names it.
@@ -82,7 +82,7 @@ class FaceDataset:
         return self._decode(index, self.stores[self.store_N[index]].read(self.names[index]))
 
     def read_batch(self, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """The frames uint8 [B, 218, 178, 3] of some images; from any thread.
+        """Return the crops uint8 [B, 218, 178, 3] of some images; from any thread.
 
         A distant store is asked once for all that are wanted of it.
 
@@ -103,14 +103,14 @@ class FaceDataset:
         return frames_BHWC
 
     def _kept(self, index: int) -> NDArray[np.uint8] | None:
-        """The frame as a cache has it."""
+        """Return the crop from the cache, or None."""
         if not self.frames:
             return None
         frames: Frames = self.frames[self.store_N[index]]
         return frames.get(self.names[index])
 
     def _decode(self, index: int, data: bytes) -> NDArray[np.uint8]:
-        """The frame of an image from the bytes of its file; a cache gets it."""
+        """Decode the crop of an image from the bytes of its file, and cache it."""
         store, name = self.store_N[index], self.names[index]
         frame_HWC = to_frame(open_image(data, name=f"{self.stores[store].path}: {name}"))
         if self.frames:
@@ -118,22 +118,22 @@ class FaceDataset:
         return frame_HWC
 
     def split(self, name: str, limit: int | None = None) -> FaceDataset:
-        """The rows of a split, `train`, `validation` or `test`; the first `limit` of them."""
+        """Return the first `limit` rows of a split: `train`, `validation` or `test`."""
         return self.take(np.flatnonzero(self.splits_N == SPLITS[name])[:limit])
 
     def share(self, part: float, seed: int) -> FaceDataset:
-        """A random share of the rows, the same for the same seed, in their order."""
+        """Return a random share of the rows in their order, fixed by the seed."""
         count = max(1, round(part * len(self)))
         chosen = np.random.default_rng(seed).permutation(len(self))[:count]
         return self if part == 1.0 else self.take(np.sort(chosen))
 
     def describe(self) -> str:
-        """The folders, and the rows of each split: one line."""
+        """Describe the folders and the number of rows per split in one line."""
         counts = [f"{int((self.splits_N == v).sum()):,} {k}" for k, v in SPLITS.items()]
         return f"{self.summary}: {', '.join(counts)}; {len(self.attributes)} attributes"
 
     def take(self, rows: NDArray[np.int64]) -> FaceDataset:
-        """Some of the rows, in that order."""
+        """Return some of the rows, in the given order."""
         return replace(
             self,
             names=[self.names[i] for i in rows],

@@ -22,28 +22,28 @@ class Store(Protocol):
 
     @property
     def path(self) -> Location:
-        """Where they lie, for a person."""
+        """The place of the images, for a person."""
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """The names that are not there."""
+        """Return the names that are not there."""
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file; raises an `ImageError` that names it."""
+        """Return the bytes of a file; raises an `ImageError` that names it."""
 
     def content(self, names: Sequence[str]) -> str:
-        """Hexadecimal digest of what says that the images of these names are still the same."""
+        """Return a hexadecimal digest that changes when the images of these names do."""
 
 
 @runtime_checkable
 class Distant(Store, Protocol):
-    """A store that answers late: it is asked for the images of a batch all at once."""
+    """A store with latency: the images of a batch are requested all at once."""
 
     def read_all(self, names: Sequence[str]) -> list[bytes]:
-        """The bytes of some files, in the order of `names`; raises like `read`."""
+        """Return the bytes of some files, in the order of `names`; raises like `read`."""
 
 
 def digest(parts: Iterable[object]) -> str:
-    """A hexadecimal digest of what `parts` are as text, one after another."""
+    """Return a hexadecimal digest of the text of `parts`, one after another."""
     hashed = hashlib.sha256()
     for part in parts:
         hashed.update(f"{part}\0".encode("utf-8", "surrogateescape"))
@@ -57,18 +57,18 @@ class Folder:
         self.path = path
 
     def names(self) -> set[str]:
-        """The image files in the folder."""
+        """Return the image files in the folder."""
         with os.scandir(self.path) as entries:
             return {e.name for e in entries if Path(e.name).suffix.lower() in IMAGE_SUFFIXES}
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """The names that are not there: one listing of the folder, not one look a name."""
+        """Return the missing names, from one listing instead of a look-up per name."""
         with os.scandir(self.path) as entries:
             there = {entry.name for entry in entries}
         return [n for n in names if n not in there and not (self.path / n).is_file()]
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file."""
+        """Return the bytes of a file."""
         path = self.path / name
         try:
             return path.read_bytes()
@@ -78,14 +78,14 @@ class Folder:
             raise UnreadableImageError(f"{path}: {(error.strerror or '').lower()}") from error
 
     def content(self, names: Sequence[str]) -> str:
-        """By each file's size and times."""
+        """Digest each file's size and times."""
         return digest(stamp(self.path / name) for name in names)
 
 
 class Zip:
     """Image files in a zip, found by their base names, whatever folder they lie in.
 
-    The directory of the zip is read once, and the file is opened anew for each member: a handle's
+    The directory of the zip is read once, and the file is opened again for each member: a handle's
     position would be shared by threads and by forked processes, and opening takes microseconds.
     """
 
@@ -107,15 +107,15 @@ class Zip:
             ) from error
 
     def names(self) -> set[str]:
-        """The image files in the zip."""
+        """Return the image files in the zip."""
         return {n for n in self._members if Path(n).suffix.lower() in IMAGE_SUFFIXES}
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """The names that are not there."""
+        """Return the names that are not there."""
         return [name for name in names if name not in self._members]
 
     def read(self, name: str) -> bytes:
-        """The bytes of a member."""
+        """Return the bytes of a member."""
         where = f"{self.path}, member {name}"
         info = self._members.get(name)
         if info is None:
@@ -139,6 +139,6 @@ class Zip:
         return data
 
     def content(self, names: Sequence[str]) -> str:
-        """By the checksum and size of each member."""
+        """Digest the checksum and size of each member."""
         found = (self._members[name] for name in names)
         return digest(f"{info.CRC} {info.file_size}" for info in found)

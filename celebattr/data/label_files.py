@@ -51,7 +51,7 @@ class Table:
 
 
 def read_text(path: Path) -> str:
-    """The text of a label file.
+    """Return the text of a label file.
 
     Raises:
         DataError: it cannot be read, or is not text, a web page for instance.
@@ -70,7 +70,7 @@ def read_text(path: Path) -> str:
 
 
 def read_table(path: Path, *, header: bool = True) -> Table:
-    """Reads a label file, told by its content: white space or commas.
+    """Read a label file; its content tells whether it is split by white space or commas.
 
     Args:
         path: the file.
@@ -99,7 +99,7 @@ def read_table(path: Path, *, header: bool = True) -> Table:
 
 
 def count_in(line: str) -> int | None:
-    """The number of rows, which CelebA's own lists begin with; None if the line is no number."""
+    """Return the number of rows in a CelebA list's first line; None if it is no number."""
     word = line.strip()
     return int(word) if word.isdecimal() and len(word) < 19 else None
 
@@ -167,7 +167,7 @@ def _looks_like_image(word: str) -> bool:
 
 
 def zero_one(table: Table, columns: list[int]) -> NDArray[np.uint8]:
-    """Columns of a table as 0 and 1, uint8 [N, columns].
+    """Return columns of a table as 0 and 1, uint8 [N, columns].
 
     Raises:
         DataError: a value is neither -1/1, 0/1 nor true/false.
@@ -192,7 +192,7 @@ def zero_one(table: Table, columns: list[int]) -> NDArray[np.uint8]:
 
 
 def partitions(table: Table, column: int) -> NDArray[np.int8]:
-    """A column of splits as TRAIN, VALIDATION or TEST, int8 [N].
+    """Return a column of splits as TRAIN, VALIDATION or TEST, int8 [N].
 
     Raises:
         DataError: a value is none of `PARTITIONS`.
@@ -216,7 +216,7 @@ _WORD = re.compile(r"[a-z]+")
 
 
 def split_of(file: PurePath) -> int | None:
-    """The split of a shard by the first word of its name, else by its folder's; None if neither."""
+    """Return the split by the first word of a shard's name, else by its folder's; or None."""
     for name in (file.name, file.parent.name):
         word = _WORD.match(name.lower())
         if word is not None and word[0] in PARTITIONS:

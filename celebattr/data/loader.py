@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 Transform = Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.uint8]]
-"""Frames uint8 [B, 218, 178, 3] and their indices [B] -> frames of the same shape."""
+"""Crops uint8 [B, 218, 178, 3] and their indices [B] -> crops of the same shape."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Frames uint8 [B, 218, 178, 3], targets [B, A] in 0..1, dataset indices [B]."""
+    """Crops uint8 [B, 218, 178, 3], targets [B, A] in 0..1, dataset indices [B]."""
 
     frames_BHWC: NDArray[np.uint8]
     targets_BA: NDArray[np.uint8] | NDArray[np.float32]
@@ -33,14 +33,15 @@ class Batch:
 
 
 def order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The permutation of 0..count-1 in which an epoch visits the samples."""
+    """Return the permutation of 0..count-1 in which an epoch visits the samples."""
+    # Philox is keyed by (seed, epoch): a resumed run needs no state to have the same order.
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)
 
 
 def batches(
     dataset: FaceDataset, indices: NDArray[np.int64], *, batch_size: int, workers: int
 ) -> Iterator[Batch]:
-    """The samples at `indices`, in that order, a batch at a time; the last may be smaller.
+    """Yield the samples at `indices`, in that order, in batches; the last may be smaller.
 
     Raises:
         DataError: an image cannot be read; the message names it.
@@ -49,7 +50,7 @@ def batches(
 
 
 def chunks(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Indices, `size` at a time; the last may be fewer."""
+    """Split indices into arrays of `size`; the last may be smaller."""
     return [indices[i : i + size] for i in range(0, len(indices), size)]
 
 
@@ -60,13 +61,13 @@ def read(
     workers: int,
     transform: Transform | None = None,
 ) -> Iterator[Batch]:
-    """The samples at each of `chunks` as a batch; an empty one too.
+    """Yield the samples at each of `chunks` as a batch; an empty chunk gives an empty batch.
 
     Args:
         dataset: what to read from.
         chunks: indices of its images.
         workers: threads that decode.
-        transform: called in these threads with frames and indices; gives other frames.
+        transform: called in these threads with crops and indices; gives other crops.
 
     Raises:
         DataError: an image cannot be read; the message names it.

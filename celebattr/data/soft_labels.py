@@ -1,4 +1,4 @@
-"""Targets between 0 and 1: what another model, or several people, think of an image."""
+"""Soft labels between 0 and 1, from another model or from several annotators."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def soften(dataset: FaceDataset, paths: Sequence[Path], weight: float) -> FaceDa
 def read_probabilities(
     dataset: FaceDataset, path: Path
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The probabilities of a CSV for the images of a data set that it names.
+    """Read the probabilities of a CSV for the images of a data set that it names.
 
     Images are matched by file name, without folders. Rows without probabilities, such as the
     failures that `celebattr predict` reports, are left out, and so are images not in the data set.
 
     Args:
         dataset: whose attributes, in their order, the columns are.
-        path: a CSV with a column that names the image and one an attribute.
+        path: a CSV with a column that names the image and one per attribute.
 
     Returns:
         The rows of the data set that are named, int64 [n], and theirs, float32 [n, A].
@@ -91,7 +91,7 @@ def read_probabilities(
 def _numbers(
     path: Path, table: label_files.Table, cells: NDArray[np.str_], given_N: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """The rows that have probabilities, float32 [n, A]."""
+    """Return the rows that have probabilities as float32 [n, A]."""
     try:
         values = cells[given_N].astype(np.float32)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Faces drawn by program: `--data drawn`, for the course and for tests that need no real data.
+"""Synthetic faces: `--data drawn`, for the course and for tests that need no real data.
 
 Twelve attributes can be seen in a drawing. They are no photographs: a face detector may or may not
 find them.
@@ -34,16 +34,16 @@ VISIBLE: dict[str, float] = {
     "Wearing_Lipstick": 0.4,
     "Wearing_Necktie": 0.3,
 }
-"""What a drawing shows, and how often: all common enough for a small test set."""
+"""Attributes of a drawing and their frequencies: all common enough for a small test set."""
 
 NAME = "drawn"
-"""What `--data` takes for them."""
+"""Value of `--data` for synthetic faces."""
 
 COUNTS = {"train": 2400, "validation": 400, "test": 400}
 
 
 def draw_face(present: set[str], rng: np.random.Generator) -> Image.Image:
-    """A face in CelebA's frame, 178x218 RGB, with the attributes of `present` that can be drawn."""
+    """Return a drawn face, 178x218 RGB as CelebA's crop, with the attributes in `present`."""
     height, width = FRAME_SIZE
     background = tuple(int(v) for v in rng.integers(60, 200, 3))
     image = Image.new("RGB", (width, height), background)
@@ -90,7 +90,7 @@ def draw_face(present: set[str], rng: np.random.Generator) -> Image.Image:
 
 
 def labels(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Labels [count, 40] in CelebA's order."""
+    """Return random labels [count, 40] in CelebA's order."""
     shares = np.array([VISIBLE.get(name, 0.2) for name in CELEBA])
     drawn = rng.random((count, len(CELEBA))) < shares
     # What a drawing cannot show together.
@@ -102,7 +102,7 @@ def labels(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def source() -> Source:
-    """The data set of drawn faces: 3,200, with the labels that a drawing shows, always the same."""
+    """Return the synthetic data set: 3,200 faces and their labels, always the same."""
     splits_N = np.repeat([SPLITS[name] for name in COUNTS], list(COUNTS.values())).astype(np.int8)
     columns = [CELEBA.index(name) for name in VISIBLE]
     targets_NA = labels(len(splits_N), np.random.default_rng(0))[:, columns].astype(np.uint8)
@@ -113,7 +113,7 @@ def source() -> Source:
 
 
 class Drawn:
-    """A store of drawn faces: each is drawn when it is first read, and kept, 4 kB each."""
+    """A store of synthetic faces: each is drawn when first read, and kept, 4 kB each."""
 
     path = Path(NAME)
 
@@ -122,15 +122,15 @@ class Drawn:
         self._drawn: dict[str, bytes] = {}
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """None is."""
+        """Return an empty list: every face can be drawn."""
         return []
 
     def content(self, names: Sequence[str]) -> str:
-        """By the program that draws them."""
+        """Digest the program that draws the faces."""
         return digest([PILLOW, Path(__file__).read_text(encoding="utf-8")])
 
     def read(self, name: str) -> bytes:
-        """A drawing as a PNG."""
+        """Return a drawing as a PNG."""
         if name in self._drawn:
             return self._drawn[name]
         row = self._targets_NA[int(name)]

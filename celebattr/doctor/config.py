@@ -12,7 +12,7 @@ from celebattr.options import Checks, Location, flag, option
 
 @dataclass(frozen=True)
 class DoctorConfig(Checks):
-    """Which data sets to look at, and how thoroughly."""
+    """Options of `celebattr doctor`: data sets and the depth of the checks."""
 
     data: tuple[Location, ...] = option(
         (), "A data set; repeat for those that are used together.", metavar="DIR|URL"

@@ -1,7 +1,7 @@
-"""Pictures that are there twice, though their files differ: re-compressed, resized, aligned anew.
+"""Repeated pictures whose files differ: re-compressed, resized, or aligned again.
 
 Hashes of the usual kind (dHash, pHash; the library imagehash) say little about aligned faces, which
-are all alike: on 47,069 real frames with 355 pairs that this module finds, 64 bits of dHash find
+are all alike: on 47,069 real crops with 355 pairs that this module finds, 64 bits of dHash find
 298 of them at a distance of up to 3 bits, among 8,946 pairs; pHash finds 308 up to 4 bits, among
 643. So pictures are compared in what sets them apart from the mean face, and candidates are found
 by random hyperplanes: time grows with the number of pictures, not with its square.
@@ -23,7 +23,7 @@ SAME = 0.98
 0.99, 94 % name the same person; with 0.96 to 0.97, 55 %: others with a similar light and pose."""
 
 _REGION = (14 / 178, 42 / 218, 164 / 178, 190 / 218)
-"""Left, top, right, bottom of what is compared, as shares of the frame: the margins are left out,
+"""Left, top, right, bottom of what is compared, as shares of the crop: the margins are left out,
 since copies differ in what lies beyond the photo's edge. It is what a CelebA-HQ crop shows too."""
 
 _PLAIN = 2.0
@@ -48,7 +48,7 @@ _CHUNK = 16_384
 
 
 def thumbnail(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """What is compared of a frame of any size: uint8 [16, 16], grey.
+    """Return the part of an image that is compared: uint8 [16, 16], grey.
 
     Args:
         image: decoded in full, or to 1/2, 1/4, 1/8 of its size.
@@ -64,7 +64,7 @@ def thumbnail(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def pairs(thumbnails_NHW: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pairs of pictures that are the same, int64 [P, 2], each with the lower row first.
+    """Return pairs of pictures that are the same, int64 [P, 2], the lower row first.
 
     Of more than `_WINDOW` pictures that are all the same, each is paired with its neighbours only.
 
@@ -97,7 +97,7 @@ def pairs(thumbnails_NHW: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def _standard(flat_ND: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pictures of mean 0 and length 1: neither brightness nor contrast makes a difference."""
+    """Scale pictures to mean 0 and length 1, so that brightness and contrast do not count."""
     values = flat_ND.astype(np.float32)
     values -= values.mean(axis=1, keepdims=True)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
@@ -105,7 +105,7 @@ def _standard(flat_ND: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _candidates(codes_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pairs of the same code, int64 [P, 2]; a code below zero is none."""
+    """Return pairs of the same code, int64 [P, 2]; a negative code matches none."""
     order = np.argsort(codes_N, kind="stable")
     order = order[codes_N[order] >= 0]
     sorted_N = codes_N[order]
@@ -120,7 +120,7 @@ def _candidates(codes_N: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _agreeing(rest_ND: NDArray[np.float16], pairs_P2: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those of the pairs that are the same picture."""
+    """Return those of the pairs that show the same picture."""
     kept = [np.zeros((0, 2), np.int64)]
     for start in range(0, len(pairs_P2), _CHUNK):
         part = pairs_P2[start : start + _CHUNK]

@@ -1,4 +1,4 @@
-"""Looks at data sets as a whole: what is there, what is wrong, what to do."""
+"""Examination of whole data sets: contents, problems and remedies."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _CAUSES = (
 _HQ_NAME = re.compile(r"has no row for .* first \d{1,5}\.jpg")
 
 Progress = Callable[[int, int], None]
-"""Called with how many images have been opened, and how many will be."""
+"""Callback with the number of images opened and their total."""
 
 
 def examine(config: DoctorConfig, progress: Progress = lambda done, total: None) -> DoctorReport:
-    """Everything that can be found out about some data sets; what is broken is a finding.
+    """Examine some data sets and report all findings; damage is a finding, not an error.
 
     Args:
         config: which folders, and how thoroughly.
@@ -65,7 +65,7 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
 
 
 def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[Finding]]:
-    """One folder as read, and what was found in it."""
+    """Read one folder; return it with the findings about it."""
     seen: list[Finding] = []
     where = str(path)
     try:
@@ -88,13 +88,13 @@ def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[F
 
 
 def _explains(finding: Finding, error: str) -> bool:
-    """True where a finding already says why a folder cannot be read."""
+    """Return True if a finding already explains why a folder cannot be read."""
     name = finding.what.partition(" ")[0]
     return finding.severity == "problem" and (finding.check in _CAUSES or name in error)
 
 
 def _remedy(error: Exception) -> str:
-    """What to do about a folder that cannot be read; the message says what is wrong."""
+    """Return the remedy for an unreadable folder; the message says what is wrong."""
     text = str(error)
     if isinstance(error, MissingExtraError):
         return "Install it, or take CelebA in another layout"
@@ -113,7 +113,7 @@ def _remedy(error: Exception) -> str:
 
 
 def _together(sources: list[Source]) -> Iterator[Finding]:
-    """What training wants of all folders together."""
+    """Yield findings about all folders together, as training would use them."""
     where = ", ".join(str(source.path) for source in sources)
     first = sources[0]
     for source in sources[1:]:

@@ -14,7 +14,7 @@ from celebattr.doctor import reference
 from celebattr.doctor.report import Finding
 
 DEPTH = 3
-"""Folders below the one given that are looked into."""
+"""Depth to which folders below the given one are searched."""
 
 SOURCES = (
     "CelebA is on Kaggle as jessicali9530/celeba-dataset, on Hugging Face as flwrlabs/celeba, and "
@@ -41,7 +41,7 @@ _MAGIC = {
 
 @dataclass
 class Tree:
-    """What a folder holds, down to `DEPTH`.
+    """The contents of a folder, down to `DEPTH`.
 
     Attributes:
         files: whatever is no image.
@@ -55,7 +55,7 @@ class Tree:
 
 
 def tree(path: Path, depth: int = DEPTH) -> Tree:
-    """Lists a folder; links that lead back are followed no deeper than others."""
+    """List a folder; links that lead back are followed no deeper than others."""
     found = Tree()
     _list(path, depth, found)
     return found
@@ -83,7 +83,7 @@ def _list(path: Path, depth: int, found: Tree) -> None:
 
 
 def look(path: Path, *, hashes: bool) -> Iterator[Finding]:
-    """What is to be seen from outside. Problems are such if the folder cannot be read either.
+    """Yield findings visible from outside, problems only if the folder is also unreadable.
 
     Args:
         path: a folder, or whatever was given for one.
@@ -206,7 +206,7 @@ def _zip(file: Path, head: bytes, size: int, where: str) -> Iterator[Finding]:
 
 
 def _checksums(files: list[Path], where: str, hashes: bool) -> Iterator[Finding]:
-    """Which files are CelebA's own."""
+    """Yield findings on files that should be CelebA's own, by checksum."""
     own: list[str] = []
     other: list[str] = []
     for file in files:
@@ -229,7 +229,7 @@ def _checksums(files: list[Path], where: str, hashes: bool) -> Iterator[Finding]
 
 
 def _nesting(path: Path, found: Tree) -> Iterator[Finding]:
-    """Folders that lie deeper than they should, and images that are not those of the lists."""
+    """Yield folders nested too deeply, and images that the lists do not name."""
     where = str(path)
     if (
         path / celebamask_hq.IMAGES in found.images
@@ -264,7 +264,7 @@ def _nesting(path: Path, found: Tree) -> Iterator[Finding]:
 
 
 def _strange(path: Path, folder: Path) -> Finding:
-    """Images that lie where nobody looks for them."""
+    """Return a finding about images in places that no reader searches."""
     place = folder.relative_to(path)
     if folder.name == "img_celeba":
         return Finding(

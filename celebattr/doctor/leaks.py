@@ -1,4 +1,4 @@
-"""Checks for people, names of images and pictures that splits share."""
+"""Checks for people, image names and pictures that several splits share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REMEDY = "Take the rows of one of the two splits out of the lists: scores on it
 
 
 def check(sources: Sequence[Source]) -> Iterator[Finding]:
-    """People and names in more than one split or folder."""
+    """Yield findings on people and names in more than one split or folder."""
     where = ", ".join(str(source.path) for source in sources)
     yield from _people(sources, where)
     if len(sources) > 1:
@@ -55,7 +55,7 @@ def _people(sources: Sequence[Source], where: str) -> Iterator[Finding]:
 
 
 def _names(sources: Sequence[Source], where: str) -> Iterator[Finding]:
-    """Images of CelebA that are in more than one folder, by their names."""
+    """Yield findings on CelebA images that are in more than one folder, by name."""
     first: dict[str, int] = {}
     same, differ = [], []
     for source in sources:
@@ -85,7 +85,7 @@ def pictures(
     row_N: NDArray[np.int64],
     thumbnails_NHW: NDArray[np.uint8],
 ) -> Iterator[Finding]:
-    """Pictures that are there more than once.
+    """Yield findings on pictures that occur more than once.
 
     Args:
         sources: the folders.
@@ -136,7 +136,7 @@ def _two_numbers(
     pairs_P2: NDArray[np.int64],
     where: str,
 ) -> Iterator[Finding]:
-    """People of the list of people who share a picture: one person under two numbers."""
+    """Yield findings on pictures shared by two people: one person under two numbers."""
     known = [source.identities_N for source in sources]
     found: Counter[tuple[int, int]] = Counter()
     apart = set()

@@ -22,18 +22,18 @@ from celebattr.images.open import decode, read_bytes
 from celebattr.io.prefetch import ordered_map
 
 _NUMBERED = re.compile(r"\d{1,5}\.(jpg|png)")
-"""Names in CelebAMask-HQ, whose numbers have no zeros before them, and its copies."""
+"""Names in CelebAMask-HQ and its copies: numbers without leading zeros."""
 
 _SIDE = 48.0
 """Pixels of the longer side that suffice: a JPEG is decoded in part, every byte of it is read."""
 
 STRETCH = 1.05
-"""How far height to width may be off CelebA's 218 to 178 before a face is visibly stretched."""
+"""Ratio to CelebA's aspect of 218 to 178 beyond which a face is visibly stretched."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One image that was opened, or why it could not be.
+    """One opened image, or the reason that it could not be opened.
 
     Attributes:
         size: width and height in pixels, as stored.
@@ -47,7 +47,7 @@ class Picture:
 
 
 def spread(count: int, limit: int | None) -> NDArray[np.int64]:
-    """Rows to open, evenly spread over all."""
+    """Return rows to open, evenly spread over all."""
     if limit is None or limit >= count:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, limit).round().astype(np.int64))
@@ -56,7 +56,7 @@ def spread(count: int, limit: int | None) -> NDArray[np.int64]:
 def open_all(
     source: Source, rows: Sequence[int], *, workers: int, progress: Callable[[], None]
 ) -> list[Picture]:
-    """Opens the images at some rows, in threads; in the order of `rows`."""
+    """Open the images at some rows, in threads; results come in the order of `rows`."""
 
     def read(row: int) -> Picture:
         return _open(source.store, source.names[row])
@@ -80,7 +80,7 @@ def _open(store: Store, name: str) -> Picture:
 def repeats(
     train: FaceDataset, others: Sequence[FaceDataset], *, workers: int
 ) -> NDArray[np.bool_]:
-    """Finds training images whose picture is also in another split, under another name.
+    """Find training images whose picture is also in another split, under another name.
 
     Images that cannot be read are no repeats: training itself reports them.
 
@@ -110,7 +110,7 @@ def repeats(
 
 
 def missing(source: Source) -> Iterator[Finding]:
-    """Rows without an image, and images without a row."""
+    """Yield findings on rows without an image, and images without a row."""
     where = str(source.path)
     gone = source.store.missing(source.names)
     there = source.store.names() if isinstance(source.store, Folder | Zip) else set()
@@ -147,7 +147,7 @@ def missing(source: Source) -> Iterator[Finding]:
 
 
 def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> Iterator[Finding]:
-    """What the images of a folder have been found to be."""
+    """Yield findings on the opened images of a folder: unreadable ones, sizes, shapes."""
     where = str(source.path)
     broken = [(source.names[r], p) for r, p in zip(rows, pictures, strict=True) if p.error]
     of = f"of {len(pictures):,} opened"
@@ -204,7 +204,7 @@ def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Itera
 
 
 def _shown(sizes: Counter[tuple[int, int]]) -> str:
-    """The most frequent sizes, and how many others there are."""
+    """Name the most frequent sizes, and the number of others."""
     shown = ", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sizes.most_common(EXAMPLES))
     rest = len(sizes) - EXAMPLES
     return f"{shown} and {many(rest, 'more size')}" if rest > 0 else shown

@@ -76,12 +76,12 @@ VALIDATION_PERCENT = {
     "Wavy_Hair": 27.7,
     "Wearing_Lipstick": 44.6,
 }
-"""The same of the six attributes that differ most between CelebA's splits."""
+"""Positives on the validation split, of the six attributes that differ most between splits."""
 
 PERCENT = {"train": TRAIN_PERCENT, "validation": VALIDATION_PERCENT, "test": TEST_PERCENT}
 
 
 def md5(path: Path) -> str:
-    """The MD5 of a file, read a piece at a time; it guards against accidents, not attacks."""
+    """Return the MD5 of a file, which guards against accidents, not attacks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

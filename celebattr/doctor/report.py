@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 SEVERITIES: tuple[str, ...] = ("ok", "note", "warning", "problem")
-"""By rising weight. A problem stops training; after a warning it runs, but its figures may not be
+"""Severities, lowest first. A problem stops training; after a warning its figures may not be
 what they seem; a note is good to know."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One result of a check.
 
     Attributes:
         severity: one of `SEVERITIES`.
@@ -58,7 +58,7 @@ class FolderReport:
 
 @dataclass(frozen=True)
 class DoctorReport:
-    """Everything that was found.
+    """All findings about the given folders.
 
     Attributes:
         folders: in the order in which they were given.
@@ -72,9 +72,9 @@ class DoctorReport:
 
     @property
     def trains(self) -> bool:
-        """True where training would start."""
+        """True if training would start."""
         return all(finding.severity != "problem" for finding in self.findings)
 
     def count(self, severity: str) -> int:
-        """Findings of a severity."""
+        """Return the number of findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)

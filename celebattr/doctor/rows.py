@@ -20,10 +20,10 @@ from celebattr.doctor.report import Finding, SplitReport
 from celebattr.errors import DataError
 
 EXAMPLES = 3
-"""Names that a finding shows."""
+"""Most names that a finding shows."""
 
 FEW = 100
-"""Rows below which shares say nothing."""
+"""Number of rows below which shares are not compared."""
 
 NEAR, FAR = 2.0, 8.0
 """Points of the mean difference to CelebA's shares, beyond chance, up to which they are as CelebA's
@@ -33,12 +33,12 @@ _WORDS = dict(zip(SPLITS.values(), SPLITS, strict=True))
 
 
 def many(count: int, one: str, more: str = "") -> str:
-    """A number and what it counts: "1 image", "2,000 images"."""
+    """Return a number and its noun: "1 image", "2,000 images"."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def splits(source: Source) -> tuple[SplitReport, ...]:
-    """The splits of a folder in figures."""
+    """Return the figures of each split of a folder."""
     reports = []
     for name, value in SPLITS.items():
         rows = source.splits_N == value
@@ -52,7 +52,7 @@ def splits(source: Source) -> tuple[SplitReport, ...]:
 
 
 def check(source: Source) -> Iterator[Finding]:
-    """What the lists of a folder show."""
+    """Yield findings on the lists of a folder."""
     where = str(source.path)
     yield from _doubled(source, where)
     yield from _lists(source, where)
@@ -62,7 +62,7 @@ def check(source: Source) -> Iterator[Finding]:
 
 
 def _doubled(source: Source, where: str) -> Iterator[Finding]:
-    """Images with more than one row."""
+    """Yield findings on images with more than one row."""
     if len(set(source.names)) == len(source.names):
         return
     counts = Counter(source.names)
@@ -89,7 +89,7 @@ def _doubled(source: Source, where: str) -> Iterator[Finding]:
 
 
 def _lists(source: Source, where: str) -> Iterator[Finding]:
-    """First lines, and rows that a list has too many."""
+    """Yield findings on first lines and surplus rows of lists."""
     file = celeba.find(source.path, (*celeba.ATTRIBUTES, celebamask_hq.ATTRIBUTES))
     if file is None:
         return
@@ -125,7 +125,7 @@ def _lists(source: Source, where: str) -> Iterator[Finding]:
 
 
 def _partition(source: Source, file: Path, where: str) -> Iterator[Finding]:
-    """Rows of the list of splits that are doubled, or of images without labels."""
+    """Yield findings on rows of the list of splits, doubled or of unlabelled images."""
     try:
         table = label_files.read_table(file, header=False)
         values = label_files.partitions(table, 0).tolist()
@@ -190,7 +190,7 @@ def _columns(source: Source, where: str) -> Iterator[Finding]:
 
 
 def _official_splits(source: Source, where: str) -> Iterator[Finding]:
-    """True where the splits are those that CelebA gives these names."""
+    """Yield a finding on agreement of the splits with CelebA's own."""
     known = [celeba.official_split(name) for name in source.names]
     given = source.splits_N.tolist()
     pairs = [(k, g) for k, g in zip(known, given, strict=True) if k is not None]
@@ -220,7 +220,7 @@ def _official_splits(source: Source, where: str) -> Iterator[Finding]:
 
 
 def _prevalence(source: Source, where: str) -> Iterator[Finding]:
-    """How often attributes are there, against CelebA, split by split."""
+    """Yield findings on attribute frequencies against CelebA's, split by split."""
     if not set(CELEBA) <= set(source.attributes):
         return
     exchanged = _exchanged(source, where)
@@ -263,14 +263,14 @@ def _prevalence(source: Source, where: str) -> Iterator[Finding]:
 
 
 def beyond_chance(shares_A: NDArray[np.float64], truth_A: NDArray[np.float64], rows: int) -> float:
-    """Mean difference of shares in percent, less what is to be expected of so many rows."""
+    """Return the mean difference of shares in percent, less that expected by chance."""
     deviation_A = np.sqrt(truth_A * (100.0 - truth_A) / rows)
     # The mean absolute value of a normal variable is sqrt(2 / pi) of its standard deviation.
     return float((np.abs(shares_A - truth_A) - np.sqrt(2.0 / np.pi) * deviation_A).mean())
 
 
 def _exchanged(source: Source, where: str) -> Finding | None:
-    """True where the labels fit CelebA far better under another reading of the columns."""
+    """Return a finding if another order of columns fits CelebA's frequencies far better."""
     test = source.splits_N == constants.TEST
     rows = test if test.sum() >= FEW else np.ones(len(source.names), np.bool_)
     if rows.sum() < FEW:

@@ -25,12 +25,12 @@ COVERAGE = 0.95
 
 Interval = tuple[float, float]
 Samples = NDArray[np.float64]
-"""One value a resample, [R] or [R, A]; NaN where undefined."""
+"""One value per resample, [R] or [R, A]; NaN where undefined."""
 
 
 @dataclass(frozen=True)
 class Resamples:
-    """How often each group is drawn, `times_RG` [R, G], and the group of each image, [N]."""
+    """The count of draws per group, `times_RG` [R, G], and the group of each image, [N]."""
 
     times_RG: NDArray[np.float32]
     group_N: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Resamples:
     def draw(
         cls, images: int, people_N: NDArray[np.int64] | None, *, count: int = RESAMPLES
     ) -> Resamples:
-        """Draws groups with replacement, as many as there are; always the same draws."""
+        """Draw groups with replacement, as many as there are; always the same draws."""
         keys = np.arange(images) if people_N is None else people_N
         groups, group_N = np.unique(keys, return_inverse=True)
         random = np.random.default_rng(0)
@@ -48,7 +48,7 @@ class Resamples:
         return cls(times.astype(np.float32), group_N)
 
     def sums(self, values: NDArray[Any]) -> Samples:
-        """Sums over the images of each resample: values [N] or [N, A] -> [R] or [R, A]."""
+        """Return sums over the images of each resample: values [N] or [N, A] -> [R] or [R, A]."""
         by_group = np.zeros((self.times_RG.shape[1], *values.shape[1:]), np.float32)
         np.add.at(by_group, self.group_N, values)
         # float32 counts exactly up to 16 million.
@@ -56,7 +56,7 @@ class Resamples:
 
 
 def interval(samples_R: Samples) -> Interval | None:
-    """The middle 95 % of the resamples in which a metric is defined; None where it never is."""
+    """Return the middle 95 % of the resamples that define a metric; None if none does."""
     defined = samples_R[np.isfinite(samples_R)]
     if len(defined) == 0:
         return None
@@ -70,7 +70,7 @@ def metric_samples(
     present_NA: NDArray[np.bool_],
     resamples: Resamples,
 ) -> dict[str, Samples]:
-    """Each metric of `AttributeReport`, by its name, in each resample, [R, A]; NaN: undefined."""
+    """Return each metric of `AttributeReport`, by name, per resample, [R, A], or NaN."""
     truth = targets_NA.astype(bool)
     images_R1 = resamples.sums(np.ones(len(truth)))[:, None]
     positives, predicted_positives, true_positives = (
@@ -101,7 +101,7 @@ def metric_samples(
 def mean_samples(
     samples: dict[str, Samples], right_NA: NDArray[np.bool_], resamples: Resamples
 ) -> dict[str, Samples]:
-    """The means over attributes, by the field of `EvalReport`, in each resample, [R].
+    """Return the means over attributes, by the field of `EvalReport`, in each resample, [R].
 
     Args:
         samples: as `metric_samples` gives them; what is undefined is left out of its mean.
@@ -123,7 +123,7 @@ def mean_samples(
 def _ranking(
     scores_N: NDArray[np.floating[Any]], truth_N: NDArray[np.bool_], resamples: Resamples
 ) -> tuple[Samples, Samples, Samples]:
-    """Average precision, ROC AUC and calibration error of one attribute in each resample, [R]."""
+    """Return average precision, ROC AUC and calibration error of an attribute, [R]."""
     order = np.argsort(-scores_N, kind="stable")
     sorted_truth = truth_N[order].astype(np.float32)
     # Images of equal score are called present together: only where it changes is a threshold.
@@ -151,7 +151,7 @@ def _ranking(
 
 
 def _areas(gained_RT: NDArray[np.float32], lost_RT: NDArray[np.float32]) -> tuple[Samples, Samples]:
-    """Average precision and ROC AUC, [R], of positives and negatives by falling threshold."""
+    """Return average precision and ROC AUC, [R], from counts by falling threshold."""
     true_positives_RT = np.cumsum(gained_RT, axis=1)
     positives_R = true_positives_RT[:, -1].astype(np.float64)
     negatives_R = lost_RT.sum(axis=1, dtype=np.float64)

@@ -1,6 +1,6 @@
-"""Calibration: one scale an attribute, so that a probability of 0.8 is right in 8 of 10 images.
+"""Calibration: one scale per attribute, so that a probability of 0.8 is right in 8 of 10 images.
 
-And how far from that a model is: the expected calibration error.
+Also the expected calibration error, which measures the distance of a model from that.
 
 Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017
 (temperature scaling; our scale is one over the temperature).
@@ -17,13 +17,13 @@ from celebattr.errors import DataError
 from celebattr.models.decisions import probabilities
 
 SCALE_RANGE: tuple[float, float] = (0.2, 5.0)
-"""Where scales are kept: outside it a handful of images decides, not the network's confidence."""
+"""Bounds of a scale: outside them a handful of images decides, not the network's confidence."""
 
 BINS = 15
-"""Of equal width, in which the calibration error compares probabilities with what happened."""
+"""Number of bins of equal width for the calibration error."""
 
 STEPS = 30
-"""Halvings of the range: the scale is then known to 5e-9."""
+"""Number of halvings of the range: the scale is then known to 5e-9."""
 
 
 def fit_scale(
@@ -91,7 +91,7 @@ def likeliest_scale(
 def _importance(
     targets_NA: NDArray[Any], shares_A: NDArray[np.floating[Any]] | None
 ) -> NDArray[np.float64]:
-    """Weights [N, A] with which the positives of each attribute have the given share."""
+    """Return sample weights [N, A] that give the positives of each attribute a share."""
     if shares_A is None:
         return np.ones(targets_NA.shape)
     low = 0.5 / len(targets_NA)  # less than one image: no weight becomes infinite
@@ -106,7 +106,7 @@ def _importance(
 def _informative(
     logits_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
 ) -> NDArray[np.bool_]:
-    """The attributes whose images say something of confidence."""
+    """Return the attributes whose images determine a confidence."""
     positives_A = targets_NA.sum(axis=0, dtype=np.int64)
     both_A = (positives_A > 0) & (positives_A < len(targets_NA))
     return np.asarray(both_A & logits_NA.any(axis=0))
@@ -115,7 +115,7 @@ def _informative(
 def calibration_error(
     probabilities_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
 ) -> list[float]:
-    """Expected calibration error of each attribute.
+    """Return the expected calibration error of each attribute.
 
     Images are put into 15 bins of equal width by the probability that the attribute is present (not
     by the confidence in the decision). The error is the mean over images of |mean probability -
@@ -134,13 +134,13 @@ def calibration_error(
 
 
 def bins(probabilities_N: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """The bin of each probability, 0 to 14; 1.0 belongs to the last."""
+    """Return the bin of each probability, 0 to 14; 1.0 belongs to the last."""
     found: NDArray[np.int64] = np.minimum(probabilities_N * BINS, BINS - 1).astype(np.int64)
     return found
 
 
 def check(name: str, values_NA: NDArray[Any], targets_NA: NDArray[Any]) -> None:
-    """Checks values, such as logits, and the targets they are held against.
+    """Check values, such as logits, and their targets.
 
     Raises:
         DataError: there are no images or no attributes, the shapes differ, a target is neither 0

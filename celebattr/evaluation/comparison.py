@@ -1,4 +1,4 @@
-"""A bundle against another on the same images: paired differences, and which of them are noise.
+"""Comparison of two bundles on the same images: paired differences and their intervals.
 
 Both are right about the easy photos and wrong about the hard ones. Each resample therefore draws
 the same people for both, and the interval is that of the difference: far narrower than two
@@ -24,11 +24,11 @@ from celebattr.evaluation.metrics import Measured, mean
 from celebattr.evaluation.report import MEANS, Comparison, CorruptionReport, Difference
 
 METRICS: tuple[str, ...] = ("accuracy", "average_precision")
-"""What is compared attribute by attribute; the means are of every metric."""
+"""Metrics that are compared attribute by attribute; the means are of every metric."""
 
 
 def compare(ours: Measured, theirs: Measured) -> Comparison:
-    """Differences of the means, then of each attribute.
+    """Return the differences of the means, then of each attribute.
 
     All are over the attributes of `theirs`: the means of `ours` are taken over these too.
 
@@ -95,7 +95,7 @@ def robustness(
     corruptions: Sequence[Corruption],
     people_N: NDArray[np.int64] | None,
 ) -> tuple[CorruptionReport, ...]:
-    """A report a corruption, against the images as they are.
+    """Return a report per corruption, against the uncorrupted images.
 
     Args:
         probabilities_VNA: calibrated, [1 + C, N, A]: of the images as they are, then of each of

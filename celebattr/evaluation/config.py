@@ -20,7 +20,7 @@ from celebattr.options import (
 
 @dataclass(frozen=True)
 class EvaluateConfig(Checks):
-    """What to evaluate, and on what."""
+    """Options of `celebattr evaluate`."""
 
     data: tuple[Location, ...] = option(
         (),

@@ -1,4 +1,4 @@
-"""Contradictions between attributes, and what answers without them lose or win."""
+"""Contradictions between attributes, and the accuracy of answers without them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def logic(
     attributes: Sequence[str],
     people_N: NDArray[np.int64] | None,
 ) -> LogicReport | None:
-    """Contradictions in each attribute's own decisions and in the labels; None without rules.
+    """Count contradictions in the decisions and in the labels; None without rules.
 
     Args:
         probabilities_NA: calibrated, [N, A], 0 to 1.
@@ -60,12 +60,12 @@ def paired(
     reference_NA: NDArray[np.bool_],
     people_N: NDArray[np.int64] | None,
 ) -> tuple[float, Interval | None]:
-    """Mean attribute accuracy minus that of a reference on the same images, and its 95 % interval.
+    """Return mean accuracy minus that of a reference on the same images, with 95 % interval.
 
     Args:
         right_NA: which decisions are right, bool [N, A].
         reference_NA: which of the reference's are, bool [N, A].
-        people_N: who is shown, or None where that is not known; people, or images, are drawn anew.
+        people_N: who is shown, or None where that is not known; people, or images, are resampled.
     """
     difference_N = right_NA.mean(axis=1) - reference_NA.mean(axis=1)
     resamples = Resamples.draw(len(difference_N), people_N)

@@ -1,6 +1,6 @@
-"""Frames spoiled as photos are: compressed, blurred, noisy, dark, small, grey, turned or moved.
+"""Corruptions of crops: compressed, blurred, noisy, dark, small, grey, turned or moved.
 
-Each is a pure function of a frame and of its image's index, which decides what is random: the
+Each is a pure function of a crop and of its image's index, which decides what is random: the
 noise, and the direction of a turn or a move.
 
 Source: the idea and most kinds, but not the levels, are of Hendrycks, Dietterich, "Benchmarking
@@ -25,12 +25,12 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way to spoil frames, at one level.
+    """One kind of corruption at one level.
 
     Attributes:
         name: as `--corrupt` takes it.
         level: how much, with its unit, for a person.
-        apply: makes of a frame and its image's index a frame of the same size.
+        apply: maps a crop and its image's index to a crop of the same size.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Corruption:
 
 
 def jpeg(frame_HWC: Frame, index: int, quality: int) -> Frame:
-    """Compresses as JPEG, quality 1 to 95, with half the resolution of colours."""
+    """Compress as JPEG, quality 1 to 95, with half the resolution of colours."""
     from PIL import Image
 
     data = io.BytesIO()
@@ -49,7 +49,7 @@ def jpeg(frame_HWC: Frame, index: int, quality: int) -> Frame:
 
 
 def webp(frame_HWC: Frame, index: int, quality: int) -> Frame:
-    """Compresses as WebP, quality 1 to 100."""
+    """Compress as WebP, quality 1 to 100."""
     from PIL import Image
 
     data = io.BytesIO()
@@ -59,7 +59,7 @@ def webp(frame_HWC: Frame, index: int, quality: int) -> Frame:
 
 
 def blur(frame_HWC: Frame, index: int, sigma: float) -> Frame:
-    """Blurs with a Gaussian of `sigma` pixels."""
+    """Blur with a Gaussian of `sigma` pixels."""
     import cv2
 
     blurred = cv2.GaussianBlur(frame_HWC, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
@@ -67,19 +67,19 @@ def blur(frame_HWC: Frame, index: int, sigma: float) -> Frame:
 
 
 def noise(frame_HWC: Frame, index: int, sigma: float) -> Frame:
-    """Adds Gaussian noise of `sigma` grey values to each pixel and colour."""
+    """Add Gaussian noise of `sigma` grey values to each pixel and colour."""
     random = _random(index)
     noisy_HWC = frame_HWC + sigma * random.standard_normal(frame_HWC.shape, np.float32)
     return np.asarray(np.clip(np.rint(noisy_HWC), 0, 255), np.uint8)
 
 
 def dark(frame_HWC: Frame, index: int, factor: float) -> Frame:
-    """Multiplies all values by `factor`, 0 to 1."""
+    """Multiply all values by `factor`, 0 to 1."""
     return np.asarray(np.rint(frame_HWC * np.float32(factor)), np.uint8)
 
 
 def small(frame_HWC: Frame, index: int, height: int) -> Frame:
-    """Scales down to `height` pixels, with the antialiased filter of photo programs, and back."""
+    """Scale down to `height` pixels, with the antialiased filter of photo programs, and back."""
     from PIL import Image
 
     full_height, full_width = frame_HWC.shape[:2]
@@ -90,14 +90,14 @@ def small(frame_HWC: Frame, index: int, height: int) -> Frame:
 
 
 def grey(frame_HWC: Frame, index: int) -> Frame:
-    """Takes the colour away, as Pillow's mode L does."""
+    """Take the colour away, as Pillow's mode L does."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(frame_HWC).convert("L").convert("RGB"), np.uint8)
 
 
 def rotate(frame_HWC: Frame, index: int, degrees: float) -> Frame:
-    """Turns about the middle, half of the images to the left; the edge fills what comes in."""
+    """Turn about the middle, half of the images to the left; the edge fills what comes in."""
     import cv2
 
     height, width = frame_HWC.shape[:2]
@@ -107,7 +107,7 @@ def rotate(frame_HWC: Frame, index: int, degrees: float) -> Frame:
 
 
 def shift(frame_HWC: Frame, index: int, pixels: float) -> Frame:
-    """Moves by `pixels`, each image in a direction of its own; the edge fills what comes in."""
+    """Move by `pixels`, each image in a direction of its own; the edge fills what comes in."""
     angle = 2.0 * np.pi * _random(index).random()
     move = np.array([[1.0, 0.0, pixels * np.cos(angle)], [0.0, 1.0, pixels * np.sin(angle)]])
     return _warped(frame_HWC, move)
@@ -126,7 +126,7 @@ def _random(index: int) -> np.random.Generator:
 
 
 def _levels(function: Callable[..., Frame], unit: str, *levels: float) -> tuple[Corruption, ...]:
-    """The corruption that a function makes, at each level; `unit` has {} where it stands."""
+    """Return the corruption of a function at each level; `unit` has {} for the level."""
 
     def at(level: float) -> Corruption:
         def apply(frame_HWC: Frame, index: int) -> Frame:
@@ -148,11 +148,11 @@ CORRUPTIONS: dict[str, tuple[Corruption, ...]] = {
     "rotate": _levels(rotate, "{} degrees", 10, 20, 30),
     "shift": _levels(shift, "{} px", 8, 16),
 }
-"""By name, from mild to strong."""
+"""Corruptions by name, from mild to strong."""
 
 
 def chosen(text: str | None) -> tuple[Corruption, ...]:
-    """Reads "all", or names separated by commas; None is none of them.
+    """Parse "all" or names separated by commas; None selects no corruption.
 
     Raises:
         UsageError: a name is not known.
@@ -174,7 +174,7 @@ def chosen(text: str | None) -> tuple[Corruption, ...]:
 def versions(
     frames_BHWC: NDArray[np.uint8], indices_B: NDArray[np.int64], corruptions: Sequence[Corruption]
 ) -> Iterator[NDArray[np.uint8]]:
-    """The frames as they are, then spoiled in each way, uint8 [B, H, W, 3]; one at a time."""
+    """Yield the crops, then each corruption of them, uint8 [B, H, W, 3], one at a time."""
     yield frames_BHWC
     for corruption in corruptions:
         yield np.stack(

@@ -18,10 +18,10 @@ from celebattr.evaluation.report import AttributeCurves, EvalReport, Reliability
 from celebattr.models import decisions
 
 POINTS = 100
-"""Most points of a curve."""
+"""Maximum number of points of a curve."""
 
 THRESHOLDS: tuple[float, ...] = tuple(k / 20 for k in range(1, 20))
-"""0.05, 0.10, ... 0.95."""
+"""Thresholds of the table: 0.05, 0.10, ... 0.95."""
 
 Curve = tuple[tuple[float, float], ...]
 
@@ -29,7 +29,7 @@ Curve = tuple[tuple[float, float], ...]
 def with_curves(
     report: EvalReport, probabilities_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
 ) -> EvalReport:
-    """The report with the curves of each attribute, and the reliability of all decisions.
+    """Return the report with the curves of each attribute, and the reliability of all decisions.
 
     Args:
         report: of these images.
@@ -49,7 +49,7 @@ def with_curves(
 def curves(
     probabilities_N: NDArray[np.floating[Any]], truth_N: NDArray[np.bool_]
 ) -> AttributeCurves:
-    """All curves of one attribute, of probabilities [N] and labels [N]."""
+    """Return all curves of one attribute, of probabilities [N] and labels [N]."""
     predicted_positives_T, true_positives_T = _counts(probabilities_N, truth_N)
     return AttributeCurves(
         reliability=reliability(probabilities_N, truth_N),
@@ -62,7 +62,7 @@ def curves(
 def reliability(
     probabilities_N: NDArray[np.floating[Any]], truth_N: NDArray[np.bool_]
 ) -> tuple[ReliabilityBin, ...]:
-    """The bins of the calibration error that hold decisions, by rising probability."""
+    """Return the bins of the calibration error that hold decisions, by rising probability."""
     p_N = np.asarray(probabilities_N, np.float64)
     bins_N = calibration.bins(p_N)
     count = calibration.BINS
@@ -78,7 +78,7 @@ def reliability(
 def _counts(
     probabilities_N: NDArray[np.floating[Any]], truth_N: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Images called present, and those rightly so, at each probability that occurs; falling."""
+    """Return images called present, and the right ones, per probability, falling."""
     order = np.argsort(-probabilities_N, kind="stable")
     ends_T = np.flatnonzero(np.diff(probabilities_N[order], append=-np.inf))
     return ends_T + 1, np.cumsum(truth_N[order], dtype=np.int64)[ends_T]
@@ -108,7 +108,7 @@ def _precision_recall(
 def _thinned(
     x_T: NDArray[np.float64], y_T: NDArray[np.float64], *, along_T: NDArray[np.float64]
 ) -> Curve:
-    """At most `POINTS` points, at equal steps of `along_T`, which never falls; both ends stay."""
+    """Return at most `POINTS` points at equal steps of the rising `along_T`, with both ends."""
     kept = np.arange(len(x_T))
     if len(x_T) > POINTS:
         steps = np.linspace(along_T[0], along_T[-1], POINTS - 1)
@@ -120,7 +120,7 @@ def _thinned(
 def _at(
     threshold: float, probabilities_N: NDArray[np.floating[Any]], truth_N: NDArray[np.bool_]
 ) -> ThresholdRow:
-    """What one threshold would give."""
+    """Return the figures at one threshold."""
     present_N = decisions.present(probabilities_N[:, None], np.array([threshold]))[:, 0]
     positives, predicted_positives = int(truth_N.sum()), int(present_N.sum())
     true_positives = int((truth_N & present_N).sum())

@@ -1,4 +1,4 @@
-"""A bundle on a split of a data set: each image counts once."""
+"""Evaluation of a bundle on a split of a data set: each image counts once."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from celebattr.options import parse_operating_point
 log = logging.getLogger(__name__)
 
 Decide = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
-"""Probabilities [N, A] of a bundle to its decisions, bool [N, A]."""
+"""Function from probabilities [N, A] of a bundle to its decisions, bool [N, A]."""
 
 
 def evaluate(
     config: EvaluateConfig, on_progress: Callable[[int, int], None] | None = None
 ) -> EvalReport:
-    """Measures a bundle on a split.
+    """Measure a bundle on a split.
 
     Args:
         config: what to evaluate, and on what.
@@ -89,7 +89,7 @@ def evaluate(
         weights=str(backend.path.name),
         people_N=people_N,
         unsure_NA=decisions.unsure(p_NA, present_NA, below),
-        # With another network, or spoiled images, the time is not this one's.
+        # With another network, or corrupted images, the time is not this one's.
         images_per_second=None if other or corruptions else len(images) / seconds,
     )
     thresholds_A = card.thresholds_at(parse_operating_point(config.operating_point))
@@ -131,7 +131,7 @@ def evaluate(
 
 
 def _images(config: EvaluateConfig) -> FaceDataset:
-    """The images of the split, with the cache that is asked for."""
+    """Return the images of the split, with the cache of the config."""
     dataset = load_dataset(config.data, skip_missing=config.skip_missing)
     images = dataset.split(config.split, config.limit)
     if len(images) == 0:
@@ -147,7 +147,7 @@ def _images(config: EvaluateConfig) -> FaceDataset:
 
 
 def _targets(images: FaceDataset, backend: Backend) -> NDArray[Any]:
-    """The labels of the attributes that a bundle predicts, in its order [N, A]."""
+    """Return the labels of the attributes that a bundle predicts, in its order [N, A]."""
     names = backend.card.attributes
     lacking = [name for name in names if name not in images.attributes]
     if lacking:
@@ -158,14 +158,14 @@ def _targets(images: FaceDataset, backend: Backend) -> NDArray[Any]:
 
 
 def _decider(card: Card, config: EvaluateConfig) -> Decide:
-    """How a bundle decides at the operating point that is asked for."""
+    """Return the decision function of a bundle at the chosen operating point."""
     thresholds_A = card.thresholds_at(parse_operating_point(config.operating_point))
     how = decisions.Consistent(card.attributes).present if config.consistent else decisions.present
     return partial(how, thresholds_A=thresholds_A)
 
 
 def _other(config: EvaluateConfig, backend: Backend) -> Backend | None:
-    """The bundle to compare with, where one is asked for."""
+    """Return the bundle to compare with, or None."""
     if config.against is None:
         return None
     other = open_backend(config.against, device=config.device, precision=config.precision)
@@ -185,7 +185,7 @@ def _compared(
     present_NA: NDArray[np.bool_],
     images: FaceDataset,
 ) -> Comparison:
-    """Ours against the other bundle's probabilities and decisions, over what both predict."""
+    """Return the comparison with the other bundle, over the attributes of both."""
     known = other.card.attributes
     shared = [row.attribute for row in ours.report.attributes if row.attribute in known]
     columns = [known.index(name) for name in shared]

@@ -1,4 +1,4 @@
-"""The images that a bundle gets most wrong, to look at: labels of CelebA are often wrong too."""
+"""The images that a bundle gets most wrong, for inspection: CelebA's labels are often wrong too."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from celebattr.data.dataset import FaceDataset
 from celebattr.evaluation.report import Example
 
 HARDEST, SUREST = "hardest", "most surely wrong"
-"""Why an image is an example: its log loss over all attributes, or one decision's."""
+"""Reasons for an example: its log loss over all attributes, or that of one decision."""
 
-_SIZE = (110, 134)  # width and height of a small picture, pixels; a frame has 178 x 218
+_SIZE = (110, 134)  # width and height of a small picture, pixels; a crop has 178 x 218
 _QUALITY = 80  # of its JPEG: 3 to 5 kB
 _SHOWN = 4  # wrong decisions that are named of one of the hardest images
 _LEAST = 1e-7  # probabilities nearer to 0 or 1 are not told apart
@@ -31,7 +31,7 @@ def examples(
     count: int,
     thumbnails: bool = True,
 ) -> tuple[Example, ...]:
-    """The hardest images, then those with the most surely wrong decisions.
+    """Return the hardest images, then those with the most confident wrong decisions.
 
     Hard is an image whose log loss, summed over attributes, is high. A wrong decision is the surer
     the higher its own log loss is; an image is taken for the surest of its wrong decisions alone.
@@ -73,12 +73,12 @@ def examples(
 
 
 def _highest(value_N: NDArray[Any], rows_N: NDArray[np.int64], count: int) -> list[int]:
-    """The rows with the highest values, the first first."""
+    """Return the rows with the highest values, highest first."""
     return [int(row) for row in rows_N[np.argsort(-value_N[rows_N], kind="stable")][:count]]
 
 
 def thumbnail(frame_HWC: NDArray[np.uint8]) -> bytes:
-    """A small JPEG, 110 x 134 pixels, of a frame, uint8 [218, 178, 3]."""
+    """Return a small JPEG, 110 x 134 pixels, of a crop, uint8 [218, 178, 3]."""
     from PIL import Image
 
     picture = io.BytesIO()

@@ -27,7 +27,7 @@ _MOST = 20  # rows of a chart of differences: the largest
 
 
 def page(report: EvalReport, card: Mapping[str, Any], made: Made) -> str:
-    """The page of an evaluation; a part that was not asked for is left out.
+    """Return the page of an evaluation; a part that was not asked for is left out.
 
     Args:
         report: the figures.
@@ -56,7 +56,7 @@ def page(report: EvalReport, card: Mapping[str, Any], made: Made) -> str:
 
 
 def charts(report: EvalReport) -> dict[str, Markup]:
-    """The pictures of the parts that the report has, by name."""
+    """Return the charts of the report's parts, by name."""
     rows = report.attributes
     found = {
         "accuracy": svg.dots(
@@ -129,18 +129,18 @@ def charts(report: EvalReport) -> dict[str, Markup]:
 
 
 def chosen(report: EvalReport) -> list[tuple[int, AttributeReport]]:
-    """The attributes whose curves can be chosen, with the numbers that they have in the charts."""
+    """Return the attributes whose curves can be chosen, with their numbers in the charts."""
     return [(i, row) for i, row in enumerate(report.attributes) if row.curves is not None]
 
 
 def gaps(report: EvalReport) -> tuple[list[GapReport], list[GapReport]]:
-    """The gaps, the largest first; and those that rest on few images."""
+    """Return the gaps, largest first, and those that rest on few images."""
     ranked = sorted(report.gaps, key=lambda one: -one.gap)
     return [one for one in ranked if not one.few], [one for one in ranked if one.few]
 
 
 def differences(report: EvalReport) -> tuple[list[Difference], list[Difference]]:
-    """Differences of the means and those that are not noise, the largest first; and the others."""
+    """Return the means and significant differences, largest first, and the others."""
     every = () if report.against is None else report.against.differences
     means = [one for one in every if one.attribute is None]
     each = [one for one in every if one.attribute is not None]
@@ -153,7 +153,7 @@ _DIAGONAL = Line([(0.0, 0.0), (1.0, 1.0)], "reference")
 
 
 def _curves(rows: Sequence[AttributeReport]) -> dict[str, Markup]:
-    """Four charts that hold the curves of every attribute, of which the page shows one's."""
+    """Return four charts of the curves of every attribute; the page shows one at a time."""
     known = [(i, row.curves) for i, row in enumerate(rows) if row.curves is not None]
     if not known:
         return {}

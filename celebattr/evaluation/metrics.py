@@ -35,7 +35,7 @@ except ModuleNotFoundError as error:
 
 @dataclass(frozen=True)
 class Summary:
-    """What an epoch is judged by; see `EvalReport` for the meaning."""
+    """The metrics that an epoch is judged by; see `EvalReport` for their meaning."""
 
     mean_attribute_accuracy: float
     mean_average_precision: float | None
@@ -46,7 +46,7 @@ def summary(
     targets_NA: NDArray[Any],
     present_NA: NDArray[np.bool_],
 ) -> Summary:
-    """The two numbers of a validation pass. Arguments and errors as in `measure`."""
+    """Return the two metrics of a validation pass. Arguments and errors as in `measure`."""
     _check(probabilities_NA, targets_NA, present_NA)
     return Summary(
         mean_attribute_accuracy=float((present_NA == targets_NA).mean()),
@@ -56,7 +56,7 @@ def summary(
 
 @dataclass(frozen=True)
 class Measured:
-    """A report, and what its intervals come from: with another's of the same images they pair.
+    """A report with its resamples, which pair with another's of the same images.
 
     Attributes:
         report: the figures.
@@ -78,7 +78,7 @@ def report(
     attributes: Sequence[str],
     **about: Any,
 ) -> EvalReport:
-    """All metrics of one split. Arguments and errors as in `measure`."""
+    """Return all metrics of one split. Arguments and errors as in `measure`."""
     return measure(probabilities_NA, targets_NA, present_NA, attributes, **about).report
 
 
@@ -94,7 +94,7 @@ def measure(
     unsure_NA: NDArray[np.bool_] | None = None,
     images_per_second: float | None = None,
 ) -> Measured:
-    """All metrics of one split.
+    """Return all metrics of one split.
 
     Args:
         probabilities_NA: calibrated, [N, A], 0 to 1.
@@ -157,7 +157,7 @@ def _attribute_rows(
     attributes: Sequence[str],
     samples: dict[str, bootstrap.Samples],
 ) -> list[AttributeReport]:
-    """The metrics of each attribute. `samples` are those of the bootstrap, by metric."""
+    """Return the metrics of each attribute. `samples` are those of the bootstrap, by metric."""
     images = len(targets_NA)
     truth_NA = targets_NA.astype(np.bool_)
     right_NA = truth_NA == present_NA
@@ -208,9 +208,9 @@ def _attribute_rows(
 def average_precision(
     scores_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
 ) -> list[float | None]:
-    """Average precision of each attribute: sum of precision times gain in recall, no interpolation.
+    """Return the average precision of each attribute, without interpolation.
 
-    None without a positive image.
+    The sum of precision times gain in recall; None without a positive image.
     """
     return [
         float(binary_average_precision(scores_N, targets_N)) if targets_N.any() else None
@@ -219,7 +219,7 @@ def average_precision(
 
 
 def roc_auc(scores_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]) -> list[float | None]:
-    """Area under the ROC curve of each attribute; None without a positive and a negative image."""
+    """Return the ROC AUC of each attribute; None without a positive and a negative image."""
     return [
         float(binary_auroc(scores_N, targets_N))
         if targets_N.any() and not targets_N.all()
@@ -233,7 +233,7 @@ def _share(right: NDArray[np.bool_]) -> float | None:
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """The mean of the values that are defined, None where none is."""
+    """Return the mean of the defined values, None if there are none."""
     defined = [value for value in values if value is not None]
     return _sure_mean(defined) if defined else None
 
@@ -245,7 +245,7 @@ def _sure_mean(values: Sequence[float]) -> float:
 def _columns(
     scores_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Scores and targets attribute by attribute, as torchmetrics takes them."""
+    """Return scores and targets per attribute, as torchmetrics takes them."""
     scores_AN = torch.from_numpy(np.ascontiguousarray(scores_NA.T))
     targets_AN = torch.from_numpy(np.ascontiguousarray(targets_NA.T, dtype=np.int64))
     return list(zip(scores_AN, targets_AN, strict=True))

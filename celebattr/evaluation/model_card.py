@@ -29,7 +29,7 @@ than a photo. The people shown are young, made up and well lit; expect larger er
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """The card, given as the plain values of its JSON."""
+    """Return the card, given as the plain values of its JSON, as Markdown."""
     size = card["preprocess"]["size"]
     trained = card["trained_on"]
     lines = [
@@ -61,7 +61,7 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 
 def _lineage(trained: Mapping[str, Any]) -> list[str]:
-    """The data, and what the training started from, as far back as is known."""
+    """Describe the data and the starting weights, as far back as is known."""
     lines = [f"- {trained.get('data', 'not stated')}: {trained.get('images', 0):,} images"]
     start = trained.get("started_from")
     while isinstance(start, Mapping):
@@ -111,7 +111,7 @@ def _slices(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _gaps(metrics: Mapping[str, Any]) -> list[str]:
-    """The largest gaps in recall between groups that enough images show, of the last split."""
+    """Return the largest gaps in recall between large enough groups, of the last split."""
     measured = [(split, v["gaps"]) for split, v in metrics.items() if v.get("gaps")]
     if not measured:
         return []
@@ -135,7 +135,7 @@ def _name(slice: Mapping[str, bool]) -> str:
 
 
 def _attributes(metrics: Mapping[str, Any]) -> list[str]:
-    """A row an attribute, of the last split that has them: test comes after validation."""
+    """Return a row per attribute, of the last split that has them: test after validation."""
     measured = [(split, v["attributes"]) for split, v in metrics.items() if v.get("attributes")]
     if not measured:
         return []
@@ -164,7 +164,7 @@ def _attributes(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def record(path: Path, report: EvalReport) -> None:
-    """Writes a report into a bundle's card, in place of what it said of that split.
+    """Write a report into a bundle's card, replacing its figures of that split.
 
     Args:
         path: the bundle.

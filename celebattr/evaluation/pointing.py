@@ -1,7 +1,7 @@
-"""The pointing test: does a heat map peak where an attribute is?
+"""The pointing game: the share of heat maps that peak in their attribute's region.
 
-CelebA's frame puts eyes and mouth of every face at about the same pixels, so that a region of the
-frame says well enough where an attribute can be seen.
+CelebA's aligned crop puts eyes and mouth of every face at about the same pixels, so that a region
+of the crop says well enough where an attribute can be seen.
 
 Source: J. Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016, for the
 test; the mean positions of CelebA's landmarks for the regions.
@@ -21,7 +21,7 @@ from celebattr.evaluation.report import PointingReport
 from celebattr.inference.draw.heatmaps import Explainer
 
 IMAGES = 500
-"""At most, evenly spaced over the split."""
+"""Most images that are used, evenly spaced over the split."""
 
 CENTRE = (FRAME_SIZE[0] // 2, FRAME_SIZE[1] // 2)
 """Row and column of the baseline's point: below the line of the eyes, above the nose's tip."""
@@ -33,13 +33,13 @@ ELLIPSES: dict[str, tuple[tuple[int, int, int, int], ...]] = {
     "mouth": ((89, 152, 27, 16),),
     "chin": ((89, 178, 34, 20),),
 }
-"""Regions of the frame: x and y of a middle, half width and half height, in pixels."""
+"""Regions of the crop: x and y of a middle, half width and half height, in pixels."""
 
 BOXES: dict[str, tuple[int, int, int, int]] = {
     "neck": (35, 182, 143, 218),
     "top of the head": (20, 0, 158, 85),
 }
-"""Left, top, right, bottom."""
+"""Regions of the crop: left, top, right, bottom."""
 
 WHERE: dict[str, str] = {
     "Eyeglasses": "eyes",
@@ -67,7 +67,7 @@ WHERE: dict[str, str] = {
 
 
 def region(name: str) -> NDArray[np.bool_]:
-    """A region of the frame: bool [218, 178]."""
+    """Return a region of the crop: bool [218, 178]."""
     y_HW, x_HW = np.mgrid[: FRAME_SIZE[0], : FRAME_SIZE[1]]
     if name in BOXES:
         left, top, right, bottom = BOXES[name]
@@ -86,7 +86,7 @@ def pointing(
     images: FaceDataset,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[PointingReport, ...]:
-    """Where the maps of the attributes that an image shows have their highest point.
+    """Play the pointing game on the maps of the attributes that each image shows.
 
     Args:
         explainer: makes the maps.
@@ -94,7 +94,7 @@ def pointing(
         on_progress: called with the images done and their total.
 
     Returns:
-        One report an attribute of `WHERE` that the bundle and the data know.
+        One report per attribute of `WHERE` that the bundle and the data know.
 
     Raises:
         DataError: an image cannot be read.
@@ -119,7 +119,7 @@ def pointing(
 
 
 def score(name: str, peaks: Sequence[NDArray[np.int64]]) -> PointingReport:
-    """Counts the peaks that lie in their attribute's region.
+    """Count the peaks that lie in their attribute's region.
 
     Args:
         name: of an attribute that has a region.
@@ -138,6 +138,6 @@ def score(name: str, peaks: Sequence[NDArray[np.int64]]) -> PointingReport:
 
 
 def _peaks(maps_NHW: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Row and column of the highest point of each map, [N, 2]."""
+    """Return the row and column of the highest point of each map, [N, 2]."""
     highest_N = maps_NHW.reshape(len(maps_NHW), -1).argmax(axis=1)
     return np.stack(np.unravel_index(highest_N, FRAME_SIZE), axis=1)

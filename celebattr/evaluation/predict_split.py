@@ -1,4 +1,4 @@
-"""Probabilities of all images of a split, each decoded once, whoever asks for them how often."""
+"""Probabilities of all images of a split by several bundles, each image decoded once."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def probabilities(
     corruptions: Sequence[Corruption] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[NDArray[np.float32]]:
-    """Calibrated probabilities of each bundle, in the order of the images.
+    """Return calibrated probabilities of each bundle, in the order of the images.
 
     Args:
-        backends: the bundles, of which the first also scores the spoiled images.
+        backends: the bundles, of which the first also scores the corrupted images.
         images: what to score.
         batch_size: images scored together.
         workers: threads that decode.
         flip: average each image with its mirror image.
-        corruptions: C ways to spoil the images.
+        corruptions: the C corruptions to apply.
         on_progress: called with the images done and their total, after each batch.
 
     Returns:
-        [1 + C, N, A] of the first bundle, the images as they are and then spoiled; [1, N, A] of
+        [1 + C, N, A] of the first bundle, the images as they are and then corrupted; [1, N, A] of
         the others.
 
     Raises:
@@ -67,7 +67,7 @@ def probabilities(
 
 
 def _judged(backend: Backend, frames_BHWC: NDArray[np.uint8], flip: bool) -> NDArray[np.float32]:
-    """Calibrated probabilities [B, A] of frames, averaged with their mirror images if `flip`."""
+    """Return calibrated probabilities [B, A] of crops, averaged with their mirrors if `flip`."""
     logits_BA = backend.logits(frames_BHWC)
     if flip:
         mirrored_BHWC = np.ascontiguousarray(frames_BHWC[:, :, ::-1])

@@ -83,9 +83,9 @@ PUBLISHED: tuple[PublishedReport, ...] = (
         "FaRL as one can install it",
     ),
 )
-"""Left out are figures whose source we have not read, and splits that share people."""
+"""Figures whose source we have read, on splits that share no people."""
 
 
 def published(attributes: Sequence[str]) -> tuple[PublishedReport, ...]:
-    """The figures that can stand beside a bundle's: all, if it has just CelebA's 40 attributes."""
+    """Return the figures comparable to a bundle's: all, if it has just CelebA's attributes."""
     return PUBLISHED if set(attributes) == set(CELEBA) else ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Decisions of similar probability, and how often the attribute was there.
+    """Decisions of similar probability, and the share in which the attribute is present.
 
     `low` and `high` bound the bin; `decisions` is at least 1; `share_present` is by the labels.
     """
@@ -21,7 +21,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class ThresholdRow:
-    """What a threshold would give. None where a metric is undefined."""
+    """The figures at one threshold, None where a metric is undefined."""
 
     threshold: float
     accuracy: float
@@ -32,7 +32,7 @@ class ThresholdRow:
 
 @dataclass(frozen=True)
 class AttributeCurves:
-    """What the charts of one attribute are drawn from; at most some 100 points each.
+    """The data of an attribute's charts, at most some 100 points each.
 
     Attributes:
         reliability: bins that hold images, by rising probability.
@@ -50,8 +50,9 @@ class AttributeCurves:
 
 
 FEW = 30
-"""Images or people: fewer say little. Of 30, each is over 3 points of a recall, whose interval is
-some 29 points wide at 80 %; and with fewer a bootstrap draws its intervals too narrow."""
+"""Number of images or people below which figures say little. Of 30, each is over
+3 points of a recall, whose interval is some 29 points wide at 80 %; with fewer, a bootstrap makes
+intervals too narrow."""
 
 
 @dataclass(frozen=True)
@@ -96,20 +97,20 @@ class SliceReport:
 
     @property
     def name(self) -> str:
-        """For a person: "Male, not Young"."""
+        """The slice in words: "Male, not Young"."""
         return ", ".join(k if yes else f"not {k}" for k, yes in self.slice.items())
 
 
 @dataclass(frozen=True)
 class PointingReport:
-    """How often an attribute's heat map peaks where the attribute is. Shares between 0 and 1.
+    """The pointing game of an attribute: shares, 0 to 1, of peaks in its region.
 
     Attributes:
         region: the part of the face in which the peak should lie.
         images: that show the attribute, by their labels.
         inside: share of them whose peak lies in the region; None without images.
-        centre: the same for the baseline that always points to the middle of the frame.
-        area: of the region, as a share of the frame: what random points would get.
+        centre: the same for the baseline that always points to the middle of the crop.
+        area: of the region, as a share of the crop: what random points would get.
     """
 
     attribute: str
@@ -122,7 +123,7 @@ class PointingReport:
 
 @dataclass(frozen=True)
 class GapReport:
-    """How differently an attribute is found in the slices: the gap in true positive rate (recall).
+    """The gap of an attribute between slices in true positive rate (recall).
 
     Attributes:
         attribute: whose recall.
@@ -194,7 +195,7 @@ class RuleReport:
 
 @dataclass(frozen=True)
 class LogicReport:
-    """Contradictions in decisions and labels, and what decoding without them costs or wins.
+    """Contradictions in decisions and labels, and the cost or gain of decoding without them.
 
     Decisions are those of each attribute by itself, also where the report's other figures are of
     consistent answers.
@@ -215,7 +216,7 @@ class LogicReport:
 
 @dataclass(frozen=True)
 class CorruptionReport:
-    """The split's figures with every image spoiled in one way.
+    """The split's figures with one corruption applied to every image.
 
     Attributes:
         corruption: its name, as `--corrupt` takes it.
@@ -277,7 +278,7 @@ MEANS: dict[str, str] = {
     "expected_calibration_error": "mean_expected_calibration_error",
     "brier_score": "mean_brier_score",
 }
-"""For a metric of `AttributeReport`, the field of `EvalReport` that holds its mean."""
+"""The field of `EvalReport` that holds the mean of each metric of `AttributeReport`."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +288,7 @@ class EvalReport:
     Attributes:
         images: number of images, each counted once.
         mean_attribute_accuracy: accuracy averaged over attributes, the papers' number.
-        majority_accuracy: its floor: always answering the split's own more frequent value.
+        majority_accuracy: the majority baseline: always the split's own more frequent value.
         mean_average_precision: average precision averaged over attributes where defined (mAP).
         exact_match_ratio: share of images with every attribute right.
         unsure_share: share of decisions that are reported as unsure.
@@ -298,10 +299,10 @@ class EvalReport:
             were averaged in.
         reliability: of all decisions together, where curves are asked for.
         slices, gaps: the same by what images show, where asked for.
-        pointing: whether heat maps peak where attributes are, where asked for.
+        pointing: results of the pointing game, where asked for.
         against: the differences to another bundle, where asked for.
         logic: contradictions between attributes, where the data has CelebA's.
-        corruptions: the same with spoiled images, where asked for.
+        corruptions: the same on corrupted images, where asked for.
         published: what others reached.
         examples: images that it gets wrong, where a report with examples is asked for.
         people: how many different people are shown, or None where that is not known.
@@ -343,6 +344,6 @@ class EvalReport:
 
     @property
     def worst_slice(self) -> SliceReport | None:
-        """The slice of the lowest mean attribute accuracy; None where nothing was sliced."""
+        """The slice of lowest mean attribute accuracy; None without slices."""
         held = [one for one in self.slices if one.mean_attribute_accuracy is not None]
         return min(held, key=lambda one: one.mean_attribute_accuracy or 0.0, default=None)

@@ -1,6 +1,6 @@
 """Metrics on parts of a split: men and women, the young and the old, ...
 
-And how far apart: in whom an attribute is found, and in whom it is missed.
+Also the gaps between them in recall.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def slices(
     by: Sequence[str],
     people_N: NDArray[np.int64] | None,
 ) -> tuple[SliceReport, ...]:
-    """A report for each combination of the attributes `by`, by their labels; largest first.
+    """Return a report per combination of the attributes `by`, by their labels; largest first.
 
     Args:
         probabilities_NA: calibrated, [N, A], 0 to 1.
@@ -73,7 +73,7 @@ def gaps(
     attributes: Sequence[str],
     people_N: NDArray[np.int64] | None,
 ) -> tuple[GapReport, ...]:
-    """How far the recall of each attribute differs between the slices where it is most and least.
+    """Return the largest gap in recall between slices, for each attribute.
 
     The share of those who show an attribute in whom it is found: equal opportunity asks that this
     be alike. Which two slices are compared is chosen on the same images, so of many slices the

@@ -63,7 +63,7 @@ class Part:
 
 
 def parts(report: EvalReport, most: int | None = None) -> list[Part]:
-    """The tables of what was asked for, in their order.
+    """Return the tables of the computed parts, in their order.
 
     Args:
         report: what they are of.
@@ -74,7 +74,7 @@ def parts(report: EvalReport, most: int | None = None) -> list[Part]:
 
 
 def _slices(report: EvalReport, most: int | None) -> Part | None:
-    """Every slice; which is worst, and which are too small to say much."""
+    """Return the table of all slices, with notes on the worst and on those too small."""
     if not report.slices:
         return None
     notes = []
@@ -95,7 +95,7 @@ def _count(one: SliceReport) -> int:
 
 
 def slice_cells(one: SliceReport) -> tuple[str, ...]:
-    """A slice as text: name, images, people, accuracy and mean AP with their intervals."""
+    """Return a slice as text: name, images, people, accuracy and mean AP with their intervals."""
     shares = (
         percent(getattr(one, name)) + between(one.intervals.get(name))
         for name in ("mean_attribute_accuracy", "mean_average_precision")
@@ -105,7 +105,7 @@ def slice_cells(one: SliceReport) -> tuple[str, ...]:
 
 
 def _gaps(report: EvalReport, most: int | None) -> Part | None:
-    """The largest gaps in recall, those that rest on few images last; in short without those."""
+    """Return the largest gaps in recall; those that rest on few images last, or left out."""
     if not report.gaps:
         return None
     ranked = sorted(report.gaps, key=lambda one: (one.few, -one.gap))
@@ -135,7 +135,7 @@ def _gaps(report: EvalReport, most: int | None) -> Part | None:
 
 
 def gap_cells(one: GapReport) -> tuple[str, ...]:
-    """A gap as text: attribute, both slices, the gap with its interval, images of the smaller."""
+    """Return a gap as text: attribute, slices, gap with interval, images of the smaller."""
     pair = f"{one.worst} {percent(one.worst_recall)}; {one.best} {percent(one.best_recall)}"
     # Of one image the bootstrap knows one outcome: its interval has no width.
     gap = percent(one.gap) + ("" if one.few else between(one.interval))
@@ -143,7 +143,7 @@ def gap_cells(one: GapReport) -> tuple[str, ...]:
 
 
 def _against(report: EvalReport, most: int | None) -> Part | None:
-    """Differences of the means, then those of the attributes that are not noise, largest first."""
+    """Return the differences of the means, then the significant ones of attributes."""
     if report.against is None:
         return None
     means = [one for one in report.against.differences if one.attribute is None]
@@ -175,7 +175,7 @@ def _size(one: Difference) -> float:
 
 
 def difference_cells(one: Difference) -> tuple[str, ...]:
-    """A difference as text: what, ours, theirs, the difference with its interval, the verdict."""
+    """Return a difference as text: metric, ours, theirs, its interval, verdict."""
     title = TITLES[one.metric]
     if one.attribute is not None:
         title = f"{one.attribute} {title}"
@@ -197,13 +197,13 @@ def _pointing(report: EvalReport, most: int | None) -> Part | None:
 
 
 def pointing_cells(one: PointingReport) -> tuple[str, ...]:
-    """A line of the pointing test as text."""
+    """Return a row of the pointing game as text."""
     shares = (percent(one.inside) or "-", percent(one.centre), percent(one.area))
     return (one.attribute, one.region, f"{one.images:,}", *shares)
 
 
 def _logic(report: EvalReport, most: int | None) -> Part | None:
-    """Contradictions, the most frequent first, and what answers without them cost or win."""
+    """Return contradictions, most frequent first, and the accuracy without them."""
     logic = report.logic
     if logic is None:
         return None
@@ -258,7 +258,7 @@ def _corruptions(report: EvalReport, most: int | None) -> Part | None:
 
 
 def _published(report: EvalReport, most: int | None) -> Part | None:
-    """Ours among published figures; a short one names no sources."""
+    """Return ours among published figures; the short table names no sources."""
     if not report.published:
         return None
     interval = between(report.intervals.get("mean_attribute_accuracy"))
@@ -296,4 +296,4 @@ PARTS: Sequence[Callable[[EvalReport, int | None], Part | None]] = (
     _logic,
     _published,
 )
-"""In the order in which they are shown."""
+"""Functions of the tables, in the order shown."""

@@ -33,11 +33,11 @@ COLUMNS: tuple[str, ...] = tuple(
 """Columns of the table of attributes, in order."""
 
 BOUNDS: tuple[str, ...] = tuple(f"{name}_{end}" for name in MEANS for end in ("low", "high"))
-"""Columns of a CSV after those: both ends of each metric's 95 % interval."""
+"""Further columns of a CSV: both ends of each metric's 95 % interval."""
 
 
 def _defined(value: Any) -> Any:
-    """Numbers to six places; None for what is undefined, NaN included: JSON has no NaN."""
+    """Round numbers to six places; NaN and undefined become None, since JSON has no NaN."""
     if isinstance(value, dict):
         return {name: _defined(inner) for name, inner in value.items()}
     if isinstance(value, tuple):
@@ -48,7 +48,7 @@ def _defined(value: Any) -> Any:
 
 
 def headline(report: EvalReport) -> list[tuple[str, str]]:
-    """The numbers of the whole split, as pairs of name and text."""
+    """Return the metrics of the whole split, as pairs of name and text."""
     pairs = [
         (title, _percent_or_none(getattr(report, name)) + between(report.intervals.get(name)))
         for title, name in _HEADLINE
@@ -85,7 +85,7 @@ _HEADLINE = (
 
 
 def to_json(report: EvalReport) -> str:
-    """The whole report as one JSON object of schema 1."""
+    """Return the whole report as one JSON object of schema 1."""
     values = dataclasses.asdict(report)
     rows = values.pop("attributes")
     del values["examples"]  # pictures: for the HTML report
@@ -97,10 +97,10 @@ def to_json(report: EvalReport) -> str:
 
 
 def to_csv(report: EvalReport) -> str:
-    """One line an attribute, then the line `mean`. Exact match ratio and speed: see `to_json`.
+    """Return one line per attribute, then the line `mean`; some metrics are only in JSON.
 
-    With columns for the differences to another bundle, and for the gaps between slices, where
-    there are any.
+    Exact match ratio and speed: see `to_json`. With columns for the differences to another bundle,
+    and for the gaps between slices, where there are any.
     """
     gaps = {one.attribute: _gap(one) for one in report.gaps}
     against: dict[str | None, dict[str, Any]] = {}
@@ -124,7 +124,7 @@ def to_csv(report: EvalReport) -> str:
 
 
 def _difference(one: Difference) -> dict[str, Any]:
-    """A difference as cells of a CSV; none for the exact match ratio, which has no column."""
+    """Return a difference as cells of a CSV; none for the exact match ratio."""
     column = {field: column for column, field in MEANS.items()}.get(one.metric, one.metric)
     if column not in MEANS:
         return {}
@@ -133,14 +133,14 @@ def _difference(one: Difference) -> dict[str, Any]:
 
 
 def _gap(one: GapReport) -> dict[str, Any]:
-    """A gap as cells of a CSV."""
+    """Return a gap as cells of a CSV."""
     cells = {"recall_best": one.best, "recall_worst": one.worst, "recall_gap": one.gap}
     ends = _bounds({"recall_gap": one.interval})
     return {**_defined(cells), **ends, "recall_gap_few": one.few}
 
 
 def _bounds(intervals: dict[str, tuple[float, float] | None]) -> dict[str, Any]:
-    """Intervals by metric as the cells of `BOUNDS`."""
+    """Return intervals by metric as the cells of `BOUNDS`."""
     return {
         f"{name}_{end}": _defined(value)
         for name, found in intervals.items()
@@ -150,7 +150,7 @@ def _bounds(intervals: dict[str, tuple[float, float] | None]) -> dict[str, Any]:
 
 
 def to_markdown(report: EvalReport) -> str:
-    """A summary and a table in percent, as a README shows it."""
+    """Return a summary and a table in percent, as a README shows it."""
     lines = [f"- {name}: {value}" for name, value in headline(report)]
     lines.insert(0, f"- weights: {_cell(report.weights)}")
     titles = [TITLES[name] for name in COLUMNS]
@@ -192,7 +192,7 @@ SUFFIXES: dict[str, str] = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
 
 def format_of(path: StrPath) -> str:
-    """The name of the format that the suffix of a report file stands for.
+    """Return the name of the format that the suffix of a report file stands for.
 
     Raises:
         UsageError: the suffix is missing or unknown.
@@ -201,7 +201,7 @@ def format_of(path: StrPath) -> str:
 
 
 def render(report: EvalReport, format: str) -> str:
-    """The report as text in one of `FORMATS`.
+    """Return the report as text in one of `FORMATS`.
 
     Raises:
         UsageError: no such format.

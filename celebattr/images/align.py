@@ -1,9 +1,9 @@
-"""A face brought into CelebA's aligned frame: 178 wide, 218 high, eyes and mouth in their places.
+"""Alignment of a face to CelebA's crop: 178 wide, 218 high, eyes and mouth at fixed places.
 
 A similarity (turn, scale, shift; no reflection) is fitted on the eyes and the middle of the mouth.
 The detector takes faces for more upright than they are, small ones most: of a roll, the landmarks
 of a 75-pixel face show a third, those of a 250-pixel face nine tenths. So they are refined: the
-face is looked at again, large, in a crop that the first fit made upright.
+face is detected again, large, in a square that the first fit made upright.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from celebattr.constants import FRAME_SIZE
 from celebattr.images.detect import SURE, Detector, Face, Picture
 
 ANCHORS_32 = np.array([[69.30, 111.86], [107.60, 111.44], [88.99, 152.78]])
-"""Viewer-left eye, viewer-right eye and middle of the mouth in the frame, x and y in pixels: where
+"""Viewer-left eye, viewer-right eye and middle of the mouth in the crop, x and y in pixels: where
 YuNet sees them in CelebA's own crops. It differs by up to 0.9 pixels from the mean of CelebA's
 landmarks, (69.32, 111.20), (107.67, 111.19), (88.42, 152.12).
 
@@ -26,32 +26,32 @@ Source: mean over 1,505 original training images of CelebA, shifted, turned and 
 nearer to CelebA's own: 2.20 pixels off instead of 2.27, on the half that was not averaged."""
 
 BOX_SIDE = 100.0
-"""Square root of the area of a face's box in the frame, in pixels: 86 to 115 for 98 % of faces."""
+"""Square root of the area of a face's box in the crop, in pixels: 86 to 115 for 98 % of faces."""
 BOX_CENTRE = (88.5, 124.7)
-"""Middle of a face's box in the frame, x and y in pixels."""
+"""Middle of a face's box in the crop, x and y in pixels."""
 PLAUSIBLE = 1.6
 """Landmarks that make a face's box larger or smaller by more than this are not believed."""
 
 CROP_SIDE = 448
-"""Side in pixels of the square crop that is looked at again."""
+"""Side in pixels of the upright square in which the face is detected again."""
 CROP_SCALE = 2.5
-"""Pixels of that crop per pixel of the frame. The larger the face, the better its roll is seen: at
-0.75, 1.5 and 2.5 the eyes show 15, 66 and 90 % of it. Beyond, little is won."""
+"""Pixels of that square per pixel of the aligned crop. The larger the face, the better its roll is
+seen: at 0.75, 1.5 and 2.5 the eyes show 15, 66 and 90 % of it. Beyond, little is gained."""
 DETAIL = 1.5
-"""Pixels of the photo, each way, for a pixel of the frame: of a photo that has more, a part
-is read. On 40 photos of 12 megapixels 0.9 % of the decisions are others than on the whole photo,
-most of them near a threshold; at 2.5 and at 4 it is 0.8 %."""
+"""Pixels of the photo per pixel of the crop, each way: a photo with more is read in part. On
+40 photos of 12 megapixels 0.9 % of the decisions differ from those on the whole photo, most of them
+near a threshold; at 2.5 and at 4 it is 0.8 %."""
 PASSES = 3
-"""Most times a face is looked at again: one that lies on its side takes more than one."""
+"""Most passes of detecting a face again: one that lies on its side takes more than one."""
 SETTLED = 8.0
-"""A pass that moves no anchor by more pixels of the frame was the last one needed."""
+"""A pass that moves no anchor by more pixels of the crop was the last one needed."""
 
 Affine = NDArray[np.float64]
 """float64 [2, 3]: maps (x, y, 1) to (x, y)."""
 
 
 def align(photo: Picture, face: Face, detector: Detector) -> tuple[NDArray[np.uint8], Affine]:
-    """The face in CelebA's frame, and the similarity that brings it there.
+    """Return the aligned crop of a face, and the similarity from the photo to it.
 
     Args:
         photo: in which the face was found.
@@ -70,7 +70,7 @@ def align(photo: Picture, face: Face, detector: Detector) -> tuple[NDArray[np.ui
 
 
 def frame_transform(image_HWC: NDArray[np.uint8], face: Face, detector: Detector) -> Affine:
-    """The similarity from the photo into the frame, its landmarks refined."""
+    """Return the similarity from the photo to the aligned crop, its landmarks refined."""
     to_frame = fit(anchors(face))
     if not _plausible(face, to_frame):
         to_frame = _from_box(face)
@@ -90,13 +90,13 @@ def frame_transform(image_HWC: NDArray[np.uint8], face: Face, detector: Detector
 
 
 def anchors(face: Face) -> NDArray[np.float64]:
-    """Float64 [3, 2]: viewer-left eye, viewer-right eye, middle of the mouth."""
+    """Return float64 [3, 2]: viewer-left eye, viewer-right eye, middle of the mouth."""
     points = face.landmarks_52.astype(np.float64)
     return np.stack([points[0], points[1], (points[3] + points[4]) / 2])
 
 
 def fit(points_32: NDArray[np.float64], targets_32: NDArray[np.float64] = ANCHORS_32) -> Affine:
-    """The similarity that brings points to targets with the least squared distance.
+    """Return the similarity that brings points to targets with the least squared distance.
 
     Source: S. Umeyama, "Least-squares estimation of transformation parameters between two point
     patterns", IEEE PAMI 13(4), 1991; in the plane, without reflection, it is one complex division.
@@ -110,12 +110,12 @@ def fit(points_32: NDArray[np.float64], targets_32: NDArray[np.float64] = ANCHOR
 
 
 def apply(transform: Affine, points_N2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The points after the transform."""
+    """Return the transformed points."""
     return points_N2 @ transform[:, :2].T + transform[:, 2]
 
 
 def inverse(transform: Affine) -> Affine:
-    """The transform that undoes it."""
+    """Return the inverse transform."""
     linear = np.linalg.inv(transform[:, :2])
     return np.column_stack([linear, -linear @ transform[:, 2]])
 
@@ -123,7 +123,7 @@ def inverse(transform: Affine) -> Affine:
 def warp(
     image_HWC: NDArray[np.uint8], transform: Affine, height: int, width: int
 ) -> NDArray[np.uint8]:
-    """The transformed photo, antialiased, its border repeated where it ends.
+    """Return the transformed photo, antialiased, its border repeated where it ends.
 
     `cv2.warpAffine` reads only the four nearest pixels, so a photo that becomes less than half as
     large is first shrunk by area to twice the size asked for. Not further: CelebA's crops are as
@@ -161,7 +161,7 @@ def warp(
 def _cut_out(
     image_HWC: NDArray[np.uint8], transform: Affine, height: int, width: int
 ) -> tuple[NDArray[np.uint8], Affine]:
-    """The part of the photo that the result shows, with a rim, and the transform from it."""
+    """Return the part of the photo that the result shows, with a rim, and its transform."""
     corners_42 = np.array([[0.0, 0.0], [width, 0.0], [0.0, height], [width, height]])
     seen_42 = apply(inverse(transform), corners_42)
     rim = 4.0 / math.sqrt(abs(np.linalg.det(transform[:, :2]))) + 2.0
@@ -179,7 +179,7 @@ def _cut_out(
 
 
 def _rescaled(transform: Affine, x: float, y: float) -> Affine:
-    """The transform for a photo whose pixels were made `x` times wider and `y` times higher."""
+    """Return the transform for a photo scaled by `x` in width and `y` in height."""
     step = np.array([x, y])
     # The middle of pixel i of the shrunk photo lies at (i + 0.5) * step - 0.5 of the photo.
     linear = transform[:, :2] * step
@@ -189,11 +189,11 @@ def _rescaled(transform: Affine, x: float, y: float) -> Affine:
 def _look_again(
     image_HWC: NDArray[np.uint8], face: Face, to_frame: Affine, detector: Detector
 ) -> tuple[NDArray[np.float64], float] | None:
-    """The face's anchors in the photo and its score, from a crop that `to_frame` makes upright.
+    """Detect the face again, upright; return its anchors in the photo and its score.
 
     None if the face is not found there.
     """
-    # The middle of the frame comes to the middle of the crop.
+    # The middle of the aligned crop comes to the middle of the square.
     height, width = FRAME_SIZE
     to_crop = to_frame * CROP_SCALE
     to_crop[:, 2] += CROP_SIDE / 2 - CROP_SCALE * np.array([width / 2, height / 2])
@@ -206,7 +206,7 @@ def _look_again(
 
 
 def _same(face: Face, seen: list[Face], from_crop: Affine) -> Face | None:
-    """Which face of a crop is the one looked for, if any: where it is, and about as large."""
+    """Return the face of a square that matches the expected one in place and size, or None."""
     centre, size = _place(face)
     scale = math.hypot(*from_crop[:, 0])
     best, nearest = None, 0.5 * size
@@ -219,27 +219,27 @@ def _same(face: Face, seen: list[Face], from_crop: Affine) -> Face | None:
 
 
 def _place(face: Face) -> tuple[NDArray[np.float64], float]:
-    """Middle of the face's box, x and y, and the square root of its area."""
+    """Return the middle of the face's box, x and y, and the square root of its area."""
     box = face.box
     centre = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
     return centre, max(face.side, 1e-3)
 
 
 def _plausible(face: Face, to_frame: Affine) -> bool:
-    """True where landmarks and box agree on the face's size."""
+    """Return True if landmarks and box agree on the face's size."""
     ratio = math.hypot(*to_frame[:, 0]) * _place(face)[1] / BOX_SIDE
     return 1.0 / PLAUSIBLE < ratio < PLAUSIBLE
 
 
 def _from_box(face: Face) -> Affine:
-    """The transform that brings an upright face into the frame by its box alone."""
+    """Return the transform that aligns an upright face by its box alone."""
     centre, size = _place(face)
     scale = BOX_SIDE / size
     return np.column_stack([scale * np.eye(2), np.array(BOX_CENTRE) - scale * centre])
 
 
 def _turned(to_frame: Affine, turns: int) -> Affine:
-    """The transform followed by quarter turns, with the clock, about the middle of the box."""
+    """Return the transform followed by clockwise quarter turns about the box's middle."""
     linear = np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), turns)
     middle = np.array(BOX_CENTRE)
     return np.column_stack([linear @ to_frame[:, :2], linear @ (to_frame[:, 2] - middle) + middle])

@@ -28,9 +28,9 @@ MIN_SCORE = 0.7
 """Faces below this score are not reported. 240 photos of one person each scored at least 0.84; in
 photos of groups, faces down to 0.8; a clock 0.65; one of the photos without people, a dog, 0.85."""
 MIN_SCORE_TURNED = 0.8
-"""The same for a turned photo: three more looks are three more chances to be wrong."""
+"""Least score in a turned photo: three more passes are three more chances to be wrong."""
 OVERLAP = 0.3
-"""Of two boxes with a larger intersection over union, the one of lower score is dropped."""
+"""Intersection over union above which the box of lower score is dropped."""
 SURE = 0.9
 """A lower score may mean that the face lies on its side or upside down. Of 240 upright photos the
 main face scored below 0.9 in eight; the same photos upside down in all but a twentieth, at 0.65 to
@@ -41,9 +41,9 @@ photos; for a face that fills the photo; for small faces in a large one."""
 
 _STRIDES = (8, 16, 32)
 _FIXED = b"\x0a\x03\x08\x80\x05" * 2
-"""The 640 by 640 pixels of the model's input, as its file says them; all else follows from them."""
+"""The input of 640 by 640 pixels as encoded in the model file."""
 _FREE = b"\x0a\x03\x12\x01h\x0a\x03\x12\x01w"
-"""An input of any height h and width w."""
+"""The same fields with a free height h and width w."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Face:
 
     @property
     def side(self) -> float:
-        """Square root of the area of the box."""
+        """The square root of the area of the box."""
         return math.sqrt((self.box.right - self.box.left) * (self.box.bottom - self.box.top))
 
     def scaled(self, x: float, y: float) -> Face:
-        """The same face in a photo of `x` times the width and `y` times the height."""
+        """Return the same face in a photo of `x` times the width and `y` times the height."""
         box = self.box
         return Face(
             FaceBox(box.left * x, box.top * y, box.right * x, box.bottom * y, box.score),
@@ -75,29 +75,29 @@ class Face:
 
 
 class Picture(Protocol):
-    """A photo that may be had in a part of its size: `celebattr.images.photo.Photo`."""
+    """A photo that can be read at part of its size: `celebattr.images.photo.Photo`."""
 
     size: tuple[int, int]
 
     def at(self, side: float) -> NDArray[np.uint8]:
-        """RGB [H, W, 3], its longer side of at least so many pixels, as far as it has them."""
+        """Return RGB [H, W, 3], with at least `side` pixels on its longer side if it has them."""
         ...
 
 
 class Detector(Protocol):
-    """What finds faces. Both methods are safe to call from many threads."""
+    """A face detector; both methods are safe to call from many threads."""
 
     def detect(self, photo: Picture) -> list[Face]:
-        """All faces of a photo of any size, best score first."""
+        """Return all faces of a photo of any size, best score first."""
         ...
 
     def look(self, image_HWC: NDArray[np.uint8]) -> list[Face]:
-        """The faces found in one pass at the image's own size, best score first."""
+        """Return the faces found in one pass at the image's own size, best score first."""
         ...
 
 
 class YuNet:
-    """The detector; one serves any number of threads, each call uses one core.
+    """The YuNet detector; one serves any number of threads, each call uses one core.
 
     Args:
         model: the ONNX file; None takes the one that comes with celebattr.
@@ -119,7 +119,7 @@ class YuNet:
         )
 
     def detect(self, photo: Picture) -> list[Face]:
-        """Finds the faces of a photo.
+        """Find the faces of a photo.
 
         Looks at copies of the photo in the sizes of `SIDES` until one shows a face; if no face is
         sure by then, at the three quarter turns, of which the best wins if it is better.
@@ -141,7 +141,7 @@ class YuNet:
         return found
 
     def look(self, image_HWC: NDArray[np.uint8]) -> list[Face]:
-        """One pass at the image's own size: no shrinking, no turning."""
+        """Detect in one pass at the image's own size: no shrinking, no turning."""
         import cv2
 
         height, width = image_HWC.shape[:2]
@@ -172,7 +172,7 @@ class YuNet:
 
 
 def largest(faces: Sequence[Face], height: int, width: int) -> Face:
-    """The main face of a photo: size weighed with centrality.
+    """Return the main face of a photo, by size weighted with centrality.
 
     The area of the box that lies inside the photo, times a weight that falls from 1 in the
     photo's middle to 0.3 at its rim: a cut-off face at the rim does not win over a whole one.
@@ -195,7 +195,7 @@ def largest(faces: Sequence[Face], height: int, width: int) -> Face:
 
 
 def unturned(face: Face, turns: int, height: int, width: int) -> Face:
-    """A face found in `np.rot90(image, turns)`, in pixels of `image`.
+    """Return a face found in `np.rot90(image, turns)`, in pixels of `image`.
 
     Args:
         face: in pixels of the turned image.
@@ -224,11 +224,11 @@ def _faces(
     box_C4: NDArray[np.float32],
     landmarks_CX: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """What the cells of one level of the network see, where they are sure enough.
+    """Return the confident detections of one level of the network.
 
     Args:
         stride: side of a cell in pixels.
-        columns: cells a row.
+        columns: cells per row.
         class_C1: how likely it is a face.
         object_C1: how well the box fits it.
         box_C4: its middle, from the cell's, and the logarithms of its sides, all in cells.
@@ -254,7 +254,7 @@ def _face(row: NDArray[np.float32]) -> Face:
 
 
 def _shrunk(image_HWC: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The image with its longer side at most `side` pixels."""
+    """Shrink an image to at most `side` pixels on its longer side."""
     import cv2
 
     height, width = image_HWC.shape[:2]
@@ -268,7 +268,7 @@ def _shrunk(image_HWC: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def _read_model(path: Path) -> bytes:
-    """The detector's bytes, checked.
+    """Read the detector's model file and verify it.
 
     Raises:
         WeightsError: missing, unreadable or not the published file.

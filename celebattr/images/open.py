@@ -1,4 +1,4 @@
-"""The one door through which an image is opened: whatever it is, upright 8-bit RGB comes out."""
+"""Opening of every image: any accepted file becomes upright 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _MAX_SCANNED = 1 << 30
 """Pixels of a JPEG times its scans: each goes over the whole picture, however few bytes it has."""
 
 _MAX_PIXELS_OF_SCANS = 60_000_000
-"""Pixels of a JPEG of several scans: its coefficients are kept, 6 bytes a pixel besides the 4."""
+"""Pixels of a JPEG of several scans: its coefficients are kept, 6 bytes per pixel besides the 4."""
 
 _MAX_WEBP = 40_000_000
-"""Pixels of a WebP: its decoder keeps two canvases and more, 17.5 bytes a pixel in all."""
+"""Pixels of a WebP: its decoder keeps two canvases and more, 17.5 bytes per pixel in all."""
 
 _MAX_EXIF = 1 << 20
 """Bytes of EXIF that are searched for an orientation."""
@@ -94,7 +94,7 @@ _KINDS = (
 def open_image(
     source: str | os.PathLike[str] | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
-    """Opens an image: EXIF orientation applied, first frame, 8-bit RGB.
+    """Open an image: EXIF orientation applied, first frame, 8-bit RGB.
 
     16-bit and float grey is scaled, transparency is laid on white.
 
@@ -118,7 +118,7 @@ def open_image(
 def read_bytes(
     source: str | os.PathLike[str] | bytes, *, name: str | None = None
 ) -> tuple[bytes, str]:
-    """The bytes of a file, and what to call it in errors; raises as `open_image` does."""
+    """Return the bytes of a file, and its name for errors; raises as `open_image` does."""
     shown = printable(name or ("the image" if isinstance(source, bytes) else os.fspath(source)))
     data = source if isinstance(source, bytes) else _read(source, shown)
     if not data:
@@ -127,12 +127,12 @@ def read_bytes(
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, which may quote the file: printable, and not at length."""
+    """Return an error's text, which may quote the file, made printable and short."""
     return printable(" ".join(str(error).split()))[:200] or type(error).__name__
 
 
 def _read(path: str | os.PathLike[str], name: str) -> bytes:
-    """All bytes of a regular file. Nothing else is opened: a pipe would block, a device may act."""
+    """Read a regular file; anything else is refused: a pipe would block, a device may act."""
     try:
         _check_kind(os.stat(path), name)  # noqa: PTH116 - pathlib would change "" into "."
         with open(path, "rb", opener=_opener) as file:
@@ -170,7 +170,7 @@ def _check_kind(status: os.stat_result, name: str) -> None:
 def decode(
     data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, side: float = math.inf
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """What `open_image` gives, and the width and height in pixels that it has in full.
+    """Decode an image as `open_image` does, and return its full width and height too.
 
     Args:
         data: the bytes of a file.
@@ -206,7 +206,7 @@ def decode(
 
 
 def _check_size(image: ImageFile.ImageFile, data: bytes, name: str, max_pixels: int) -> None:
-    """Refuses, before it is decoded, what takes too much memory or time to decode."""
+    """Refuse an image that would take too much memory or time, before decoding it."""
     width, height = image.size
     pixels, size = width * height, f"{name}: {width}x{height} pixels"
     if pixels > max_pixels:
@@ -223,7 +223,7 @@ def _check_size(image: ImageFile.ImageFile, data: bytes, name: str, max_pixels: 
 
 
 def _scans(image: JpegImageFile, data: bytes) -> int:
-    """How often a JPEG's decoder goes over the whole picture, at most."""
+    """Return an upper bound of a JPEG's scans, each a pass over the whole picture."""
     assert image.fp is not None
     start = image.fp.tell() - 8 - 2 * image.layers  # Pillow has read the header of the first scan
     whole = data[start : start + 2] == b"\xff\xda"  # which names all components
@@ -231,7 +231,7 @@ def _scans(image: JpegImageFile, data: bytes) -> int:
 
 
 def _turn(image: ImageFile.ImageFile) -> tuple[Image.Image, bool]:
-    """Decodes, and applies the EXIF orientation; and whether that made width height.
+    """Decode and apply the EXIF orientation; return True too if it swapped width and height.
 
     Damaged EXIF counts as none.
     """
@@ -263,7 +263,7 @@ def _turn(image: ImageFile.ImageFile) -> tuple[Image.Image, bool]:
 
 @functools.cache
 def _silence_libtiff() -> None:
-    """Stops the C library that decodes TIFFs from writing to standard error.
+    """Stop the C library that decodes TIFFs from writing to standard error.
 
     Pillow gives no way to, but its module leads to the library. Where it does not, as in a build
     that has libtiff inside, damaged TIFFs still say so.
@@ -284,7 +284,7 @@ _BAND = 1 << 20
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB of the current frame, whatever its mode."""
+    """Convert the current frame to 8-bit RGB, whatever its mode."""
     if image.mode == "RGB" and "transparency" not in image.info:
         # A copy would double what a large photo takes; but a WebP holds its decoder's canvases.
         return image.copy() if image.format == "WEBP" else image
@@ -297,7 +297,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[tuple[int, int, int, int], Image.Image]]:
-    """The image in parts of at most _BAND pixels, and where they are."""
+    """Yield the image in parts of at most _BAND pixels, with their boxes."""
     wide = min(image.width, _BAND)
     high = max(1, _BAND // wide)
     for top in range(0, image.height, high):
@@ -326,7 +326,7 @@ def _values(image: Image.Image) -> NDArray[np.float64]:
 
 
 def _scale(image: Image.Image) -> float:
-    """What brings grey of more than 8 bits to 0..255."""
+    """Return the factor that scales grey of more than 8 bits to 0..255."""
     if image.mode.startswith("I;16"):
         return 1 / 257
     top = max(_values(band).max(initial=0.0) for _, band in _bands(image))
@@ -338,5 +338,5 @@ def _scale(image: Image.Image) -> float:
 
 
 def _eight_bits(band: Image.Image, scale: float) -> Image.Image:
-    """Grey of more than 8 bits, scaled: Pillow's own conversion would cut it off at 255."""
+    """Scale grey of more than 8 bits, which Pillow's own conversion would clip at 255."""
     return Image.fromarray(np.clip(np.rint(_values(band) * scale), 0, 255).astype(np.uint8))

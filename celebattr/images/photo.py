@@ -1,4 +1,4 @@
-"""A photo in as many pixels as are needed: twelve million are seldom of use, and take long."""
+"""Photos decoded at part of their size: twelve megapixels are rarely needed, and slow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celebattr.images.open import decode, read_bytes
 
 
 class Photo:
-    """An opened photo that is had in a part of its size, for as long as that is enough.
+    """An opened photo, decoded at part of its size for as long as that is enough.
 
     A JPEG is decoded to 1/2, 1/4 or 1/8 of its size, in a fraction of the time and memory; other
     formats are decoded in full and averaged. A file that is damaged is refused alike.
@@ -40,7 +40,7 @@ class Photo:
 
     @classmethod
     def of(cls, pixels_HWC: NDArray[np.uint8]) -> Self:
-        """A photo that has been decoded already: uint8, RGB."""
+        """Wrap an image that is decoded already: uint8, RGB."""
         photo = cls.__new__(cls)
         photo._image = Image.fromarray(pixels_HWC)
         photo.size = photo._image.size
@@ -48,7 +48,7 @@ class Photo:
         return photo
 
     def at(self, side: float) -> NDArray[np.uint8]:
-        """The photo with a longer side of at least so many pixels, as far as it has them.
+        """Return the photo with at least `side` pixels on its longer side, if it has them.
 
         Returns:
             uint8 [H, W, 3], RGB: the full size divided by 1, 2, 4 or 8, and rounded up.
@@ -65,7 +65,7 @@ class Photo:
         return self._pixels_HWC
 
     def frame(self) -> NDArray[np.uint8]:
-        """The whole photo as a frame, uint8 [218, 178, 3]: stretched where it is not one."""
+        """Return the whole photo as a crop, uint8 [218, 178, 3], stretched if need be."""
         if is_aligned(self.size):
             return self.at(max(self.size))
         (width, height), (frame_height, frame_width) = self.size, FRAME_SIZE
@@ -74,12 +74,12 @@ class Photo:
 
 
 def is_aligned(size: tuple[int, int]) -> bool:
-    """True where width and height are those of CelebA's aligned crop, 178 and 218."""
+    """Return True if width and height are those of CelebA's aligned crop, 178 and 218."""
     return size == (FRAME_SIZE[1], FRAME_SIZE[0])
 
 
 def to_frame(image: Image.Image) -> NDArray[np.uint8]:
-    """The frame uint8 [218, 178, 3] of an image of a face: stretched to it where it is not one."""
+    """Return an image of a face as a crop uint8 [218, 178, 3], stretched if need be."""
     if not is_aligned(image.size):
         image = image.resize((FRAME_SIZE[1], FRAME_SIZE[0]), Image.Resampling.BILINEAR)
     return np.asarray(image)

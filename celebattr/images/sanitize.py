@@ -13,7 +13,7 @@ import re
 import struct
 
 _MAX_PIECES = 200_000
-"""Chunks, segments or blocks that a file may have before and around its pixels."""
+"""Most chunks, segments or blocks of a file before and around its pixels."""
 
 _MAX_TABLES = 64
 """Quantisation, Huffman and other tables of a JPEG before its pixels; 8 to 12 are usual."""
@@ -50,7 +50,7 @@ _GIF_BLOCK = re.compile(rb"[!,;]")
 
 
 def sieve(data: bytes) -> bytes:
-    """The bytes of an image file without what its first frame does not need.
+    """Return the bytes of an image file without metadata that its first frame does not need.
 
     Bytes of no accepted format, and of one without the problem, come back as they are.
 

@@ -1,4 +1,4 @@
-"""The options of `celebattr predict`, and which bundle the worker processes score with."""
+"""Options of `celebattr predict`, and the choice of the bundle for worker processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENGINES: tuple[str, ...] = ("local", "ray")
 
 @dataclass(frozen=True)
 class PredictConfig(Checks):
-    """How photos become predictions."""
+    """Options of scoring."""
 
     weights: str | None = option(
         None,
@@ -108,18 +108,18 @@ class PredictConfig(Checks):
 
     @property
     def bundle(self) -> str:
-        """The bundle that is asked for, as `celebattr.weights.bundle_file` takes it."""
+        """The requested bundle, as `celebattr.weights.bundle_file` takes it."""
         return self.speed if self.weights is None else self.weights
 
     def of_bundle(self, path: Path) -> PredictConfig:
-        """The same, predicting with the bundle of a file."""
+        """Return the same options with the bundle of a file."""
         return dataclasses.replace(self, weights=str(path), speed="accurate")
 
 
 def bundle_for(config: PredictConfig) -> Path | None:
-    """The bundle that the processes score with themselves: ONNX, on the CPU. Else None.
+    """Return the ONNX bundle that worker processes score with on the CPU, or None.
 
-    Each process then takes a core and passes on some numbers; the frames of its photos, 116 kB
+    Each process then takes a core and passes on some numbers; the crops of its photos, 116 kB
     each, go nowhere.
 
     Raises:

@@ -1,6 +1,6 @@
 """Export of a safetensors bundle to ONNX: float32, or int8 weights and activations.
 
-The graph takes uint8 frames [N, 218, 178, 3] and gives logits and calibrated probabilities, both
+The graph takes uint8 crops [N, 218, 178, 3] and gives logits and calibrated probabilities, both
 [N, A]: resizing, normalisation and calibration are inside, so nobody who runs it can get them
 wrong. The card travels in its metadata.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OPSET = 18
 IR_VERSION = 8
-"""Of the file format: the one of opset 18, which onnxruntime 1.14 and later read."""
+"""Version of the ONNX format that goes with opset 18, for onnxruntime 1.14 and later."""
 
 CALIBRATION_BATCH = 16
 
@@ -38,7 +38,7 @@ _QUANTISED = ["Conv", "Gemm", "Add", "MaxPool", "GlobalAveragePool", "Relu"]
 
 
 def export(source: Path, target: Path, *, calibration: FaceDataset | None = None) -> Card:
-    """Writes an ONNX bundle.
+    """Write an ONNX bundle.
 
     Args:
         source: a safetensors bundle.
@@ -115,7 +115,7 @@ def _quietly_export(module: Any, example: Any, path: Path) -> None:
 
 
 def _quantise(path: Path, calibration: FaceDataset) -> Path:
-    """Static quantisation, per channel, ranges from images. Returns the new file."""
+    """Quantise statically, per channel, with ranges from images; return the new file."""
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -156,7 +156,7 @@ def _quantise(path: Path, calibration: FaceDataset) -> Path:
 
 
 def _last_layer(path: Path) -> list[str]:
-    """Names of the nodes that make logits of features: the last layer and what follows it."""
+    """Return the names of the nodes from features to logits: the last layer and after."""
     import onnx
 
     graph = onnx.load(path).graph
@@ -184,7 +184,7 @@ def _cast_like_constants(model: Any) -> None:
 
 
 def _mean_logits(path: Path, images: FaceDataset) -> NDArray[np.float32]:
-    """Mean logits [A] that a graph gives for some images."""
+    """Return the mean logits [A] of a graph over some images."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -232,12 +232,12 @@ def _frames(dataset: FaceDataset, indices: Sequence[int]) -> Iterator[NDArray[np
 
 
 TOTAL = 127
-"""What the weights of a resized pixel sum to: the largest int8, which one of them alone may be.
+"""Sum of the integer weights of a resized pixel: the largest int8, as one weight may be all.
 Processors without VNNI add pairs of products of a byte and a weight in 16 bits: 255 * 127 fits."""
 
 
 def whole(matrix: NDArray[np.float32]) -> NDArray[np.int8]:
-    """The nearest whole numbers to a matrix [W, 178] whose rows sum to 1, theirs to `TOTAL`.
+    """Round a matrix [W, 178] whose rows sum to 1 to whole numbers whose rows sum to `TOTAL`.
 
     The largest remainders are rounded up.
     """
@@ -249,7 +249,7 @@ def whole(matrix: NDArray[np.float32]) -> NDArray[np.int8]:
 
 
 def resize_in_integers(path: Path, target: Path) -> None:
-    """Rewrite an exported float graph: the product with the columns becomes one of integers.
+    """Rewrite a float graph so that the product with the columns is in integers.
 
     Normalisation comes after it then, with the divisor of bytes and `TOTAL` in its constants: the
     columns' weights sum to 1, so the order makes no difference.
@@ -287,11 +287,11 @@ def resize_in_integers(path: Path, target: Path) -> None:
     for node in reversed(new):
         graph.node.insert(at, node)
     graph.initializer.remove(stored[divided.input[1]])
-    del graph.value_info[:]  # of tensors that were floats; they are inferred anew
+    del graph.value_info[:]  # of tensors that were floats; they are inferred again
     onnx.save(model, target)
 
 
 def _after(graph: Any, node: Any) -> Any:
-    """The one node that takes what another gives."""
+    """Return the one node that consumes another's output."""
     (found,) = (other for other in graph.node if node.output[0] in other.input)
     return found

@@ -1,4 +1,4 @@
-"""An input becomes aligned crops: opened, its faces found, each brought into CelebA's frame."""
+"""Preparation of an input: opening, face detection and alignment to crops."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An input that is decoded, its faces found and brought into the frame.
+    """A decoded input with its faces aligned.
 
     Attributes:
-        boxes: one a frame; None where the image was taken as an aligned face.
+        boxes: one per crop; None where the image was taken as an aligned face.
         frames: uint8 [218, 178, 3] each.
-        to_frame: how each was brought there, as `Prediction.to_frame`.
+        to_frame: the transform of each, as `Prediction.to_frame`.
         faces: how many faces the photo has, reported or not.
         failure: why there is none, or None.
     """
@@ -39,11 +39,11 @@ class Prepared:
 
 
 _SIDE = 640
-"""Pixels of the longer side to begin with: those of the detector's first look."""
+"""Pixels of the longer side to decode first: those of the detector's first pass."""
 
 
 class Preparer:
-    """Opens inputs in this very process, from any thread.
+    """A callable that opens inputs in this very process, from any thread.
 
     Args:
         faces: `PredictConfig.faces`: largest, all or none.
@@ -55,7 +55,7 @@ class Preparer:
         self._lock = threading.Lock()
 
     def __call__(self, item: Input) -> Prepared:
-        """Opens an input and brings its faces into the frame; what fails becomes a `failure`."""
+        """Open an input and align its faces; an error becomes a `failure`."""
         if item.failure is not None:
             return Prepared(item, failure=item.failure)
         try:
@@ -67,7 +67,7 @@ class Preparer:
             return Prepared(item, failure=Failure(item.path, error.status, str(error)))
 
     def detector(self) -> YuNet:
-        """The face detector, loaded once. Not at import: an aligned photo needs none."""
+        """Return the face detector, loaded on first use: an aligned photo needs none."""
         import cv2  # noqa: F401 - what a first look would wait for
 
         from celebattr.images.detect import YuNet

@@ -1,4 +1,4 @@
-"""From prepared photos to the predictions of their faces."""
+"""Predictions of faces from prepared photos."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from celebattr.predictions import Prediction, Result
 
 
 class Predictor:
-    """A bundle and the options of `celebattr predict`: what was prepared becomes results.
+    """A bundle and the options of `celebattr predict`, which turn crops into results.
 
     Raises:
         UsageError: an attribute is asked for that the bundle does not know.
@@ -50,14 +50,14 @@ class Predictor:
 
     @property
     def facts(self) -> Facts:
-        """What all rows have in common."""
+        """The facts that all rows share."""
         card = self.backend.card
         pairs = zip(card.attributes, self._thresholds, strict=True)
         never = tuple(n for n, threshold in pairs if threshold > 1.0 and n in self.attributes)
         return Facts(card.name, card.sha256, self.attributes, never)
 
     def finish(self, prepared: Sequence[Prepared]) -> list[list[Result]]:
-        """Scores the frames of some inputs together: the results of each, in order."""
+        """Score the crops of some inputs together; return the results of each, in order."""
         frames = [frame for item in prepared for frame in item.frames]
         card = self.backend.card
         if frames:

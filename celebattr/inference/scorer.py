@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class Scorer:
-    """Scores photos, which other processes open; a context manager.
+    """A scorer of photos that worker processes open; a context manager.
 
     On a CPU those processes score them too, each by itself on a core. A network in torch, on a GPU
-    for instance, is in this process, and scores their frames in batches.
+    for instance, is in this process, and scores their crops in batches.
 
     Attributes:
         facts: what all rows have in common.
@@ -49,12 +49,13 @@ class Scorer:
         self.config = config or PredictConfig()
         self._cores = cores
         self._workers = cores or self.config.workers or usable_cores()
-        weights = bundle_for(self.config)
+        weights = bundle_for(self.config)  # None: a network in torch, which this process holds
         plain = PredictConfig()
         default = all(
             getattr(self.config, name) == getattr(plain, name)
             for name in ("bundle", "device", "precision")
         )
+        # The process that `__main__` started on a guess serves only if nothing was set otherwise.
         first = protocol.take(self.config.faces, default=default)
         self._processes = Workers(self.config, weights, first)
         try:
@@ -76,7 +77,7 @@ class Scorer:
     def stream(
         self, inputs: Iterable[Input], *, keep_data: bool = False
     ) -> Iterator[tuple[Input, list[Result]]]:
-        """Each input with its results, in the order of `inputs`: one a face, or one failure.
+        """Yield each input with its results, in the order of `inputs`: per face, or a failure.
 
         Memory stays flat: no more than a few inputs, or batches of them, are under way.
 
@@ -101,9 +102,9 @@ class Scorer:
         )
 
     def rows(self, photos: Iterable[str | bytes]) -> Iterator[list[dict[str, Any]]]:
-        """For each photo, a path, a URL or a file's bytes, its rows as JSON objects of schema 1.
+        """Yield the rows of each photo (a path, URL or bytes) as JSON objects of schema 1.
 
-        One a face, or one that says why there is none: nothing that a photo is makes it raise.
+        One per face, or one that says why there is none: no photo makes it raise.
         """
         from celebattr.inference.inputs.source import photo
 
@@ -112,7 +113,7 @@ class Scorer:
             yield [result.row() for result in results]
 
     def close(self) -> None:
-        """Ends the processes."""
+        """End the processes."""
         self._processes.close()
 
     def __enter__(self) -> Self:
@@ -130,13 +131,13 @@ from memory for each, which costs a tenth and more. Twice as many would be 1 to 
 and take twice the memory."""
 
 GROUP_BYTES = 1 << 23
-"""Of files that came as bytes: no more than this together, or one."""
+"""Most bytes of a group of files that came as bytes, unless one alone has more."""
 
 BUSY = 0.8
-"""Share of the time from which the network, and not the opening of photos, is what takes long."""
+"""Share of time above which the network, not decoding, is the bottleneck."""
 
 READERS = 8
-"""Threads that fetch what does not lie in a file of its own: an object store takes tens of
+"""Threads that fetch inputs that are not local files: an object store takes tens of
 milliseconds to answer, whatever it is asked."""
 
 
@@ -147,7 +148,7 @@ def apart(
     workers: int,
     keep_data: bool = True,
 ) -> Iterator[tuple[Input, list[Result]]]:
-    """Each input with its results, a few inputs at a time in a process.
+    """Yield each input with its results, scored in worker processes a few at a time.
 
     Args:
         inputs: what to score.
@@ -171,7 +172,7 @@ def apart(
 
 
 def _groups(inputs: Iterable[Input], workers: int) -> Iterator[list[Input]]:
-    """Inputs that a process gets at once: at first one, so that every process has some early.
+    """Yield the groups of inputs for one process: single ones first, so that all start early.
 
     Later up to an eighth of what each has had: none waits long for the last group of another. Few
     sizes, as onnxruntime plans its memory for each.
@@ -200,7 +201,7 @@ def together(
     at_once: int | None = None,
     keep_data: bool = True,
 ) -> Iterator[tuple[Input, list[Result]]]:
-    """Each input with its results, scored here in batches of faces.
+    """Yield each input with its results, scored here in batches of faces.
 
     Args:
         inputs: what to score.
@@ -255,6 +256,7 @@ def _batches(
             prepared = replace(prepared, input=_without_data(prepared.input))
         waiting.append(prepared)
         faces += len(prepared.frames)
+        # The second limit is for photos without faces, which would wait for each other forever.
         if faces >= batch_size or len(waiting) >= 4 * batch_size:
             yield waiting
             waiting, faces = [], 0
@@ -263,7 +265,7 @@ def _batches(
 
 
 def _fetched(inputs: Iterable[Input]) -> Iterator[Input]:
-    """The inputs with their bytes; those that lie in files go no way round."""
+    """Yield the inputs with their bytes, fetched in threads unless they are local files."""
     for in_a_file, some in itertools.groupby(inputs, key=lambda item: item.read is None):
         if in_a_file:
             yield from some

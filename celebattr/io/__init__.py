@@ -1,1 +1,1 @@
-"""Files on a disk or in a store, and work done ahead in threads."""
+"""Files on a disk or in a store, and prefetching in threads."""

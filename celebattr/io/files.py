@@ -35,7 +35,7 @@ _REMEDIES: dict[int, str] = {
 
 
 def output_error(target: StrPath, error: OSError) -> DataError:
-    """The error a user sees when `target` cannot be written."""
+    """Return the error a user sees when `target` cannot be written."""
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     remedy = _REMEDIES.get(error.errno or 0, "Try another folder or disk.")
     return DataError(f"cannot write {os.fspath(target)}: {reason}. {remedy}")
@@ -43,7 +43,7 @@ def output_error(target: StrPath, error: OSError) -> DataError:
 
 @contextlib.contextmanager
 def reporting(target: StrPath) -> Iterator[None]:
-    """Turns a failure to write `target` into a `DataError`; a closed pipe stays what it is."""
+    """Turn a failure to write `target` into a `DataError`; a closed pipe stays what it is."""
     try:
         yield
     except BrokenPipeError:
@@ -53,7 +53,7 @@ def reporting(target: StrPath) -> Iterator[None]:
 
 
 def check_target(*targets: StrPath | None) -> None:
-    """Refuses before any work what could not be written after it; None is nothing to write.
+    """Refuse before any work a target that could not be written after it; None is none.
 
     Raises:
         DataError: a file's folder is missing or takes no files, or the file is a folder.
@@ -75,7 +75,7 @@ def check_target(*targets: StrPath | None) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """True where it is no regular file: a pipe or a device is written straight, a folder refuses.
+    """Return True if a path is no regular file: pipes and devices are written straight.
 
     Asked of the path itself: what /dev/stdout leads to has no name of its own where it is a pipe.
     """
@@ -83,7 +83,7 @@ def _is_stream(path: Path) -> bool:
 
 
 class Replacement:
-    """A new version of a file, which nobody sees before `commit`.
+    """A new version of a file, invisible until `commit`.
 
     `handle` takes its bytes. A link is followed, not replaced, an existing file's permissions are
     kept, and what is no regular file (a pipe, /dev/stdout) is written straight.
@@ -100,11 +100,11 @@ class Replacement:
         temporary = f".{_short(self._target.name)}.{secrets.token_hex(4)}.tmp"
         self._temporary = None if straight else self._target.with_name(temporary)
         with reporting(path):
-            mode = "wb" if straight else "xb"
+            mode = "wb" if straight else "xb"  # x: never into another run's temporary file
             self.handle = cast(BinaryIO, (self._temporary or self.path).open(mode))
 
     def commit(self) -> None:
-        """Puts the new version in place, once it is safely on the disk."""
+        """Put the new version in place, once it is safely on the disk."""
         try:
             with reporting(self.path):
                 self._commit()
@@ -117,6 +117,7 @@ class Replacement:
         if self._temporary is None:
             self.handle.close()
             return
+        # Before the rename: after a power failure the name could else stand for an empty file.
         os.fsync(self.handle.fileno())
         self.handle.close()
         if self._target.exists():
@@ -125,7 +126,7 @@ class Replacement:
         sync_folder(self._target.parent)
 
     def discard(self) -> None:
-        """Drops the new version; what was in place before stays."""
+        """Drop the new version; what was in place before stays."""
         with contextlib.suppress(OSError):  # closing writes what was buffered: on a full disk
             self.handle.close()
         if self._temporary is not None:
@@ -134,14 +135,14 @@ class Replacement:
 
 
 def remove_torn(path: StrPath) -> None:
-    """Removes what a killed program left of new versions of a file that nobody writes now."""
+    """Remove temporary files that killed programs left of a file that nobody writes now."""
     target = Path(os.path.realpath(path))
     for torn in target.parent.glob(f".{glob.escape(_short(target.name))}.????????.tmp"):
         torn.unlink(missing_ok=True)
 
 
 def remove_all_torn(folder: StrPath) -> None:
-    """Removes what killed programs left of any file in a folder where nobody writes now."""
+    """Remove temporary files of killed programs from a folder that nobody writes now."""
     for torn in Path(folder).glob(".*.????????.tmp"):
         torn.unlink(missing_ok=True)
 
@@ -152,7 +153,7 @@ def _short(name: str) -> str:
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:
-    """Writes a whole file at once: complete or absent.
+    """Write a whole file at once: complete or absent.
 
     Raises:
         DataError: the file cannot be written.
@@ -168,7 +169,7 @@ def write_bytes(path: StrPath, data: bytes) -> None:
 
 
 def write_text(path: StrPath, text: str) -> None:
-    r"""Writes a whole text file at once, in UTF-8: complete or absent.
+    r"""Write a whole text file at once, in UTF-8: complete or absent.
 
     Undecodable bytes of file names are written as `\udcXX`.
 
@@ -179,8 +180,8 @@ def write_text(path: StrPath, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes a rename durable, where the system can."""
-    with contextlib.suppress(OSError):
+    """Make a rename durable, where the system can."""
+    with contextlib.suppress(OSError):  # Windows opens no folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -189,7 +190,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def find_files(path: Path, suffix: str) -> list[Path]:
-    """The files with a suffix in a folder or up to two folders deeper, in the order of their names.
+    """Return the files with a suffix in a folder or up to two folders deeper, by name.
 
     The first depth that has any is taken: Hugging Face keeps them in `data/`, in a folder of the
     configuration's name, and, where it converted them, in folders named after the splits.
@@ -202,7 +203,7 @@ def find_files(path: Path, suffix: str) -> list[Path]:
 
 
 def stamp(path: Path) -> str:
-    """Size and times of a file; its time of change differs even where `cp -p` kept the other.
+    """Return the size and times of a file; ctime differs even where `cp -p` kept mtime.
 
     Raises:
         UnreadableImageError: it is not there any more.
@@ -215,6 +216,6 @@ def stamp(path: Path) -> str:
 
 
 def free_room(folder: Path) -> int:
-    """Bytes free on the disk where a folder is, or would be."""
+    """Return the bytes free on the disk of a folder, which need not exist yet."""
     there = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), None)
     return shutil.disk_usage(there).free if there is not None else 0

@@ -39,47 +39,47 @@ class Folder(Protocol):
         """The folder."""
 
     def sizes(self, suffix: str) -> dict[str, int]:
-        """The files whose names end so, sorted, and their bytes."""
+        """Return the files with a suffix, sorted by name, and their sizes in bytes."""
 
     def stamp(self, name: str) -> str:
-        """What changes when a file does."""
+        """Return a text that changes when a file does."""
 
     def open(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
-        """A file from its beginning to its end."""
+        """Open a file for reading, as a stream."""
 
     def exists(self, name: str) -> bool:
-        """True where there is such a file."""
+        """Return True if the file exists."""
 
     def names(self, folder: str) -> list[str]:
-        """The files of a folder in it, sorted; of one that does not exist, none."""
+        """Return the sorted files of a subfolder; none if it does not exist."""
 
     def read(self, name: str) -> bytes:
-        """A whole file."""
+        """Return a whole file."""
 
     def read_all(self, names: Sequence[str]) -> list[bytes]:
-        """Whole files."""
+        """Return whole files."""
 
     def ranges(self, wanted: Sequence[Range]) -> list[bytes]:
-        """Parts of files; shorter than asked for where a file ends."""
+        """Return ranges of bytes of files, shorter where a file ends."""
 
     def write(self, name: str, data: bytes) -> None:
-        """A whole file at once: complete or absent."""
+        """Write a whole file at once: complete or absent."""
 
     def create(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
-        """A new file to write; it is there once the block ends well."""
+        """Open a new file for writing; it appears once the block ends well."""
 
     def remove(self, *names: str) -> None:
-        """Removes files, those that there are."""
+        """Remove files that exist."""
 
     def remove_torn(self, *names: str) -> None:
-        """Removes what killed programs left of files of these names, or of all without any.
+        """Remove temporary files of killed programs, of these names or of all.
 
         Nobody may be writing them. A store has nothing of a put that did not end.
         """
 
 
 def folder_at(place: str | Location) -> Folder:
-    """The folder at a path or URL.
+    """Return the folder at a path or URL.
 
     Raises:
         MissingExtraError: it is a URL, and fsspec is not installed.
@@ -97,29 +97,29 @@ class Local:
     path: Path
 
     def sizes(self, suffix: str) -> dict[str, int]:
-        """The files in the folder or, where there is none, up to two folders deeper."""
+        """Return the files in the folder or, if there are none, up to two folders deeper."""
         found = find_files(self.path, suffix) if self.path.is_dir() else []
         return {file.relative_to(self.path).as_posix(): file.stat().st_size for file in found}
 
     def stamp(self, name: str) -> str:
-        """Its size and times."""
+        """Return the size and times of a file."""
         return stamp(self.path / name)
 
     def open(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
-        """A file from its beginning to its end."""
+        """Open a file for reading, as a stream."""
         return (self.path / name).open("rb")
 
     def exists(self, name: str) -> bool:
-        """True where there is such a file."""
+        """Return True if the file exists."""
         return (self.path / name).exists()
 
     def names(self, folder: str) -> list[str]:
-        """The files of a folder in it, sorted; of one that does not exist, none."""
+        """Return the sorted files of a subfolder; none if it does not exist."""
         path = self.path / folder
         return sorted(file.name for file in path.iterdir()) if path.is_dir() else []
 
     def read(self, name: str) -> bytes:
-        """A whole file."""
+        """Return a whole file."""
         try:
             return (self.path / name).read_bytes()
         except OSError as error:
@@ -127,11 +127,11 @@ class Local:
             raise DataError(f"{self.path / name} cannot be read: {reason}") from error
 
     def read_all(self, names: Sequence[str]) -> list[bytes]:
-        """Whole files."""
+        """Return whole files."""
         return [self.read(name) for name in names]
 
     def ranges(self, wanted: Sequence[Range]) -> list[bytes]:
-        """Parts of files. Each is opened anew: no handle is shared by threads or after a fork."""
+        """Return ranges of bytes of files, opened per call: threads and forks share no handle."""
         found = []
         for name, offset, size in wanted:
             with (self.path / name).open("rb") as opened:
@@ -140,13 +140,13 @@ class Local:
         return found
 
     def write(self, name: str, data: bytes) -> None:
-        """A whole file at once: complete or absent."""
+        """Write a whole file at once: complete or absent."""
         self._make_folder_of(name)
         write_bytes(self.path / name, data)
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        """A new file to write; it is there once the block ends well."""
+        """Open a new file for writing; it appears once the block ends well."""
         self._make_folder_of(name)
         new = Replacement(self.path / name)
         try:
@@ -158,12 +158,12 @@ class Local:
         new.commit()
 
     def remove(self, *names: str) -> None:
-        """Removes files, those that there are."""
+        """Remove files that exist."""
         for name in names:
             (self.path / name).unlink(missing_ok=True)
 
     def remove_torn(self, *names: str) -> None:
-        """Removes what killed programs left of files of these names, or of all without any."""
+        """Remove temporary files of killed programs, of these names or of all."""
         for name in names:
             remove_torn(self.path / name)
         if not names:
@@ -189,7 +189,7 @@ class Remote:
     root: str
 
     def sizes(self, suffix: str) -> dict[str, int]:
-        """The files in the folder and below it: one listing."""
+        """Return the files in the folder and below it, from one listing."""
         with self._reporting("listed"):
             try:
                 found = self.system.find(self.root, detail=True)
@@ -199,48 +199,48 @@ class Remote:
         return {at[start:]: int(found[at]["size"]) for at in sorted(found) if at.endswith(suffix)}
 
     def stamp(self, name: str) -> str:
-        """Whatever the file system tells of the file, its ETag and time among it."""
+        """Return all that the file system says of a file, such as its ETag and time."""
         with self._reporting("read"):
             return str(self.system.ukey(self._at(name)))
 
     def open(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
-        """A file from its beginning to its end."""
+        """Open a file for reading, as a stream."""
         with self._reporting("read"):
             opened = self.system.open(self._at(name), "rb")
         return cast("contextlib.AbstractContextManager[BinaryIO]", opened)
 
     def exists(self, name: str) -> bool:
-        """True where there is such a file."""
+        """Return True if the file exists."""
         with self._reporting("read"):
             return bool(self.system.exists(self._at(name)))
 
     def names(self, folder: str) -> list[str]:
-        """The files of a folder in it, sorted; of one that does not exist, none."""
+        """Return the sorted files of a subfolder; none if it does not exist."""
         place = self._at(folder)
         with self._reporting("listed"):
-            self.system.invalidate_cache()
+            self.system.invalidate_cache()  # fsspec keeps listings, and other workers write parts
             found = self.system.ls(place, detail=False) if self.system.isdir(place) else []
         return sorted(str(name).rpartition("/")[2] for name in found)
 
     def read(self, name: str) -> bytes:
-        """A whole file."""
+        """Return a whole file."""
         return self.read_all([name])[0]
 
     def read_all(self, names: Sequence[str]) -> list[bytes]:
-        """Whole files, all at once."""
+        """Return whole files, all requested at once."""
         paths = [self._at(name) for name in names]
         with self._reporting("read"):
             found = self.system.cat(paths)
         return [found[path] for path in paths]
 
     def ranges(self, wanted: Sequence[Range]) -> list[bytes]:
-        """Parts of files, all at once."""
+        """Return ranges of bytes of files, all requested at once."""
         with self._reporting("read"):
             found = self.system.cat_ranges(
                 [self._at(name) for name, _, _ in wanted],
                 [offset for _, offset, _ in wanted],
                 [offset + size for _, offset, size in wanted],
-                on_error="return",
+                on_error="return",  # each gets its answer, and the first error is raised below
             )
             for one in found:
                 if isinstance(one, Exception):
@@ -248,13 +248,13 @@ class Remote:
         return list(found)
 
     def write(self, name: str, data: bytes) -> None:
-        """A whole file at once."""
+        """Write a whole file at once."""
         with self._reporting("written"):
             self.system.pipe_file(self._at(name), data)
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        """A new file, written here first: what is cut off never gets there."""
+        """Open a new file, written locally first: an interrupted one never gets there."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "file"
             with reporting(file), file.open("xb") as opened:
@@ -263,21 +263,21 @@ class Remote:
                 self.system.put_file(str(file), self._at(name))
 
     def remove(self, *names: str) -> None:
-        """Removes files, those that there are."""
+        """Remove files that exist."""
         for name in names:
             with self._reporting("written"):
                 if self.system.exists(self._at(name)):
                     self.system.rm_file(self._at(name))
 
     def remove_torn(self, *names: str) -> None:
-        """There is nothing: a put that did not end leaves nothing."""
+        """Remove nothing, since an interrupted put leaves nothing."""
 
     def _at(self, name: str) -> str:
         return f"{self.root.rstrip('/')}/{name}"
 
     @contextlib.contextmanager
     def _reporting(self, done: str) -> Iterator[None]:
-        """Whatever goes wrong far away becomes a `DataError`.
+        """Turn any exception of the file system into a `DataError`.
 
         Each file system's package has exceptions of its own, so all are caught.
         """

@@ -1,4 +1,4 @@
-"""Work in threads, its results in order: Pillow, sockets and pipes leave Python's lock."""
+"""Prefetch in threads with ordered results: Pillow, sockets and pipes release Python's lock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ordered_map(
     ahead: int,
     size: Callable[[T], int] = lambda item: 0,
 ) -> Iterator[R]:
-    """Applies `function` in threads, yielding results in the order of `items`.
+    """Apply `function` in threads and yield results in the order of `items`.
 
     At most `ahead` results wait unread, so memory is flat however many items there are. An
     exception of `function` is raised where its result would have come.
@@ -31,7 +31,7 @@ def ordered_map(
         items: its arguments.
         workers: threads.
         ahead: results that may wait.
-        size: bytes an item holds; of those at work and waiting, no more than 64 MiB and one item.
+        size: bytes of an item; of those at work and waiting, no more than 64 MiB and one item.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="celebattr")
     waiting: deque[tuple[Future[R], int]] = deque()
@@ -47,4 +47,5 @@ def ordered_map(
         while waiting:
             yield waiting.popleft()[0].result()
     finally:
+        # Also when the caller stops early: threads must not outlive what their function uses.
         pool.shutdown(wait=True, cancel_futures=True)

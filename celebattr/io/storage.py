@@ -1,4 +1,4 @@
-"""Files that lie in an object store, or wherever else fsspec reaches: `s3://bucket/photos`.
+"""Files in an object store, or wherever else fsspec reaches: `s3://bucket/photos`.
 
 An address may come from a stranger, as a line of a list: `refusal` says which are opened. Through
 the others fsspec would fetch from any host, or run what a file says.
@@ -30,13 +30,13 @@ from celebattr.errors import (
 )
 
 PROTOCOLS = ("file", "s3", "gs", "gcs", "abfs", "az")
-"""What inputs are opened through. Each asks one host, the store's, or none."""
+"""Protocols that inputs are opened through. Each asks one host, the store's, or none."""
 
 ALLOW = "CELEBATTR_ALLOW_PROTOCOL"
 """The environment variable that adds to them, as --allow-protocol does; separated by commas."""
 
 _WEB = ("http", "https")
-"""What they bring is a page as often as a photo, and has no listing."""
+"""Protocols of the web, where an address may be a page and nothing can be listed."""
 
 _WRAPPERS = frozenset(
     {"async_wrapper", "asyncwrapper", "blockcache", "cached", "dask", "dir", "filecache", "generic"}
@@ -52,16 +52,16 @@ _IN_A_BUCKET = re.compile(r"(?:[\w.-]+(?:@[\w.-]+)?|arn:[\w.:-]+)/.", re.ASCII |
 _SECRET = re.compile(r"(://)[^/@:\s]*:[^/@\s]*(@)|([?&][^=&\s]{1,64}=)[^&\s]+")
 
 _TRIES = 3
-"""Of reading a file: the packages of most stores try again by themselves, before that."""
+"""Attempts to read a file, beyond the retries of the store's own package."""
 
 
 def is_address(path: str) -> bool:
-    """True of `protocol://...`, whatever the protocol; C:// is a drive."""
+    """Return True if a text is `protocol://...`, whatever the protocol; C:// is a drive."""
     return "://" in path and _ADDRESS.match(path) is not None
 
 
 def is_remote(path: str) -> bool:
-    """True of a URL of fsspec's, rather than a file's name."""
+    """Return True if a text is a URL of fsspec's, rather than a file's name."""
     return is_address(path) and _protocol(path) not in _WEB
 
 
@@ -70,7 +70,7 @@ def _protocol(url: str) -> str:
 
 
 def allowed(more: Iterable[str] = ()) -> frozenset[str]:
-    """The protocols that inputs are opened through: `PROTOCOLS`, those of `ALLOW`, and `more`.
+    """Return the protocols for inputs: `PROTOCOLS`, those of `ALLOW`, and `more`.
 
     Raises:
         UsageError: one that is never opened.
@@ -84,7 +84,7 @@ def allowed(more: Iterable[str] = ()) -> frozenset[str]:
 
 
 def refusal(url: str, known: Container[str], *, listed: bool = False) -> str:
-    """Why an input's address is not opened; "" where it is.
+    """Return the reason why an input's address is not opened, "" if it is.
 
     Args:
         url: the address.
@@ -106,12 +106,12 @@ def refusal(url: str, known: Container[str], *, listed: bool = False) -> str:
 
 
 def shown(text: str) -> str:
-    """An address, or a text with addresses, as messages have it: on one line, without secrets."""
+    """Return a text with addresses on one line and without secrets, for messages."""
     return printable(_SECRET.sub(r"\1\3***\2", text))
 
 
 def locate(url: str) -> tuple[Any, str]:
-    """The file system of a URL that the operator gave for data or results, and the name there.
+    """Return the file system of a URL that the operator gave, and the path in it.
 
     Raises:
         MissingExtraError: fsspec is not installed.
@@ -125,7 +125,7 @@ def locate(url: str) -> tuple[Any, str]:
 
 
 def find(url: str) -> tuple[Any, str]:
-    """As `locate`, for an input: `::` is a part of a name, and chains nothing."""
+    """Locate an input as `locate` does, with `::` as a part of a name that chains nothing."""
     with _reporting(url):
         import fsspec
 
@@ -152,7 +152,7 @@ def _reporting(url: str) -> Iterator[None]:
 
 
 def open_binary(path: str) -> BinaryIO:
-    """Opens a list or an archive for reading, wherever it lies; it can be searched.
+    """Open a list or an archive, local or remote, for reading; it can be searched.
 
     Raises:
         OSError: it cannot be opened.
@@ -164,13 +164,13 @@ def open_binary(path: str) -> BinaryIO:
 
 
 def is_folder(url: str) -> bool:
-    """True where there is anything below a URL."""
+    """Return True if there is anything below a URL."""
     store, name = find(url)
     return bool(_asked(url, lambda: store.isdir(name)))
 
 
 def matches(url: str) -> list[str]:
-    """The URLs that a pattern with * ? [] matches, sorted."""
+    """Return the URLs that a pattern with * ? [] matches, sorted."""
     store, name = find(url)
     found = _asked(url, lambda: store.glob(name))
     # As in a shell a star matches no hidden name, nor what lies below one.
@@ -183,7 +183,7 @@ def matches(url: str) -> list[str]:
 
 
 def files(url: str) -> Iterator[tuple[str, int]]:
-    """Each file below a URL and its bytes, in the order of a local folder, hidden ones left out.
+    """Yield each file below a URL and its size, ordered as a local folder, without hidden ones.
 
     One folder's names are in memory at a time, and those above it.
 
@@ -210,7 +210,7 @@ def _below(store: Any, folder: str) -> Iterator[tuple[str, int]]:
 
 
 def read(url: str, size: int | None = None) -> bytes:
-    """A photo's bytes.
+    """Return a photo's bytes.
 
     Args:
         url: where it lies.
@@ -219,7 +219,7 @@ def read(url: str, size: int | None = None) -> bytes:
     Raises:
         ImageError: there is no such file, or it may not be read, or it is too large.
         DataError: the store failed, several times. That is not the photo's fault, and a row that
-            says so would be wrong tomorrow: the run ends, and is gone on with.
+            says so would be wrong tomorrow: the run ends, and is resumed later.
     """
     store, name = find(url)
     reason, called = "", shown(url)

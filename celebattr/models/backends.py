@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 16
-"""Frames in one call of onnxruntime: more are no faster."""
+"""Crops per call of onnxruntime: more are no faster."""
 
 
 class Backend(Protocol):
@@ -41,11 +41,11 @@ class Backend(Protocol):
     at_once: int
 
     def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits [N, A] of frames uint8 [N, 218, 178, 3]."""
+        """Return logits [N, A] of crops uint8 [N, 218, 178, 3]."""
 
 
 def open_backend(weights: str | None, *, device: str = "auto", precision: str = "auto") -> Backend:
-    """Loads a bundle on the device that suits it.
+    """Load a bundle on the device that suits it.
 
     ONNX bundles run in onnxruntime on the CPU, without torch; safetensors bundles in torch.
     Without a name, a GPU gets the half-precision bundle and a CPU the int8 one.
@@ -77,7 +77,7 @@ class OnnxBackend:
     """An ONNX bundle in onnxruntime, on the CPU.
 
     A call takes one core. Several cores that share a batch wait for each other after every layer,
-    and for whichever the system gave to another process: a batch a core is 10 to 25 % faster.
+    and for whichever the system gave to another process: a batch per core is 10 to 25 % faster.
     """
 
     def __init__(self, path: Path, data: bundle.Data) -> None:
@@ -86,7 +86,7 @@ class OnnxBackend:
         self.path = path
         self.card = bundle.card_in(data, path)
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 3  # errors only
         options.intra_op_num_threads = 1
         self.at_once = usable_cores()
         # Hashing leaves Python's lock: it is done on another core while the session is made.
@@ -105,7 +105,7 @@ class OnnxBackend:
         self.description = f"CPU, onnxruntime {onnxruntime.__version__}, {self.card.precision}"
 
     def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits [N, A] of frames uint8 [N, 218, 178, 3], a few at a time: memory stays flat."""
+        """Return logits [N, A] of crops uint8 [N, 218, 178, 3], in small batches."""
         parts: list[NDArray[np.float32]] = [
             self._session.run(["logits"], {self._input: frames_NHWC[i : i + _AT_ONCE]})[0]
             for i in range(0, len(frames_NHWC), _AT_ONCE)
@@ -114,7 +114,7 @@ class OnnxBackend:
 
 
 def _model(path: Path, data: bundle.Data) -> str | bytes:
-    """What onnxruntime reads: the file, since it would keep bytes as long as the session."""
+    """Return the file for onnxruntime, which would keep bytes as long as the session."""
     try:
         str(path).encode()
     except UnicodeEncodeError:  # a name that it does not take
@@ -146,7 +146,7 @@ class TorchBackend:
         self._network = network.place(self._device)
 
     def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits [N, A] of frames uint8 [N, 218, 178, 3]; halves the batch if memory is short."""
+        """Return logits [N, A] of crops; halve the batch if memory runs out."""
         import torch
 
         try:
@@ -156,6 +156,7 @@ class TorchBackend:
                 raise DeviceError(
                     f"{self._device} has too little memory for one image: give --device cpu"
                 ) from None
+        # Outside of `except`: the error's traceback holds the tensors that did not fit.
         torch.cuda.empty_cache()
         half = len(frames_NHWC) // 2
         return np.concatenate([self.logits(frames_NHWC[:half]), self.logits(frames_NHWC[half:])])
@@ -170,6 +171,7 @@ class TorchBackend:
             ),
         ):
             frames = torch.from_numpy(frames_NHWC).to(self._device)
+            # In float32 whatever the precision, as in training.
             with torch.autocast(self._device.type, enabled=False):
                 images = self._preprocess(frames)
             logits: Any = self._network(images.contiguous(memory_format=torch.channels_last))

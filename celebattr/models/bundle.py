@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 METADATA_KEY = "celebattr"
 
 Data = bytes | mmap.mmap
-"""What a bundle's file holds."""
+"""Bytes of a bundle's file, mapped."""
 
 log = logging.getLogger(__name__)
 
 
 def seal(data: bytes) -> bytes:
-    """Fills in the card's sha256 of a file that was written with zeros in its place."""
+    """Fill in the card's sha256 of a file that was written with zeros in its place."""
     zeros = NO_HASH.encode()
     assert data.count(zeros) == 1, "exactly one sha256 field"
     return data.replace(zeros, hashlib.sha256(data).hexdigest().encode())
 
 
 def verify(data: Data, card: Card, where: str) -> None:
-    """Checks a file against the sha256 in its card.
+    """Check a file against the sha256 in its card.
 
     Raises:
         WeightsError: the file was damaged or changed.
@@ -61,11 +61,11 @@ def verify(data: Data, card: Card, where: str) -> None:
 
 
 _EXTERNAL = b"\x0a\x08location\x12"
-"""How ONNX says where weights lie that are not in the file: an entry `location` of a tensor."""
+"""ONNX's mark of weights outside the file: an entry `location` of a tensor."""
 
 
 def read(path: Path) -> Data:
-    """The bytes of a weights file, once they look like safetensors or ONNX.
+    """Map the bytes of a weights file, once they look like safetensors or ONNX.
 
     They are mapped, not copied: a slice of them is bytes of one's own.
 
@@ -93,7 +93,7 @@ def read(path: Path) -> Data:
 
 
 def kind(data: Data) -> str | None:
-    """The kind of file, told by its first bytes: safetensors, onnx, or None for anything else."""
+    """Return the kind of file by its first bytes: safetensors, onnx, or None."""
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
         return "safetensors"
     # An ONNX ModelProto begins with field 1, ir_version, a small number.
@@ -103,7 +103,7 @@ def kind(data: Data) -> str | None:
 
 
 def safetensors_metadata(data: Data, where: str) -> dict[str, str]:
-    """The free metadata of a safetensors file."""
+    """Return the free metadata of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
     try:
         header = json.loads(data[8 : 8 + length])
@@ -113,7 +113,7 @@ def safetensors_metadata(data: Data, where: str) -> dict[str, str]:
 
 
 def card_of(path: Path) -> Card:
-    """The card of a bundle, without building its network.
+    """Read the card of a bundle, without building its network.
 
     Raises:
         WeightsError: the file is not a bundle.
@@ -122,7 +122,7 @@ def card_of(path: Path) -> Card:
 
 
 def card_in(data: Data, path: Path) -> Card:
-    """The card in the bytes of a bundle that was read from `path`."""
+    """Parse the card in the bytes of a bundle that was read from `path`."""
     if kind(data) == "safetensors":
         text = safetensors_metadata(data, str(path)).get(METADATA_KEY)
     else:
@@ -133,8 +133,9 @@ def card_in(data: Data, path: Path) -> Card:
 
 
 def _onnx_metadata(data: Data) -> str | None:
-    """The card in an ONNX file: a protobuf string behind its key, found without a parser."""
+    """Return the card in an ONNX file: a protobuf string behind its key, found without a parser."""
     marker = b"\x0a" + bytes([len(METADATA_KEY)]) + METADATA_KEY.encode() + b"\x12"
+    # From the end: the metadata comes after the weights, which may hold these bytes by chance.
     start = data.rfind(marker)
     if start < 0:
         return None
@@ -149,7 +150,7 @@ def _onnx_metadata(data: Data) -> str | None:
 
 
 def save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
-    """Writes a safetensors bundle, atomically.
+    """Write a safetensors bundle, atomically.
 
     Matrices and filters are stored in half precision; vectors (norms, their running statistics,
     biases) stay in float32, where half precision could overflow or vanish.
@@ -160,14 +161,14 @@ def save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
     stored = {
         name: t.detach().to("cpu", torch.float16 if t.ndim > 1 else torch.float32).contiguous()
         for name, t in tensors.items()
-        if t.is_floating_point()
+        if t.is_floating_point()  # not num_batches_tracked, which only training reads
     }
     card = dataclasses.replace(card, precision="float16", sha256=NO_HASH)
     write_bytes(path, seal(to_bytes(stored, metadata={METADATA_KEY: card.to_json()})))
 
 
 def rewrite(path: Path, card: Card) -> None:
-    """Gives a bundle another card; its weights stay as they are, byte for byte.
+    """Replace the card of a bundle; its weights stay as they are, byte for byte.
 
     Raises:
         WeightsError: it is damaged.
@@ -214,7 +215,7 @@ def with_onnx_card(data: bytes, card: Card) -> bytes:
 
 
 def load(path: Path, *, finest: bool = False) -> tuple[Card, Network]:
-    """Reads a safetensors bundle and rebuilds its network in float32, in evaluation mode.
+    """Read a safetensors bundle and rebuild its network in float32, in evaluation mode.
 
     Args:
         path: the bundle.
@@ -243,7 +244,7 @@ def load(path: Path, *, finest: bool = False) -> tuple[Card, Network]:
 
 
 def tensors_in(data: Data, path: Path) -> dict[str, Tensor]:
-    """The tensors of safetensors bytes, in float32.
+    """Return the tensors of safetensors bytes, in float32.
 
     Raises:
         WeightsError: it is damaged, or ONNX, whose weights cannot be trained or exported again.

@@ -1,4 +1,4 @@
-"""The card: what a bundle says of itself. Everything that predicts reads it; no flag repeats it."""
+"""The model card of a bundle, read by everything that predicts."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from celebattr.options import OperatingPoint
 
 SCHEMA = 1
 NO_HASH = "0" * 64
-"""In place of the sha256 until the file is whole."""
+"""Placeholder of the sha256 until the file is whole."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a bundle says of itself; everything that predicts reads it.
+    """The model card of a bundle: architecture, decisions, metrics and origin.
 
     Attributes:
         preprocess: `PreprocessSpec.to_dict()`.
-        scale, bias: one an attribute, probability = sigmoid(scale * logit + bias).
-        thresholds: one an attribute, the probability from which it is present.
+        scale, bias: one per attribute, probability = sigmoid(scale * logit + bias).
+        thresholds: one per attribute, the probability from which it is present.
         unsure_below: a decision less likely right than this is reported as unsure.
         calibrated_on: the split that scale, bias and thresholds were fitted on.
         counts: its negative and positive images in each bin of probability, [2][A][100], see
@@ -75,7 +75,9 @@ class Card:
         object.__setattr__(self, "head", tuple(self.head))
 
     def thresholds_at(self, point: OperatingPoint) -> NDArray[np.float64]:
-        """The threshold of each attribute, [A]; infinite where it can never be called present.
+        """Return the threshold of each attribute, [A], at an operating point.
+
+        Infinite where an attribute can never be called present.
 
         Raises:
             UsageError: the card has no counts to choose other thresholds from.
@@ -91,7 +93,7 @@ class Card:
 
     @property
     def spec(self) -> ModelSpec:
-        """What rebuilds the network."""
+        """The specification that rebuilds the network."""
         height, width = self.preprocess["size"]
         return ModelSpec(
             self.arch,
@@ -104,12 +106,12 @@ class Card:
         )
 
     def to_json(self) -> str:
-        """The card as one line of JSON."""
+        """Return the card as one line of JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Card:
-        """Reads a card.
+        """Read a card.
 
         Raises:
             WeightsError: it is not one, or of a newer schema than this program knows.

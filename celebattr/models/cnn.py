@@ -16,11 +16,11 @@ from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
 
 SHRINKS = 32
-"""How much smaller than the image, in each direction, the last feature map is."""
+"""Output stride: the ratio of the image's side to that of the last feature map."""
 
 
 def build(spec: ModelSpec) -> Network:
-    """Five convolutions, their flattened features, and the fully-connected layers.
+    """Build five convolutions and the fully-connected layers on their flattened features.
 
     Raises:
         UsageError: the image is smaller than 32 pixels on a side.

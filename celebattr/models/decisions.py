@@ -1,4 +1,4 @@
-"""From logits to decisions: probability, present or not, sure or not. numpy only."""
+"""Decisions from logits: probability, present or not, sure or not. numpy only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BINS = 100
 """Bins of `counts`, so thresholds have two decimals: 0.00, 0.01, ... 0.99."""
 
 SUPPORT = 10
-"""Images that must be called present before their precision is taken for one."""
+"""Number of images called present from which their precision is trusted."""
 
 
 def probabilities(
@@ -24,12 +24,12 @@ def probabilities(
     scale_A: NDArray[np.floating[Any]],
     bias_A: NDArray[np.floating[Any]],
 ) -> NDArray[np.float32]:
-    """Calibrated probabilities, p = sigmoid(scale * logit + bias).
+    """Return calibrated probabilities, p = sigmoid(scale * logit + bias).
 
     Args:
         logits_NA: [N, A], any float type.
-        scale_A: one an attribute, over 0.
-        bias_A: one an attribute.
+        scale_A: one per attribute, over 0.
+        bias_A: one per attribute.
 
     Returns:
         float32 [N, A], 0 to 1, without overflow however large the logits.
@@ -45,7 +45,7 @@ def probabilities(
 def present(
     probabilities_NA: NDArray[np.floating[Any]], thresholds_A: NDArray[np.floating[Any]]
 ) -> NDArray[np.bool_]:
-    """Decisions, bool [N, A]: the probability reaches the attribute's threshold."""
+    """Decide, bool [N, A], whether each probability reaches the attribute's threshold."""
     assert probabilities_NA.shape[1:] == thresholds_A.shape
     # In one type: as float64, 0.7 is more than the float32 that stands for 0.7.
     decided_NA: NDArray[np.bool_] = probabilities_NA >= thresholds_A.astype(probabilities_NA.dtype)
@@ -55,7 +55,7 @@ def present(
 def contradictions(
     present_NA: NDArray[np.bool_], attributes: Sequence[str], rules: Sequence[Rule]
 ) -> NDArray[np.bool_]:
-    """Which rules the answers break, bool [N, R].
+    """Return the rules that the answers break, bool [N, R].
 
     Args:
         present_NA: answers, bool [N, A].
@@ -71,7 +71,7 @@ def contradictions(
 
 
 class Consistent:
-    """Finds the most probable answers that break no rule, attributes taken as independent.
+    """A decoder of the most probable answers that break no rule, attributes independent.
 
     Rules tie attributes into small groups, here hair, beard and make-up. The answers a group may
     give are enumerated once; the best one for an image is a product of matrices.
@@ -93,7 +93,7 @@ class Consistent:
     def present(
         self, probabilities_NA: NDArray[np.floating[Any]], thresholds_A: NDArray[np.floating[Any]]
     ) -> NDArray[np.bool_]:
-        """Decisions without contradictions, bool [N, A].
+        """Return decisions without contradictions, bool [N, A].
 
         An answer is worth the sum of the log-odds of what it calls present, each counted from its
         threshold: at thresholds of one half that is its log probability, but for a constant.
@@ -114,7 +114,7 @@ class Consistent:
     def _group(
         self, rules: tuple[Rule, ...]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], tuple[Rule, ...]]:
-        """Columns of the attributes that the rules tie together, and their possible answers."""
+        """Return the columns of attributes that rules tie, and their possible answers."""
         tied = {name for rule in rules for name in (rule.first, rule.second)}
         names = [name for name in self.attributes if name in tied]
         every_SG = np.array(list(itertools.product((False, True), repeat=len(names))))
@@ -127,13 +127,13 @@ _NEVER = 1e6
 
 
 def _log_odds(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """log(p / (1 - p)), finite for 0 and 1 too; what is over 1 counts as 1."""
+    """Return log(p / (1 - p)), finite for 0 and 1 too; values over 1 count as 1."""
     p = np.clip(np.asarray(probabilities, np.float64), 1e-12, 1.0 - 1e-12)
     return np.asarray(np.log(p) - np.log1p(-p), np.float64)
 
 
 def _connected(rules: Sequence[Rule]) -> list[tuple[Rule, ...]]:
-    """The rules in groups that share no attribute."""
+    """Return the rules in groups that share no attribute."""
     groups: list[tuple[set[str], tuple[Rule, ...]]] = []
     for rule in rules:
         names = {rule.first, rule.second}
@@ -150,7 +150,7 @@ def unsure(
     present_NA: NDArray[np.bool_],
     below: float,
 ) -> NDArray[np.bool_]:
-    """Decisions that are less likely right than `below`, bool [N, A].
+    """Return decisions that are less likely right than `below`, bool [N, A].
 
     A decision is right with probability p where it says present, with 1 - p where it does not.
     """
@@ -162,9 +162,9 @@ def unsure(
 def counts(
     probabilities_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
 ) -> NDArray[np.int64]:
-    """How many negative and positive images fall into each bin of probability, [2, A, 100].
+    """Count negative and positive images in each bin of probability, [2, A, 100].
 
-    All that thresholds are chosen from; small enough to travel in a card.
+    Thresholds are chosen from these alone; they are small enough to travel in a card.
     """
     assert probabilities_NA.shape == targets_NA.shape
     bins_NA = np.minimum((np.asarray(probabilities_NA, np.float64) * BINS).astype(int), BINS - 1)
@@ -175,7 +175,7 @@ def counts(
 
 
 def thresholds(counts_2AB: NDArray[np.int64], kind: str, least: float = 0.0) -> NDArray[np.float64]:
-    """The threshold of each attribute at an operating point other than the default, [A].
+    """Return the thresholds of a non-default operating point, [A].
 
     - f1: where F1, the harmonic mean of precision and recall, is highest.
     - precision: the lowest with at least that precision, so that most is found. Infinite, never

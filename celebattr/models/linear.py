@@ -13,7 +13,7 @@ from celebattr.models.spec import ModelSpec
 
 
 def build(spec: ModelSpec) -> Network:
-    """The flattened image, and one fully-connected layer.
+    """Build one fully-connected layer on the flattened image.
 
     Raises:
         UsageError: hidden layers are asked for.

@@ -13,7 +13,7 @@ from celebattr.models.spec import ModelSpec
 
 
 def build(spec: ModelSpec) -> Network:
-    """The flattened image, hidden layers of the widths `spec.head`, and the last layer.
+    """Build hidden layers of the widths `spec.head` on the flattened image, and the last layer.
 
     Raises:
         UsageError: there is no hidden layer.

@@ -1,4 +1,4 @@
-"""Network of every architecture: a backbone that makes features, a head that makes logits."""
+"""The network of every architecture: a backbone that makes features, a head that makes logits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Network(nn.Module):
-    """images [B, 3, H, W], normalised -> logits [B, A].
+    """A network: images [B, 3, H, W], normalised -> logits [B, A].
 
     Args:
         spec: what it was built from.
@@ -48,18 +48,18 @@ class Network(nn.Module):
         self.stages = tuple(stages)  # in a list of torch's they would be registered twice
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Logits [B, A] of images [B, 3, H, W]."""
+        """Return logits [B, A] of images [B, 3, H, W]."""
         logits_BA: Tensor = self.head(self.backbone(images_BCHW))
         return logits_BA
 
     def place(self, device: torch.device) -> Self:
-        """Moves to a device, filters channels last: the layout that convolutions run fastest in."""
+        """Move to a device with filters channels last, the fastest layout for convolutions."""
         self.to(device)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
     def set_prior(self, positive_share_A: Tensor) -> None:
-        """Starts the last bias at the logit of each attribute's share of positives.
+        """Start the last bias at the logit of each attribute's share of positives.
 
         The first steps then correct the network instead of learning how rare baldness is.
         """
@@ -71,7 +71,7 @@ class Network(nn.Module):
 
 
 def make_head(features: int, spec: ModelSpec) -> nn.Sequential:
-    """Fully-connected layers: features -> hidden widths, each activated -> attributes."""
+    """Build fully-connected layers: features -> hidden widths, each activated -> attributes."""
     layers: list[nn.Module] = []
     width = features
     for hidden in spec.head:

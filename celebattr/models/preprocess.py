@@ -25,7 +25,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @functools.lru_cache(maxsize=32)
 def resize_matrix(source: int, target: int) -> NDArray[np.float32]:
-    """The matrix [target, source] that resizes one side of an image.
+    """Return the matrix [target, source] that resizes one side of an image.
 
     Each row holds the weights of a triangle as wide as one target pixel (never narrower than one
     source pixel), and sums to 1. Source: Pillow's `Resample.c`, bilinear, `support = 1`.
@@ -48,18 +48,18 @@ class PreprocessSpec:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def matrices(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Resizing of rows [H, 218] and of columns [W, 178]."""
+        """Return the matrices that resize rows [H, 218] and columns [W, 178]."""
         return resize_matrix(FRAME_SIZE[0], self.size[0]), resize_matrix(
             FRAME_SIZE[1], self.size[1]
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the specification as plain JSON values."""
         return {"frame": list(FRAME_SIZE)} | {k: list(v) for k, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PreprocessSpec:
-        """The inverse of `to_dict`."""
+        """Build a specification from the result of `to_dict`."""
         mean, std = values["mean"], values["std"]
         return cls(
             size=(int(values["size"][0]), int(values["size"][1])),
@@ -69,12 +69,12 @@ class PreprocessSpec:
 
 
 def to_unit(frames_BHWC: Tensor) -> Tensor:
-    """uint8 frames [B, 218, 178, 3] -> float32 [B, 3, 218, 178] in 0..1."""
+    """Convert uint8 crops [B, 218, 178, 3] to float32 [B, 3, 218, 178] in 0..1."""
     return frames_BHWC.permute(0, 3, 1, 2).to(torch.float32) / 255.0
 
 
 class Preprocess(nn.Module):
-    """uint8 frames [B, 218, 178, 3] -> normalised images [B, 3, H, W]."""
+    """A module: uint8 crops [B, 218, 178, 3] -> normalised images [B, 3, H, W]."""
 
     rows: Tensor
     columns: Tensor
@@ -90,11 +90,11 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
 
     def normalize(self, unit_BCHW: Tensor) -> Tensor:
-        """Frames in 0..1 [B, 3, 218, 178] -> normalised images [B, 3, H, W]."""
+        """Convert crops in 0..1 [B, 3, 218, 178] to normalised images [B, 3, H, W]."""
         # Normalisation comes first: after a matrix product OpenVINO 2026.4 would fuse it into
         # that, and then cannot compile a graph of any number of images.
         return self.rows @ (((unit_BCHW - self.mean) / self.std) @ self.columns)
 
     def forward(self, frames_BHWC: Tensor) -> Tensor:
-        """uint8 frames [B, 218, 178, 3] -> normalised images [B, 3, H, W]."""
+        """Convert uint8 crops [B, 218, 178, 3] to normalised images [B, 3, H, W]."""
         return self.normalize(to_unit(frames_BHWC))

@@ -17,7 +17,7 @@ from celebattr.models.resnet import torchvision_models
 
 
 def imagenet(arch: str) -> dict[str, Tensor]:
-    """Torchvision's newest ImageNet weights of an architecture, downloaded once.
+    """Return torchvision's newest ImageNet weights of an architecture, downloaded once.
 
     Raises:
         WeightsError: there is no connection and the file is not in torch's folder.
@@ -39,7 +39,7 @@ def imagenet(arch: str) -> dict[str, Tensor]:
 
 
 def load_into(network: Network, tensors: dict[str, Tensor], where: str) -> str:
-    """Copies backbone tensors, and the head's where it has the same shape, into a network.
+    """Copy backbone tensors, and the head's where it has the same shape, into a network.
 
     Takes torchvision's names (`layer1.0.conv1.weight`; its classifier `fc` is left out) or a
     bundle's (`backbone.layer1.0.conv1.weight`, `head.1.weight`). Blocks that are wider than the

@@ -1,4 +1,4 @@
-"""Channel pruning: a network with narrower residual blocks starts from a wider one's weights.
+"""Channel pruning: start weights of a narrower network from a wider one.
 
 Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, which ranks whole channels
 by their weights and trains on without the least of them.
@@ -14,7 +14,7 @@ NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def narrow(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leaves out the channels inside bottleneck blocks that a narrower network has no room for.
+    """Remove the least important channels inside bottleneck blocks, to a narrower width.
 
     Those go that pass on least: by the scale of their norm times the length of the weights that
     read them. The channels between blocks stay, so that all else still fits.
@@ -40,7 +40,7 @@ def narrow(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[st
                 kept[f"{block}.bn{i}.weight"].float().abs()
                 * reader.float().pow(2).sum(dim=(0, 2, 3)).sqrt()
             )
-            best_C = strength_C.topk(room).indices.sort().values
+            best_C = strength_C.topk(room).indices.sort().values  # in their order
             kept[f"{block}.conv{i}.weight"] = wide[best_C]
             kept[f"{block}.conv{i + 1}.weight"] = reader[:, best_C]
             for name in NORM:
@@ -49,12 +49,12 @@ def narrow(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[st
 
 
 def _names() -> Iterable[str]:
-    """The tensors of a block that narrowing touches or looks at."""
+    """Yield the names of a block's tensors that narrowing reads or changes."""
     yield from (f"conv{i}.weight" for i in (1, 2, 3))
     yield from (f"bn{i}.{name}" for i in (1, 2) for name in NORM)
 
 
 def _bottlenecks(tensors: Mapping[str, Tensor]) -> list[str]:
-    """The names of the blocks of three convolutions."""
+    """Return the names of the bottleneck blocks (three convolutions)."""
     end = ".conv3.weight"
     return [name.removesuffix(end) for name in tensors if name.endswith(end)]

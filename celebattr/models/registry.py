@@ -129,12 +129,12 @@ CATALOG: dict[str, Architecture] = {
 
 
 def names() -> tuple[str, ...]:
-    """The names `--arch` takes."""
+    """Return the names `--arch` takes."""
     return tuple(CATALOG)
 
 
 def row(arch: str) -> Architecture:
-    """The row of an architecture.
+    """Return the row of an architecture.
 
     Raises:
         UsageError: there is none.
@@ -147,7 +147,7 @@ def row(arch: str) -> Architecture:
 
 
 def build(spec: ModelSpec) -> Network:
-    """Builds a network with random weights.
+    """Build a network with random weights.
 
     Raises:
         UsageError: there is no such architecture, or it cannot be built so.

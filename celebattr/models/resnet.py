@@ -21,12 +21,12 @@ from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
 
 WIDTHS = {"resnet50slim": ("resnet50", 32)}
-"""Which of torchvision's an architecture is with narrower blocks, and the channels that the 3x3
+"""Torchvision's name of an architecture with narrower blocks, and the channels that the 3x3
 convolutions of its first stage have: 64, and twice as many in each further stage, otherwise."""
 
 
 def build(spec: ModelSpec) -> Network:
-    """A ResNet without its ImageNet classifier, and a new head on its pooled features."""
+    """Build a ResNet without its ImageNet classifier, and a new head on its pooled features."""
     # Dilated filters see the same pixels as those of the halved map, only at more places, so that
     # weights trained with one stride serve the other.
     dilation = [False, spec.output_stride == 8, spec.output_stride < 32]
@@ -45,14 +45,14 @@ _SIGNATURES: tuple[str, ...] = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-"""Source: torchvision/csrc/ops/nms.cpp and quantized/cpu/qnms_kernel.cpp."""
+"""Signatures from torchvision/csrc/ops/nms.cpp and quantized/cpu/qnms_kernel.cpp."""
 
 _libraries: list[object] = []
-"""Keeps the declarations alive: an operator goes when its library is collected."""
+"""References that keep the declarations alive: an operator goes with its library."""
 
 
 def import_torchvision() -> ModuleType:
-    """Imports torchvision, declaring its two missing operators where the plain import fails.
+    """Import torchvision, declaring its two missing operators if the import fails.
 
     Raises:
         MissingExtraError: torch or torchvision is not installed.

@@ -1,4 +1,4 @@
-"""The specification from which a network is built, and built again."""
+"""The specification of a network, stored in its card to rebuild it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What rebuilds a network: architecture, outputs, and its fully-connected layers.
+    """The specification of a network: architecture, outputs, and fully-connected layers.
 
     Attributes:
         head: widths of the hidden fully-connected layers, none for a linear head.

@@ -1,4 +1,4 @@
-"""U-Net with one map an attribute, at the resolution of the image, and one logit from each map.
+"""U-Net with one map per attribute, at the resolution of the image, and one logit from each map.
 
 The same labels train it, and its maps say where an attribute was seen.
 
@@ -26,11 +26,11 @@ WIDTHS = (24, 48, 96, 192, 384)
 """Channels of the levels, from the image's resolution down to a sixteenth of it."""
 
 SHARPNESS = 4.0
-"""Of the pooling: near 0 it is the mean of a map, far above 1 its maximum."""
+"""Sharpness of the pooling: near 0 it is the mean of a map, far above 1 its maximum."""
 
 
 def build(spec: ModelSpec) -> Network:
-    """A U-Net and one map an attribute.
+    """Build a U-Net with one map per attribute.
 
     Raises:
         UsageError: fully-connected layers are asked for.
@@ -43,7 +43,7 @@ def build(spec: ModelSpec) -> Network:
 
 
 class UNet(nn.Module):
-    """images [B, 3, H, W] -> features of each level, from the lowest to the last [B, 24, H, W]."""
+    """The backbone: images [B, 3, H, W] -> features of each level, up to [B, 24, H, W]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class UNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
-        """Features of the places of each level."""
+        """Return the features of each level."""
         kept: list[Tensor] = []
         x = images_BCHW
         for level, block in enumerate(self.down):
@@ -76,7 +76,7 @@ class UNet(nn.Module):
 
 
 class MapHead(nn.Module):
-    """features of each level -> logits [B, A]: a map each, and its smooth maximum."""
+    """The head: features of each level -> logits [B, A], by a smooth maximum of maps."""
 
     def __init__(self, attributes: int, dropout: float) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class MapHead(nn.Module):
             self.levels.append(level)
 
     def maps(self, levels: list[Tensor]) -> Tensor:
-        """The map of each attribute, [B, A, H, W]: what the levels say, enlarged and added up."""
+        """Return the map of each attribute, [B, A, H, W]: the sum of the enlarged levels."""
         maps_BAHW: Tensor = self.levels[0](self.dropout(levels[0]))
         for level, features_BCHW in zip(self.levels[1:], levels[1:], strict=True):
             maps_BAHW = nn.functional.interpolate(
@@ -97,7 +97,7 @@ class MapHead(nn.Module):
         return maps_BAHW
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        """The logarithm of the mean of exponentials, over a map."""
+        """Return the scaled logarithm of the mean of exponentials over each map."""
         maps_BAP = self.maps(levels).flatten(2).float()
         pixels = maps_BAP.shape[2]
         pooled = torch.logsumexp(SHARPNESS * maps_BAP, dim=2) - math.log(pixels)

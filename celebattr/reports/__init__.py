@@ -1,1 +1,1 @@
-"""Results to files and pictures; nothing here computes one."""
+"""Rendering of results as files and charts; nothing here computes one."""

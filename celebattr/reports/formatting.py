@@ -6,17 +6,17 @@ import math
 
 
 def percent(value: float | None) -> str:
-    """A share as percent to two places, without the sign; empty when undefined."""
+    """Return a share as percent to two places, without the sign; empty when undefined."""
     return "" if value is None or not math.isfinite(value) else f"{100 * value:.2f}"
 
 
 def between(interval: tuple[float, float] | None) -> str:
-    """A 95 % interval in percent, in brackets after a space; empty when undefined."""
+    """Return a 95 % interval in percent, in brackets after a space; empty when undefined."""
     return "" if interval is None else f" [{percent(interval[0])}, {percent(interval[1])}]"
 
 
 def points(value: float | None, interval: tuple[float, float] | None = None) -> str:
-    """A difference of shares in points, with plus or minus, and its interval if there is one."""
+    """Return a difference of shares in signed points, and its interval if there is one."""
     if value is None or not math.isfinite(value):
         return ""
     bounds = "" if interval is None else f" [{_signed(interval[0])}, {_signed(interval[1])}]"

@@ -1,4 +1,4 @@
-"""Templates to pages: one file each, which asks nothing of a network."""
+"""Pages from templates: one self-contained file each, without network requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DASH = "–"  # noqa: RUF001  an undefined figure, as typeset
 
 @dataclass(frozen=True)
 class Made:
-    """How a page came about.
+    """The origin of a page.
 
     Attributes:
         when: date and time, UTC, for a person.
@@ -36,12 +36,12 @@ class Made:
 
     @classmethod
     def now(cls, versions: Sequence[str], data: str) -> Made:
-        """Of a page that is written at once."""
+        """Return the origin of a page written now."""
         return cls(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions, data)
 
 
 def render(package: str, template: str, **values: Any) -> str:
-    """The text of a page.
+    """Return the text of a page.
 
     Args:
         package: where its template lies, beside the module that fills it.
@@ -70,12 +70,12 @@ def render(package: str, template: str, **values: Any) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share in percent without the sign, or a dash."""
+    """Return a share in percent without the sign, or a dash."""
     return formatting.percent(value) or _DASH
 
 
 def between(interval: tuple[float, float] | None) -> str:
-    """A 95 % interval in percent, "91.02 to 92.34"; empty when undefined."""
+    """Return a 95 % interval in percent, "91.02 to 92.34"; empty when undefined."""
     if interval is None:
         return ""
     low, high = map(formatting.percent, interval)
@@ -83,24 +83,24 @@ def between(interval: tuple[float, float] | None) -> str:
 
 
 def points(value: float | None) -> str:
-    """A difference of shares in percentage points, with its sign, or a dash."""
+    """Return a difference of shares in percentage points, with its sign, or a dash."""
     return formatting.points(value).replace("-", "−") or _DASH  # noqa: RUF001
 
 
 def number(value: float | None, form: str = ".4f") -> str:
-    """A number in a format of Python's, or a dash."""
+    """Format a number, or return a dash."""
     if value is None or not math.isfinite(value):
         return _DASH
     return format(value, form)
 
 
 def jpeg(data: bytes) -> str:
-    """A picture as the address that holds it."""
+    """Return a picture as a data URL."""
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def from_markdown(text: str) -> Markup:
-    """Markdown as HTML, its headings two levels down, its HTML shown as text."""
+    """Render Markdown as HTML, headings two levels down, its HTML shown as text."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = reader.parse(text)
     for token in tokens:
@@ -116,7 +116,7 @@ def from_markdown(text: str) -> Markup:
 
 
 def picture_rows(examples: Sequence[Any]) -> Mapping[str, list[Any]]:
-    """Examples by why they are there, in their order."""
+    """Group examples by reason, in their order."""
     rows: dict[str, list[Any]] = {}
     for one in examples:
         rows.setdefault(one.why, []).append(one)

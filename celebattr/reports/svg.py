@@ -62,7 +62,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "fourth": {"color": ACCENT, "dashes": (1.5, 1.5)},
     "reference": {"color": MUTED, "linewidth": 1.0, "dashes": (2, 3)},
 }
-"""How a line looks: they differ in more than their colour."""
+"""Styles of lines, which differ in more than their colour."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Dot:
-    """A row of a chart of dots: a value, its 95 % interval, and what it is to be compared with."""
+    """A row of a chart of dots: a value, its 95 % interval, and a reference value."""
 
     label: str
     value: float | None
@@ -106,7 +106,7 @@ def lines(
     percent: bool = False,
     height: int = 300,
 ) -> Markup:
-    """Curves in one pair of axes.
+    """Draw curves in one pair of axes.
 
     Args:
         name: of the chart on its page, for ids.
@@ -165,7 +165,7 @@ def lines(
 def dots(
     name: str, title: str, text: str, rows: Sequence[Dot], *, x: str, zero: bool = False
 ) -> Markup:
-    """Values as dots with their intervals, a row each, the first at the top.
+    """Draw values as dots with their intervals, a row each, the first at the top.
 
     Args:
         name: of the chart on its page, for ids.
@@ -199,17 +199,17 @@ def dots(
 
 
 def _percent(value: float, place: float) -> str:
-    """A tick: 100 times the value, without zeros at its end."""
+    """Return a tick: 100 times the value, without trailing zeros."""
     return f"{round(100 * value, 6):g}".replace("-", "−")  # noqa: RUF001
 
 
 def _coarse(tag: re.Match[str]) -> str:
-    """A tag with its numbers to hundredths of a unit; text, outside of tags, stays exact."""
+    """Round the numbers in tags to hundredths of a unit; text outside tags stays exact."""
     return re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0])
 
 
 def _svg(name: str, title: str, text: str, draw: Callable[[Axes], None], height: int) -> Markup:
-    """The element <svg>, named for screen readers."""
+    """Return the <svg> element, named for screen readers."""
     with rc_context(_STYLE):
         margins = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03)
         figure = Figure(figsize=(WIDTH / _UNITS, height / _UNITS), layout=margins)

@@ -22,7 +22,7 @@ from celebattr.weights import bundle_file
 
 
 class View(NamedTuple):
-    """Frames in 0..1 [B, 3, 218, 178], targets [B, A] in 0..1, weights [B] or None if all alike."""
+    """Crops in 0..1 [B, 3, 218, 178], targets [B, A] in 0..1, sample weights [B] or None."""
 
     unit: Tensor
     targets: Tensor
@@ -30,7 +30,7 @@ class View(NamedTuple):
 
 
 class Views:
-    """Makes what a step sees of a batch.
+    """A maker of training views: augmentation, mixup, soft targets and sample weights.
 
     Raises:
         WeightsError: a teacher cannot be read, or has other attributes.
@@ -51,12 +51,14 @@ class Views:
 
     @torch.no_grad()
     def make(self, batch: Batch, part: slice, epoch: int) -> View:
-        """The view of some samples of a batch in an epoch, the same whichever part they are in."""
+        """Return the view of some samples in an epoch, whichever part they are in."""
         config = self.config
         count = len(batch.indices_B)
         own = np.arange(count)[part]
         places: slice | NDArray[np.int64] = part
-        if config.mixup and len(own) < count:  # their partners too, at mirrored places of the batch
+        # A pass gets the mixup partners of its samples too, at mirrored places of the batch: a
+        # sample is then blended alike however the batch is cut into passes.
+        if config.mixup and len(own) < count:
             places = np.union1d(own, count - 1 - own)
         indices = batch.indices_B[places]
         draws = augment.parameters(config.seed, epoch, indices)
@@ -88,7 +90,7 @@ class Views:
                 weights = None if weights is None else weights[rows]
         if self.teachers:
             # They see the very view that the student sees, blended faces too, but nothing of it
-            # spoiled: what noise or a painted rectangle hides, the student learns to do without.
+            # corrupted: what noise or a painted rectangle hides, the student learns to do without.
             # Source: Beyer et al., "Knowledge distillation: A good teacher is patient and
             # consistent", CVPR 2022; Xie et al., "Self-training with Noisy Student", CVPR 2020.
             taught = torch.stack([teacher(clean) for teacher in self.teachers]).mean(dim=0)
@@ -97,7 +99,7 @@ class Views:
 
 
 class Teacher(nn.Module):
-    """A bundle as frames in 0..1 [B, 3, 218, 178] -> calibrated probabilities [B, A]."""
+    """A bundle as a module: crops in 0..1 [B, 3, 218, 178] -> probabilities [B, A]."""
 
     scale: Tensor
     bias: Tensor
@@ -121,7 +123,7 @@ class Teacher(nn.Module):
         self.eval()
 
     def forward(self, unit_BCHW: Tensor) -> Tensor:
-        """Probabilities [B, A], in the order of the data's attributes."""
+        """Return probabilities [B, A], in the order of the data's attributes."""
         images = self.preprocess.normalize(unit_BCHW)
         with self.autocast():
             logits = self.network(images.contiguous(memory_format=torch.channels_last))
@@ -131,15 +133,16 @@ class Teacher(nn.Module):
 def person_weights(
     identities_N: NDArray[np.int64] | None, power: float
 ) -> NDArray[np.float32] | None:
-    """How much each image counts, float32 [N] of mean 1, or None where all count alike.
+    """Return sample weights n^-power, n = images of the person, float32 [N] of mean 1.
 
-    Whoever labelled CelebA often judged a person, not a photo: what a network cannot see of
-    Big_Lips, Pointy_Nose or Young is mostly the same in all photos of a person. Thirty photos of
-    one person are then far fewer than thirty opinions. See docs/accuracy.md for the measurement.
+    None if all count alike. CelebA's annotators often judged a person, not a photo: what a
+    network cannot see of Big_Lips, Pointy_Nose or Young is mostly the same in all photos of a
+    person. Thirty photos of one person are then far fewer than thirty opinions. See
+    docs/accuracy.md for the measurement.
 
     Args:
         identities_N: who is shown, or None where that is not known.
-        power: an image counts as the number of images of its person to minus this power.
+        power: 0 counts all images alike, 1 all people.
     """
     if identities_N is None or power == 0.0:
         return None

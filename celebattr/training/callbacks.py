@@ -1,4 +1,4 @@
-"""Callbacks: who is told of a run's progress, and signals that end it with a checkpoint."""
+"""Callbacks for a run's progress, and signals that end it with a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,58 +16,58 @@ log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """Is told what happens, as it happens."""
+    """A callback that is told of a run's events."""
 
     def notice(self, text: str) -> None:
-        """Something a person should know."""
+        """Report something a person should know."""
 
     def begin(self, config: TrainConfig) -> None:
-        """The run begins, with every setting decided."""
+        """Report the start of the run, with every setting decided."""
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
-        """A gradient step is done: `batches` in this epoch, `share_done` of the run's work."""
+        """Report a gradient step: `batches` in this epoch, `share_done` of the run's work."""
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is validated: the row of history.jsonl."""
+        """Report a validated epoch: the row of history.jsonl."""
 
 
 class Logger:
-    """A listener for programs: writes to the log."""
+    """A callback for programs: writes to the log."""
 
     def notice(self, text: str) -> None:
-        """Logs."""
+        """Log the notice."""
         log.info("%s", text)
 
     def begin(self, config: TrainConfig) -> None:
-        """Logs."""
+        """Log the start."""
         log.info("%s", config)
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
-        """Says nothing: there are too many."""
+        """Log nothing, since there are too many steps."""
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Logs."""
+        """Log the epoch."""
         log.info("%s", row)
 
 
 class Silence:
-    """The listener of all processes but the first: one of them talks."""
+    """The callback of all processes but rank 0, which alone reports."""
 
     def notice(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def begin(self, config: TrainConfig) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Stop:
-    """True where the run was asked to stop.
+    """A flag that is true once the run was asked to stop.
 
     Args:
         listener: is told of the first time.
@@ -81,11 +81,12 @@ class Stop:
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
-        """Takes both signals over meanwhile; in another thread than the main one it cannot.
+        """Handle both signals within the block, if it runs in the main thread.
 
         Raises:
             KeyboardInterrupt: a second time, if that ends the run at once.
         """
+        # Python lets the main thread alone set handlers; a program may train in another.
         if threading.current_thread() is not threading.main_thread():
             yield
             return

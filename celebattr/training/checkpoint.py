@@ -1,11 +1,11 @@
-"""`last.safetensors`: everything a run needs to go on, bit for bit; tensors plus JSON, no pickle.
+"""`last.safetensors`: all state to resume a run bit for bit; tensors plus JSON, no pickle.
 
-Which field resumes from where:
+Fields by where they are kept:
     tensors    network.*, average.* (EMA), optimizer.<parameter>.<slot>
     metadata   `Progress` (epoch, batches done in it, sums of the epoch, history, best so far) and
                the recipe, which --resume must meet again
 Order, augmentation and dropout need no state: they are functions of (seed, epoch, index or step).
-Batches are those of all processes together, so any number of processes can go on.
+Batches are those of all processes together, so any number of processes can resume.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NAME = "last.safetensors"
 
 @dataclass
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
         epoch: the epoch under way, from 0.
@@ -50,11 +50,11 @@ class Progress:
         loss_sum: training loss times images, summed over this epoch so far.
         images: images of this epoch so far.
         best: the best validation mAP so far, or None.
-        micro_batch: images a forward pass takes; less than the batch size after running out of
+        micro_batch: images per forward pass; less than the batch size after running out of
             memory.
         seconds: of training in this epoch so far.
         waited: those of them in which no batch was there yet.
-        history: one row a finished epoch.
+        history: one row per finished epoch.
     """
 
     epoch: int = 0
@@ -78,10 +78,11 @@ def write(
     average: nn.Module | None,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Writes `last.safetensors`, atomically."""
+    """Write `last.safetensors`, atomically."""
     tensors: dict[str, Tensor] = {f"network.{n}": t for n, t in network.state_dict().items()}
     if average is not None:
         tensors |= {f"average.{n}": t for n, t in average.state_dict().items()}
+    # Slots by name: torch numbers parameters, and the numbers change with the groups.
     for name, parameter in network.named_parameters():
         for slot, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{name}.{slot}"] = torch.as_tensor(value)
@@ -91,7 +92,7 @@ def write(
 
 
 def load(folder: Path) -> bytes:
-    """The last checkpoint of a run folder.
+    """Read the last checkpoint of a run folder.
 
     Raises:
         DataError: there is none, or it cannot be read.
@@ -115,7 +116,7 @@ def restore(
     average: nn.Module | None,
     optimizer: torch.optim.Optimizer,
 ) -> Progress:
-    """Puts a run back to a checkpoint.
+    """Restore a run from a checkpoint.
 
     Args:
         data: of `load`.
@@ -154,7 +155,7 @@ def restore(
 
 
 def _beside(parameter: Tensor, slot: Tensor) -> Tensor:
-    """A slot on its parameter's device and, if of its shape, in its layout.
+    """Return a slot on its parameter's device and, if of its shape, in its layout.
 
     The fused optimiser walks both in the order of memory: channels-last filters beside averages in
     another order would be updated with each other's.
@@ -179,13 +180,13 @@ def make_card(
     validation: dict[str, Any],
     epoch: dict[str, Any],
 ) -> Card:
-    """The card of a network after an epoch.
+    """Build the card of a network after an epoch.
 
     Args:
         config: the run's settings, nothing left open.
         train_set: what it trained on.
         size: height and width of the input in pixels.
-        scale: of the logits, one an attribute, fitted on validation.
+        scale: of the logits, one per attribute, fitted on validation.
         tally: `celebattr.models.decisions.counts` of validation.
         started_from: as `celebattr.training.setup.start` gives it.
         validation: figures on the validation split.

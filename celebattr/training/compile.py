@@ -1,4 +1,4 @@
-"""Faster steps: torch.compile where it pays, and memory that is kept for the next step."""
+"""Faster steps: torch.compile where it pays, and malloc settings that keep memory between steps."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from celebattr.training.callbacks import Listener
 
 LEAST_STEPS = 2000
-"""Of the image size that has the fewest: compiling takes a minute or two a size, and brings a tenth
+"""Least steps of any image size to compile: that takes a minute or two per size, and saves a tenth
 to a third of a GPU's step. That rests on what others publish, not on runs of ours."""
 
 SAID = 160
-"""Characters of what a compiler says: it says pages."""
+"""Most characters of a compiler's message, which can be pages long."""
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -32,7 +32,7 @@ def make_forward(
     batch_size: int,
     listener: Listener,
 ) -> Forward:
-    """What a step calls: the network, compiled or not. One line says which, and why.
+    """Return the function of a step: the network, compiled or not. Logs which, and why.
 
     Args:
         network: as `distributed.bind` gives it.
@@ -58,7 +58,7 @@ def make_forward(
 
 
 class Compiled:
-    """A network whose whole batches are compiled, once for each size of image.
+    """A network whose whole batches are compiled, once per image size.
 
     The last batch of an epoch has fewer images: it would be compiled for that alone, so it is not.
     """
@@ -68,14 +68,14 @@ class Compiled:
         self._fast: Any = torch.compile(network, dynamic=False)
 
     def __call__(self, images_NCHW: Tensor) -> Tensor:
-        """Logits [N, A]."""
+        """Return logits [N, A]."""
         from torch._dynamo.exc import TorchDynamoException
 
         if self._fast is not None and len(images_NCHW) == self._batch_size:
             try:
                 logits: Tensor = self._fast(images_NCHW)
                 return logits
-            except TorchDynamoException as error:
+            except TorchDynamoException as error:  # compiling is lazy: it fails at the first call
                 said = " ".join(str(error).split())
                 self._listener.notice(f"compile    off: it failed ({said[:SAID]})")
                 self._fast = None
@@ -89,7 +89,7 @@ _TOP_PAD = 1 << 26
 
 
 def keep_freed() -> bool:
-    """Tells glibc's malloc to reuse large blocks instead of giving them back to the system.
+    """Tell glibc's malloc to reuse large blocks instead of giving them back to the system.
 
     A step's feature maps are some hundred blocks of megabytes, and each that comes fresh from the
     system has its pages cleared one by one. ResNet50 at 128x104, 64 images, one core of a Xeon:
@@ -100,8 +100,11 @@ def keep_freed() -> bool:
     """
     if sys.platform != "linux":
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is None:
         return False
+    # No block from mmap, which is unmapped when freed; the heap is never trimmed; and it grows by
+    # 64 MiB at a time, so that it rarely asks the system at all.
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD))
+    # A list, not a generator: a setting that is refused must not keep the others from being made.
     return all([mallopt(name, value) == 1 for name, value in settings])

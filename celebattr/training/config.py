@@ -27,7 +27,7 @@ COMPILE: tuple[str, ...] = ("auto", "on", "off")
 
 @dataclass(frozen=True)
 class TrainConfig(Checks):
-    """Everything that decides how a run trains."""
+    """Options of a training run."""
 
     data: tuple[Location, ...] = option(
         (),
@@ -245,18 +245,18 @@ class TrainConfig(Checks):
             parse_widths(self.head)
 
     def size_at(self, epoch: int) -> tuple[int, int]:
-        """Input height and width in pixels at an epoch, counted from 0, once both are decided."""
+        """Return the input's height and width in pixels at an epoch, from 0."""
         assert self.image_size is not None
         assert self.epochs is not None
         sizes = parse_sizes(self.image_size)
         return sizes[epoch * len(sizes) // self.epochs]
 
     def to_json(self) -> str:
-        """The run folder's config.json."""
+        """Return the run folder's config.json."""
         return json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n"
 
     def recipe(self) -> dict[str, Any]:
-        """The fields that decide the result, as plain values: what --resume may not change."""
+        """Return the fields that decide the result, which --resume may not change."""
         values = json.loads(self.to_json())
         for name in ("data", "out", "resume", "workers", "device", "skip_missing"):
             values.pop(name)

@@ -1,4 +1,4 @@
-"""The picture of a training run: its curves by epoch."""
+"""The chart of a training run: its curves by epoch."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BLUE, _ORANGE, _GREEN, _PURPLE, _GREY = "#0072B2", "#D55E00", "#009E73", "#AA44
 
 
 def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draws losses, validation metrics and the learning rate by epoch as a PNG.
+    """Draw losses, validation metrics and the learning rate by epoch as a PNG.
 
     Args:
-        history: rows of history.jsonl, one an epoch; missing or undefined values leave a gap.
+        history: rows of history.jsonl, one per epoch; missing or undefined values leave a gap.
         path: the picture, 1200 x 800 pixels. Nothing is written for an empty history.
 
     Raises:
@@ -74,7 +74,7 @@ def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def _column(history: Sequence[Mapping[str, Any]], name: str, factor: float = 1.0) -> list[float]:
-    """One value a row; NaN, which leaves a gap, where it is missing or not finite."""
+    """Return one value per row; NaN, which leaves a gap, if missing or not finite."""
     values = (row.get(name) for row in history)
     return [
         factor * value if isinstance(value, int | float) and math.isfinite(value) else math.nan
@@ -85,7 +85,7 @@ def _column(history: Sequence[Mapping[str, Any]], name: str, factor: float = 1.0
 def _line(
     ax: Axes, epochs: list[float], values: list[float], label: str, colour: str, form: str
 ) -> None:
-    """One curve, its last value in the legend: beside the curve, two could cover each other."""
+    """Draw one curve, its last value in the legend: beside the curves, labels could overlap."""
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return
@@ -95,7 +95,7 @@ def _line(
 
 
 def _tidy(ax: Axes, epochs: list[float]) -> None:
-    """A light grid and whole epochs on the axis."""
+    """Draw a light grid and whole epochs on the axis."""
     from matplotlib.ticker import MaxNLocator
 
     ax.grid(color="#dddddd", linewidth=0.8)

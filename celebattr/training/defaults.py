@@ -16,14 +16,14 @@ from celebattr.options import parse_sizes
 from celebattr.training.config import TrainConfig
 
 SEEN_IMAGES = 240_000
-"""Images that a run should see, over all epochs: fewer images are seen more often."""
+"""Images that a run should see over all epochs, so that a small data set gets more epochs."""
 
 EPOCHS = (5, 12)
-"""At least and at most. After about as many, a network learns the labels' noise by heart."""
+"""Fewest and most epochs. After about as many, a network memorises the labels' noise."""
 
 CPU_SIZES = "80x64,128x104"
 GPU_SIZES = "128x104,176x144"
-"""Small first: a step costs half, and half of the epochs need no detail."""
+"""Image sizes on a GPU, small first: a step costs half, and early epochs need no detail."""
 
 BATCH_SIZE = 64
 HEAD_LR = 1e-3
@@ -52,7 +52,7 @@ OPEN = (
 
 
 def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
-    """The settings with nothing left open.
+    """Return the settings with every open one decided.
 
     A run that is resumed keeps what it began with.
 

@@ -2,8 +2,8 @@
 
 A step's batch is the whole world's. Each process takes whole mirrored pairs of it (places i and
 B - 1 - i), because mixup blends a sample with the one at its mirrored place: the pairs are then the
-same for any number of processes. What processes tell each other beside gradients is a few numbers a
-step, on the host (gloo), and no object is pickled. A world of one process talks to nobody.
+same for any number of processes. Beside gradients, processes exchange a few numbers per
+step, on the host (gloo), and no object is pickled. A world of one process exchanges nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from celebattr.training.callbacks import Listener
 log = logging.getLogger(__name__)
 
 PATIENCE = datetime.timedelta(minutes=30)
-"""How long a process waits for the others: the first may be drawing, writing or downloading."""
+"""Timeout of a process for the others: rank 0 may be drawing, writing or downloading."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class World:
     """One process among those of a run.
 
     Attributes:
-        rank: which, from 0; the first writes all files and does all the talking.
+        rank: from 0; rank 0 writes all files and does all the reporting.
         size: how many there are.
         local_rank: which of those on this machine.
         local_size: how many there are on this machine.
@@ -58,7 +58,7 @@ class World:
 
     @staticmethod
     def here() -> World:
-        """What the environment says, as torchrun sets it."""
+        """Return the world that the environment describes, as torchrun sets it."""
         if "RANK" not in os.environ:
             return World()
 
@@ -79,41 +79,41 @@ class World:
         return self.rank == 0
 
     def part(self, count: int) -> NDArray[np.int64]:
-        """This process's places in a batch of `count`, ascending: whole mirrored pairs.
+        """Return this process's places in a batch of `count`, ascending: whole mirrored pairs.
 
         Mirrored within the part, a place meets the one that it meets mirrored within the batch. The
-        middle of an odd batch, its own partner, is the first process's: on its own an image would
-        have no batch norm. A part is empty where there are fewer pairs than processes; that of the
-        first never is.
+        middle of an odd batch, its own partner, belongs to rank 0: on its own an image would
+        have no batch norm. A part is empty where there are fewer pairs than processes; that of
+        rank 0 never is.
         """
         pairs = np.array_split(np.arange(count // 2), self.size)[self.rank]
         middle = np.arange(count // 2, count // 2 + (count % 2 if self.is_main else 0))
         return np.concatenate([pairs, middle, count - 1 - pairs[::-1]])
 
     def largest(self, count: int) -> int:
-        """The places of the largest part of a batch of `count`, which is the first's."""
+        """Return the size of the largest part of a batch of `count`, which is rank 0's."""
         return len(World(0, self.size).part(count))
 
     def sum(self, value: float) -> float:
-        """The sum of the processes' values."""
+        """Return the sum of the processes' values."""
         if self.size == 1:
             return value
         return float(_reduced(torch.tensor(value, dtype=torch.float64), dist.ReduceOp.SUM))
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each flag, whether a process raises it."""
+        """Return, for each flag, True if any process raises it."""
         if self.size == 1:
             return list(flags)
         return [bool(v) for v in _reduced(torch.tensor(flags).int(), dist.ReduceOp.MAX)]
 
     def least(self, value: int) -> int:
-        """The smallest of the processes' values."""
+        """Return the least of the processes' values."""
         if self.size == 1:
             return value
         return int(_reduced(torch.tensor(value), dist.ReduceOp.MIN))
 
     def texts(self, text: str) -> list[str]:
-        """The processes' texts, by rank."""
+        """Return the processes' texts, by rank."""
         if self.size == 1:
             return [text]
         data = text.encode()
@@ -126,7 +126,7 @@ class World:
         return [bytes(p[: int(n)].numpy()).decode() for p, n in pairs]
 
     def broadcast_bytes(self, data: bytes) -> bytes:
-        """The first process's bytes; what the others give is not looked at."""
+        """Return the bytes of rank 0; those of other processes are ignored."""
         if self.size == 1:
             return data
         length = torch.tensor([len(data)])
@@ -138,7 +138,7 @@ class World:
         return content.numpy().tobytes()
 
     def join_rows(self, values_NA: NDArray[np.float32]) -> NDArray[np.float32]:
-        """All rows of a table of which each process has filled some and left the others at 0."""
+        """Return a table of which each process has filled some rows and left others at 0."""
         if self.size == 1:
             return values_NA
         # As integers, of which all but one are 0: not a bit changes.
@@ -146,15 +146,15 @@ class World:
         return joined.numpy().view(np.float32)
 
     def raise_on_main(self, error: CelebattrError) -> BaseException:
-        """What each process should raise where all fail alike: the first tells, the others end."""
+        """Return the exception to raise where all fail alike: only rank 0 reports it."""
         return error if self.is_main else SystemExit(int(error.exit_code))
 
     @contextlib.contextmanager
     def propagate_errors(self) -> Iterator[None]:
-        """What one process raises in here, all do: nobody waits for one that has ended.
+        """Raise an error of one process in all, so that none waits for it.
 
         Raises:
-            CelebattrError: of the first process that has one.
+            CelebattrError: of the lowest rank that has one.
         """
         if self.size == 1:
             yield
@@ -173,7 +173,7 @@ class World:
 
     @torch.no_grad()
     def give(self, network: nn.Module) -> None:
-        """Gives all processes the weights and statistics of the first."""
+        """Copy the weights and statistics of rank 0 to all processes."""
         if self.size == 1:
             return
         for tensor in network.state_dict().values():
@@ -183,7 +183,7 @@ class World:
 
     @torch.no_grad()
     def average_norms(self, *networks: nn.Module) -> None:
-        """Gives all processes the mean of their batch norms' running statistics."""
+        """Set the batch norms' running statistics to their mean over the processes."""
         norms = [n for network in networks for n in trained_norms(network, whole=True)]
         running = [s for n in norms for s in (n.running_mean, n.running_var) if s is not None]
         if self.size == 1 or not running:
@@ -196,7 +196,7 @@ class World:
 
 @contextlib.contextmanager
 def join() -> Iterator[World]:
-    """Joins the processes that torchrun has started; without it, a world of one.
+    """Join the processes that torchrun has started; without it, yield a world of one.
 
     Raises:
         DeviceError: the others cannot be reached, or one has ended.
@@ -242,7 +242,7 @@ def join() -> Iterator[World]:
 def bind(
     network: nn.Module, device: torch.device, batch_size: int, world: World, listener: Listener
 ) -> tuple[nn.Module, bool]:
-    """The network as a step calls it: its gradients become the mean over the processes.
+    """Return the network as a step calls it; its gradients become the mean over the processes.
 
     Batch norms that are trained take the statistics of the
     whole batch where PyTorch can, which is on GPUs.
@@ -275,14 +275,14 @@ def bind(
 
 
 def trained_norms(network: nn.Module, *, whole: bool = False) -> list[_BatchNorm]:
-    """A network's batch norms that gather statistics now; with `whole`, all of them."""
+    """Return the batch norms that gather statistics now; with `whole`, all of them."""
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
     return [n for n in norms if whole or n.training]
 
 
 @contextlib.contextmanager
 def norms_at_rest(network: nn.Module) -> Iterator[None]:
-    """Batch norms gather no statistics in here, and those of several processes do not meet."""
+    """Stop batch norms from gathering or exchanging statistics within the block."""
     norms = trained_norms(network)
     for norm in norms:
         norm.eval()
@@ -294,7 +294,7 @@ def norms_at_rest(network: nn.Module) -> Iterator[None]:
 
 
 def _meet(world: World) -> Any:
-    """A part of torchrun's store that these processes have for themselves.
+    """Return a part of torchrun's store that these processes have for themselves.
 
     torchrun keeps its store when it starts the processes again, and gloo would call at the ports of
     those that were killed. A new name is agreed on, in words that only the living know; how often
@@ -323,7 +323,7 @@ def _meet(world: World) -> Any:
 
 
 def _leave() -> None:
-    """Ends the group and, with the last reference to it, gloo's threads.
+    """End the group and, with the last reference to it, gloo's threads.
 
     DDP holds the group in a cycle. A thread that lets go of a tensor while the interpreter ends
     aborts the process: https://github.com/pytorch/pytorch/pull/179291.

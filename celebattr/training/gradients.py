@@ -1,4 +1,4 @@
-"""Forward and backward over a batch, in passes that the memory takes."""
+"""Forward and backward over a batch, in passes that fit into memory."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from celebattr.training.losses import LOSSES
 
 
 class Passes:
-    """Sums the gradients of a batch; halves what a pass takes when memory runs out.
+    """The gradients of a batch, summed over passes that are halved when memory runs out.
 
     Args:
         config: the run's settings, nothing left open.
         choice: device and precision.
         network: as `distributed.bind` gives it.
         forward: what is called in its place, see `celebattr.training.compile`.
-        views: what a step sees.
+        views: makes the training batch of a step.
         autocast: the context of the forward pass.
         scaler: of the gradients of float16.
         seen: images that the gradient of a step is the mean over; 0 for those of its batch.
@@ -70,13 +70,13 @@ class Passes:
         chance: int,
         step: bool,
     ) -> float:
-        """Adds the gradients of a batch; returns the mean loss of all processes' images.
+        """Add the gradients of a batch; return the mean loss of all processes' images.
 
         Args:
             batch: this process's part of it.
             count: its images in all processes.
             preprocess: makes the network's input.
-            progress: whose `micro_batch` images a pass takes.
+            progress: its `micro_batch` is the images per pass.
             chance: seed of dropout.
             step: whether an optimiser step follows: the gradient is then that of all processes.
 
@@ -107,11 +107,12 @@ class Passes:
                 self._say(progress, size, error)
 
     def close(self) -> None:
-        """Lets go of the network, and of the processes' group that DDP holds with it."""
+        """Release the network, and the process group that DDP holds with it."""
+        # DDP must be gone before the process group is: see `distributed._leave`.
         del self.network, self.forward
 
     def _fit(self, batch: Batch, count: int, preprocess: Preprocess, progress: Progress) -> None:
-        """Finds the passes that all processes have memory for, before the first step of a size.
+        """Find the pass size that fits all processes, before the first step of an image size.
 
         While a gradient is summed over processes, one that runs out of memory cannot begin again
         without the others. So each tries alone, and they agree on the smallest.
@@ -136,7 +137,7 @@ class Passes:
     def _all(
         self, batch: Batch, count: int, preprocess: Preprocess, progress: Progress, step: bool
     ) -> float:
-        """All passes over this process's part; returns its share of the mean loss."""
+        """Run all passes over this process's part; return its share of the mean loss."""
         size = progress.micro_batch
         # As many passes in all processes: where batch norms meet, each meets them all.
         starts = range(0, self.world.largest(count), size)
@@ -146,6 +147,7 @@ class Passes:
                 value, images = self._pass(batch, slice(at, at + size), preprocess, progress.epoch)
                 # DDP takes the mean over processes, whose parts may differ in size.
                 share = images * self.world.size / (self.seen or count)
+                # The scaler does nothing but in float16, whose small gradients underflow.
                 self.scaler.scale(value * share).backward()  # type: ignore[no-untyped-call]
             loss += float(value.detach()) * (images / count)
         return loss
@@ -153,7 +155,7 @@ class Passes:
     def _pass(
         self, batch: Batch, part: slice, preprocess: Preprocess, epoch: int
     ) -> tuple[Tensor, int]:
-        """The mean loss of some images, and how many they are."""
+        """Run one pass; return its mean loss and its number of images."""
         if part.start >= len(batch.indices_B):
             # Nothing is left for this process, but the others wait for its gradient: zeros.
             height, width = len(preprocess.rows), preprocess.columns.shape[1]
@@ -166,7 +168,7 @@ class Passes:
 
     @contextlib.contextmanager
     def _summing(self, now: bool) -> Iterator[None]:
-        """Gradients are summed over the processes in the last pass before a step, not before."""
+        """Sum gradients over the processes only in the last pass before a step."""
         apart: AbstractContextManager[None] = contextlib.nullcontext()
         if isinstance(self.network, DistributedDataParallel) and not now:
             apart = self.network.no_sync()
@@ -174,7 +176,7 @@ class Passes:
             yield
 
     def _smaller(self, progress: Progress, count: int) -> int:
-        """Half of what a pass took; 0 where that was one image."""
+        """Return half of a pass's images; 0 if there was one."""
         size = min(progress.micro_batch, self.world.largest(count))
         return (size + 1) // 2 if size > 1 else 0
 

@@ -1,4 +1,4 @@
-"""`report.html` of a run folder: how a training goes, epoch by epoch."""
+"""`report.html` of a run folder: the training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def page(
     made: Made,
     examples: Sequence[Example] = (),
 ) -> str:
-    """The page of a run after an epoch.
+    """Return the page of a run after an epoch.
 
     Args:
         history: rows of history.jsonl, at least one.
@@ -59,7 +59,7 @@ def page(
 
 
 def charts(history: Sequence[Row]) -> dict[str, Markup]:
-    """The curves by epoch, by name."""
+    """Return the curves by epoch, by name."""
     text = "By epoch; the table below holds the same numbers."
     dots = len(history) <= _DOTS
 

@@ -1,4 +1,4 @@
-"""The training loop: one function a user can read from top to bottom, and what it needs."""
+"""The training loop: one function to read from top to bottom, and its helpers."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from celebattr.training.optimizer import averaged, lr_factor, make_optimizer, se
 from celebattr.training.setup import begin, start
 
 CHECKPOINT_SECONDS = 300.0
-"""Between checkpoints inside an epoch: what a killed run loses at most."""
+"""Seconds between checkpoints inside an epoch: the most that a killed run loses."""
 
 
 def train(config: TrainConfig, listener: Listener | None = None) -> Path:
-    """Trains a network and keeps the best epoch, by validation mAP, as a bundle.
+    """Train a network and keep the best epoch, by validation mAP, as a bundle.
 
     The run folder holds `config.json`, `history.jsonl`, `last.safetensors` (to resume),
     `best.safetensors` (a bundle, to use), `curves.png` and `report.html`. Where torchrun started
-    several processes, they share each batch, and the first alone writes and tells.
+    several processes, they share each batch, and rank 0 alone writes and reports.
 
     Returns:
         The path of the best bundle.
@@ -54,14 +54,14 @@ def train(config: TrainConfig, listener: Listener | None = None) -> Path:
         DeviceError: the device is not there, or has too little memory for one image; TensorBoard is
             asked for and not installed; another process of the run has ended.
         KeyboardInterrupt: interrupted; a checkpoint was written first.
-        SystemExit: the same, in all processes but the first, which alone tells.
+        SystemExit: the same, in all processes but rank 0, which alone reports.
     """
     with distributed.join() as world:
         return _Run(config, (listener or Logger()) if world.is_main else Silence(), world).train()
 
 
 class _Run:
-    """State of one run; `progress` is all that changes besides tensors."""
+    """The state of one run; `progress` is all that changes besides tensors."""
 
     def __init__(self, config: TrainConfig, listener: Listener, world: World) -> None:
         begun = begin(config, listener, world)
@@ -127,7 +127,7 @@ class _Run:
         )
 
     def _resume(self) -> None:
-        """Puts the run back to its last checkpoint, which the first process reads for all."""
+        """Restore the run from its last checkpoint, which rank 0 reads for all."""
         config = self.config
         with self.world.propagate_errors():
             data = checkpoint.load(config.out) if self.world.is_main else b""
@@ -148,7 +148,7 @@ class _Run:
         )
 
     def train(self) -> Path:
-        """All epochs that are left."""
+        """Train all remaining epochs; return the best bundle."""
         config, progress = self.config, self.progress
         with self.stop.watch(), contextlib.closing(self.record), contextlib.closing(self.passes):
             if self.world.is_main:
@@ -195,7 +195,7 @@ class _Run:
                 count,
                 preprocess,
                 progress,
-                chance=config.seed * 1_000_003 + place,
+                chance=config.seed * 1_000_003 + place,  # neighbouring seeds share none
                 step=step,
             )
             if not math.isfinite(loss):
@@ -224,7 +224,7 @@ class _Run:
                 raise KeyboardInterrupt
 
     def _timed(self, batches: Iterator[loader.Batch]) -> Iterator[loader.Batch]:
-        """The batches, and in `progress` how long the network waits for them."""
+        """Yield the batches, and add the time spent waiting for them to `progress`."""
         while True:
             asked = time.monotonic()
             batch = next(batches, None)
@@ -234,7 +234,7 @@ class _Run:
             yield batch
 
     def _step(self) -> None:
-        """One step of the optimiser along the gradients summed so far."""
+        """Take one optimiser step along the gradients summed so far."""
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -243,7 +243,7 @@ class _Run:
         self.progress.step += 1
 
     def _validate(self, preprocess: Preprocess, size: tuple[int, int]) -> None:
-        """Ends an epoch: metrics, history, the best bundle, a checkpoint, the curves."""
+        """End an epoch: metrics, history, the best bundle, a checkpoint, the curves."""
         config, progress = self.config, self.progress
         self._settle()
         network = self.average.module if self.average is not None else self.network
@@ -289,6 +289,7 @@ class _Run:
                 epoch=row,
             )
             bundle.save(config.out / "best.safetensors", card, network.state_dict())
+        # History before the checkpoint: killed in between, the resumed run writes the row again.
         self._next_epoch()
         self.record.history(progress.history)
         self._write()
@@ -303,7 +304,7 @@ class _Run:
         self.progress.loss_sum = self.progress.seconds = self.progress.waited = 0.0
 
     def _checkpoint(self) -> None:
-        """Inside an epoch, in all processes."""
+        """Write a checkpoint inside an epoch, in all processes."""
         if self.full_batch and self.progress.batches:
             return  # half a gradient is of no use: the epoch begins again
         self._settle()
@@ -311,7 +312,7 @@ class _Run:
             self._write()
 
     def _settle(self) -> None:
-        """Where each process has its own batch norms, all get the mean of their statistics."""
+        """Average the batch norms' statistics, if each process has its own."""
         if self.apart:
             averages = [] if self.average is None else [self.average]
             self.world.average_norms(self.network, *averages)
@@ -328,7 +329,7 @@ class _Run:
         )
 
     def _share_done(self) -> float:
-        """Share of the run's work that is done: a small image is less work than a large one."""
+        """Return the share of the run's work done, weighting images by their size."""
         config, progress = self.config, self.progress
         cost = [math.prod(config.size_at(e)) for e in range(self.epochs)]
         here = cost[progress.epoch] * progress.batches / self.batches_per_epoch

@@ -1,6 +1,6 @@
-"""Losses: a table by name.
+"""Losses by name.
 
-Each takes logits [B, A], targets [B, A] in 0..1 and, where images count differently, their weights
+Each takes logits [B, A], targets [B, A] in 0..1 and, where images count differently, sample weights
 [B], of mean 1 over the training images.
 """
 
@@ -19,18 +19,18 @@ class Loss(Protocol):
     def __call__(
         self, logits_BA: Tensor, targets_BA: Tensor, weights_B: Tensor | None = None
     ) -> Tensor:
-        """One number, to be made small."""
+        """Return the loss, one number."""
         ...
 
 
 def bce(logits_BA: Tensor, targets_BA: Tensor, weights_B: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy, averaged over images and attributes."""
+    """Return binary cross-entropy, averaged over images and attributes."""
     weights = None if weights_B is None else weights_B[:, None]
     return functional.binary_cross_entropy_with_logits(logits_BA, targets_BA, weights)
 
 
 def mse(logits_BA: Tensor, targets_BA: Tensor, weights_B: Tensor | None = None) -> Tensor:
-    """Squared error of the sigmoid outputs, summed over attributes, averaged over images."""
+    """Return squared error of the sigmoid outputs, summed over attributes, averaged over images."""
     errors_B = (torch.sigmoid(logits_BA) - targets_BA).square().sum(dim=1)
     return (errors_B if weights_B is None else errors_B * weights_B).mean()
 

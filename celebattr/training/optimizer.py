@@ -13,11 +13,11 @@ from celebattr.errors import UsageError
 from celebattr.models.network import Network
 
 MOMENTUM = 0.9
-"""Of sgd."""
+"""Momentum of sgd."""
 
 
 def lr_factor(step: int, steps: int, warmup: float, kind: str = "adamw") -> float:
-    """Share of the peak learning rate at a step: a linear rise, then a cosine down to 0.
+    """Return the share of the peak learning rate at a step: linear warm-up, cosine to 0.
 
     For gd it is 1 throughout: w <- w - eta dE/dw.
     """
@@ -32,7 +32,7 @@ def lr_factor(step: int, steps: int, warmup: float, kind: str = "adamw") -> floa
 def make_optimizer(
     network: Network, *, kind: str, lr: float, head_lr: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """An optimiser with separate peaks for backbone and head; norms and biases are not decayed.
+    """Build an optimiser with peaks for backbone and head; norms and biases undecayed.
 
     Each group keeps its peak in `group["peak"]`; `set_lr` scales it.
 
@@ -46,26 +46,27 @@ def make_optimizer(
     groups = []
     for module, peak in ((network.backbone, lr), (network.head, head_lr)):
         parameters = list(module.parameters())
+        # Vectors are norms and biases: decay would pull a norm's scale to 0 without regularising.
         decayed = [p for p in parameters if p.ndim > 1]
         plain = [p for p in parameters if p.ndim <= 1]
         groups.append({"params": decayed, "peak": peak, "weight_decay": weight_decay})
         groups.append({"params": plain, "peak": peak, "weight_decay": 0.0})
     groups = [g for g in groups if g["params"]]
     if kind == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, fused=True)
+        return torch.optim.AdamW(groups, lr=lr, fused=True)  # one pass over all tensors
     if kind == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM)
     return torch.optim.SGD([g | {"weight_decay": 0.0} for g in groups], lr=lr)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, share: float) -> None:
-    """Sets each group's learning rate to `share` of its peak."""
+    """Set each group's learning rate to `share` of its peak."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * share
 
 
 def train_mode(network: Network, freeze_backbone: bool, freeze_stages: int) -> None:
-    """Makes a network ready for a step; what is frozen keeps its norms' running statistics too.
+    """Set training mode; the norms of frozen stages keep their running statistics.
 
     Raises:
         UsageError: the backbone has not so many stages.
@@ -80,7 +81,7 @@ def train_mode(network: Network, freeze_backbone: bool, freeze_stages: int) -> N
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy of a network that follows it, running statistics of its norms included.
+    """Return a moving average of a network, running statistics of its norms included.
 
     Early on a long average would still be the starting weights, so it lengthens with the updates:
     the decay after n of them is min(decay, (1 + n) / (10 + n)).

@@ -38,7 +38,7 @@ SCALARS: tuple[str, ...] = (
 
 
 def row(progress: Progress, measured: Measured, size: tuple[int, int], lr: float) -> dict[str, Any]:
-    """An epoch's row of history.jsonl, before `progress` goes on to the next."""
+    """Return an epoch's row of history.jsonl, before `progress` moves to the next."""
     return {
         "epoch": progress.epoch + 1,
         "step": progress.step,
@@ -55,7 +55,7 @@ def row(progress: Progress, measured: Measured, size: tuple[int, int], lr: float
 
 
 class Record:
-    """Writes down a run; every file is complete or absent.
+    """The files of a run; every file is complete or absent.
 
     Args:
         config: the run's settings, nothing left open.
@@ -68,7 +68,7 @@ class Record:
         self.board: Any = None
 
     def history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes history.jsonl: before the checkpoint, which is the end of an epoch."""
+        """Write history.jsonl, before the checkpoint that ends an epoch."""
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         write_bytes(self.config.out / "history.jsonl", lines.encode())
 
@@ -79,7 +79,7 @@ class Record:
         probabilities_NA: NDArray[np.floating[Any]],
         present_NA: NDArray[np.bool_],
     ) -> None:
-        """Draws the curves, writes the page, and tells TensorBoard of the last epoch.
+        """Draw the curves, write the page, and send the last epoch to TensorBoard.
 
         Args:
             rows: of history.jsonl.
@@ -132,13 +132,13 @@ class Record:
         self.board.flush()
 
     def close(self) -> None:
-        """The run ends, whichever way."""
+        """Close the TensorBoard writer, however the run ends."""
         if self.board is not None:
             self.board.close()
 
 
 def summary_writer() -> Any:
-    """TensorBoard's class that writes its files.
+    """Import and return TensorBoard's writer class.
 
     Raises:
         MissingExtraError: it is not installed.

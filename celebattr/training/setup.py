@@ -1,4 +1,4 @@
-"""Sets up a run: data, device, settings, alike in all processes, and the starting network."""
+"""Set-up of a run: data, device and settings, alike in all processes, and the starting network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from celebattr.training.distributed import World
 
 @dataclass(frozen=True)
 class Beginning:
-    """What is decided before there is a network.
+    """The decisions of a run that precede its network.
 
     Attributes:
         config: the settings, nothing left open.
@@ -51,7 +51,7 @@ class Beginning:
 
 
 def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
-    """Reads the lists, chooses the device and decides what the command line leaves open.
+    """Read the lists, choose the device and decide the open settings.
 
     Raises:
         DataError: the data cannot be read, or has no train or validation rows; the run folder holds
@@ -101,7 +101,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
             listener.notice(f"restarted  by torchrun, time {world.restarts}: going on by itself")
         if world.is_main:
             config = complete(config, len(train_set), choice.device)
-    # The first process alone needs to see the run folder.
+    # Rank 0 alone needs to see the run folder.
     decided = {name: getattr(config, name) for name in (*OPEN, "resume")}
     decided = json.loads(world.broadcast_bytes(json.dumps(decided).encode()))
     config = dataclasses.replace(config, **decided)
@@ -115,7 +115,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
 def _without_repeats(
     train_set: FaceDataset, dataset: FaceDataset, workers: int, listener: Listener
 ) -> FaceDataset:
-    """Leaves out training images whose picture is in another split too; tells how many."""
+    """Leave out training images whose picture is in another split too; report them."""
     others = [dataset.split(name) for name in ("validation", "test")]
     repeated_N = pictures.repeats(train_set, others, workers=workers)
     count = int(repeated_N.sum())
@@ -127,10 +127,10 @@ def _without_repeats(
 
 
 def _compare(choice: DeviceChoice, parts: tuple[FaceDataset, ...], world: World) -> None:
-    """Refuses processes that would train on other data or with another arithmetic.
+    """Refuse processes that would train on other data or with another arithmetic.
 
     Raises:
-        DataError: a machine has other lists than the first.
+        DataError: a machine has other lists than rank 0's.
         DeviceError: a machine has another kind of device.
     """
     digest = hashlib.sha256()
@@ -161,9 +161,9 @@ def _compare(choice: DeviceChoice, parts: tuple[FaceDataset, ...], world: World)
 def start(
     config: TrainConfig, train_set: FaceDataset, listener: Listener, world: World
 ) -> tuple[Network, Any]:
-    """Builds the network of a run and loads its starting weights.
+    """Build the network of a run and load its starting weights.
 
-    Of several processes the first alone loads them; the others get its own.
+    Of several processes rank 0 alone loads them, and sends them to the others.
 
     Returns:
         The network, and what its card says of its start: "none", "imagenet", a file's name, or the

@@ -20,16 +20,16 @@ from celebattr.training.distributed import World
 from celebattr.training.losses import Loss
 
 LARGEST_BATCH = 256
-"""Images a pass at most: it is shared out by whole batches, of which each process needs some."""
+"""Most images per pass: whole batches are shared out, and each process needs some."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of an epoch.
+    """The figures of an epoch.
 
     Attributes:
         loss: of the uncalibrated logits.
-        scale: of the logits, one an attribute, fitted on these images.
+        scale: of the logits, one per attribute, fitted on these images.
         probabilities_NA: calibrated.
         present_NA: decisions at 0.5.
         summary: the metrics.
@@ -54,7 +54,7 @@ def logits(
     autocast: Callable[[], torch.autocast],
     world: World,
 ) -> NDArray[np.float32]:
-    """Logits of all images, float32 [N, A], the same to the last bit for any number of processes.
+    """Return logits of all images, float32 [N, A], bit for bit for any number of processes.
 
     The batches are those of one process, because a sum may be rounded otherwise in a batch of
     another size; each process takes every so many, and none is filled up.

@@ -1,1 +1,1 @@
-"""The layouts in which labelled faces are met, a reader for each."""
+"""The known layouts of labelled faces, one reader for each."""

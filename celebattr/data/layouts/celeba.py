@@ -31,7 +31,7 @@ IMAGES = (
     ("images", "flat"),
     ("", "flat"),
 )
-"""Where the images lie, and what that layout is called; the first that is there is taken."""
+"""Places of the images and the name of each layout; the first that exists is taken."""
 
 LAST_OF_SPLIT = {TRAIN: 162_770, VALIDATION: 182_637, TEST: 202_599}
 """Number of the last image of each split: CelebA's splits are ranges of its file names.
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 def find(path: Location, names: Sequence[str]) -> Path | None:
-    """A list by any of its names, in the folder or in one of `LISTS` below it."""
+    """Return a list by any of its names, in the folder or in one of `LISTS` below it."""
     if isinstance(path, Url):
         return None  # only shards are read from afar, and they have no lists
     for folder in LISTS:
@@ -55,7 +55,7 @@ def find(path: Location, names: Sequence[str]) -> Path | None:
 
 
 def images(path: Path, example: str) -> tuple[Store, str]:
-    """Where the images lie, and what the layout is called: the first place that holds any.
+    """Return the first place that holds any images, and the name of its layout.
 
     Args:
         path: the folder of the data set.
@@ -80,14 +80,14 @@ def images(path: Path, example: str) -> tuple[Store, str]:
 
 
 def has_images(folder: Path) -> bool:
-    """True where a folder holds any image file."""
+    """Return True if a folder holds any image file."""
     return any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir())
 
 
 def by_name(
     names: list[str], table: label_files.Table, values: NDArray[Number], path: Path
 ) -> NDArray[Number]:
-    """The values of another list in the order of `names`.
+    """Return the values of another list in the order of `names`.
 
     Raises:
         DataError: the list lacks some of them.
@@ -102,7 +102,7 @@ def by_name(
 
 
 def partition(path: Path, names: list[str]) -> NDArray[np.int8] | None:
-    """The splits of images by the list of partitions, int8 [N]; None if there is no such list."""
+    """Return the splits by the list of partitions, int8 [N]; None if there is no list."""
     file = find(path, PARTITION)
     if file is None:
         return None
@@ -111,7 +111,7 @@ def partition(path: Path, names: list[str]) -> NDArray[np.int8] | None:
 
 
 def identities(path: Path, names: list[str]) -> NDArray[np.int64] | None:
-    """Who is shown, int64 [N], if the list of people is there and whole: nothing depends on it."""
+    """Return the person of each image, int64 [N], or None if the list is absent or not whole."""
     identity = find(path, IDENTITY)
     if identity is None:
         return None
@@ -124,7 +124,7 @@ def identities(path: Path, names: list[str]) -> NDArray[np.int64] | None:
 
 
 def official_split(name: str) -> int | None:
-    """The split in which CelebA has an image of this name, or None if it has none."""
+    """Return the split in which CelebA has an image of this name, or None if it has none."""
     stem = Path(name).stem
     if not (len(stem) == 6 and stem.isascii() and stem.isdecimal() and int(stem) > 0):
         return None
@@ -132,7 +132,7 @@ def official_split(name: str) -> int | None:
 
 
 def columns(table: label_files.Table) -> tuple[tuple[str, ...], str]:
-    """The attributes of a list, and what to say of them.
+    """Return the attributes of a list, and a note about them.
 
     A list without a header has 40 columns by position: CelebA's order is taken for granted.
     """

@@ -1,7 +1,7 @@
-"""CelebAMask-HQ: 30,000 of CelebA's faces as square crops of 1024 pixels, numbered anew.
+"""CelebAMask-HQ: 30,000 of CelebA's faces as square crops of 1024 pixels, with new numbers.
 
-The crops are not in CelebA's aligned frame: they show a square of about 153 pixels of it, of the
-178x218. They are brought into it by what is known of how they were cut: from the landmarks of each
+The crops are not CelebA's aligned crops: they show a square of about 153 pixels of one, of its
+178x218. They are warped to it by what is known of how they were cut: from the landmarks of each
 image where `list_landmarks_align_celeba.txt` lies beside them, else from the mean landmarks, which
 puts eyes and mouth 3.0 pixels off on average (90 % below 4.4; 300 aligned originals, landmarks by
 YuNet). The margins that a crop does not show are filled by repeating its edge, so an image is worth
@@ -40,7 +40,7 @@ MEAN_LANDMARKS_52 = np.array(
         [105.686, 152.156],
     ]
 )
-"""Viewer-left eye, right eye, nose, left and right corner of the mouth in the aligned frame, x and
+"""Viewer-left eye, right eye, nose, left and right corner of the mouth in the aligned crop, x and
 y in pixels.
 
 Source: mean of 39,829 rows of CelebA's list_landmarks_align_celeba.txt."""
@@ -50,7 +50,7 @@ _DECODED_SIDE = 256.0
 
 
 def read(path: Path) -> Source | None:
-    """CelebAMask-HQ: its list of attributes, and the mapping to CelebA's names and so its splits.
+    """Read CelebAMask-HQ: its list of attributes, and the mapping to CelebA's names and splits.
 
     Raises:
         DataError: a list is damaged, or there is no mapping or no folder of images.
@@ -101,7 +101,7 @@ def read(path: Path) -> Source | None:
 
 
 def originals_of(mapping: Path) -> dict[str, str]:
-    """CelebA's name of each crop, `119614.jpg` for `0.jpg`, by the list of both.
+    """Return CelebA's name of each crop, `119614.jpg` for `0.jpg`, from the list of both.
 
     Raises:
         DataError: a row is not an index, an index and a name.
@@ -130,10 +130,10 @@ def _landmarks(path: Path, names: list[str]) -> dict[str, NDArray[np.float64]]:
 
 
 def to_aligned(landmarks_52: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    """The similarity [2, 3] from pixels of a crop of CelebA-HQ into CelebA's aligned frame.
+    """Return the similarity [2, 3] from a crop of CelebA-HQ to CelebA's aligned crop, in pixels.
 
     Args:
-        landmarks_52: of the face, x and y in pixels of the aligned frame.
+        landmarks_52: of the face, x and y in pixels of the aligned crop.
         side: of the crop, in pixels.
 
     Source: Karras, Aila, Laine, Lehtinen, "Progressive Growing of GANs for Improved Quality,
@@ -153,7 +153,7 @@ def to_aligned(landmarks_52: NDArray[np.float64], side: int) -> NDArray[np.float
 
 
 class Crops:
-    """The crops of CelebA-HQ under CelebA's names, each read into the aligned frame."""
+    """The crops of CelebA-HQ under CelebA's names, each warped to the aligned crop."""
 
     def __init__(
         self,
@@ -165,12 +165,12 @@ class Crops:
         self._folder, self._files, self._landmarks = Folder(path), files, landmarks
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """The names whose crop is not there."""
+        """Return the names whose crop is missing."""
         named = {self._files.get(name, name): name for name in names}
         return [named[file] for file in self._folder.missing(named)]
 
     def content(self, names: Sequence[str]) -> str:
-        """By the crops' files, by what aligns them, and by who does it."""
+        """Digest the crops' files, the landmarks that align them and the code's version."""
         import cv2
 
         points = [] if self._landmarks is None else [self._landmarks[n].tobytes() for n in names]
@@ -178,7 +178,7 @@ class Crops:
         return digest([crops, cv2.__version__, MEAN_LANDMARKS_52.tobytes(), *points])
 
     def read(self, name: str) -> bytes:
-        """A face in CelebA's frame as a BMP, which takes no time to write and to read."""
+        """Return a face in CelebA's aligned crop as a BMP, which is fast to write and to read."""
         import cv2
 
         file = self._files.get(name)

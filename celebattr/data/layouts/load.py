@@ -1,4 +1,4 @@
-"""Labelled faces on disk: CelebA in the layouts in which it is met, and data sets of one's own.
+"""Loading of labelled faces: CelebA in its known layouts, and data sets of one's own.
 
 A layout is a row of `READERS`: a function that looks at a folder and returns a `Source` if it
 recognises it. CelebA's official, torchvision's, flat and Kaggle layouts differ only in where the
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def load_dataset(folders: Sequence[Location], *, skip_missing: bool = False) -> FaceDataset:
-    """Reads the labels of some folders and joins them; images are read later.
+    """Read the labels of some folders and join them; images are read later.
 
     Args:
         folders: each a data set in one of the layouts, a CSV file of one's own, the URL of shards,
@@ -70,7 +70,7 @@ def load_dataset(folders: Sequence[Location], *, skip_missing: bool = False) -> 
 
 
 def read_source(path: Location) -> Source:
-    """Reads the labels of one folder, whether or not its images are there.
+    """Read the labels of one folder, without looking for its images.
 
     Raises:
         DataError: it is not a data set, or a list is damaged.
@@ -89,7 +89,7 @@ def _reporting(path: Location) -> Iterator[None]:
 
 
 def _present(source: Source, skip_missing: bool) -> Source:
-    """The source without the rows whose image is missing, or an error about them."""
+    """Return the source without rows whose image is missing, or raise an error about them."""
     with _reporting(source.path):
         missing = source.store.missing(source.names)
     if not missing:
@@ -129,7 +129,7 @@ def _read(path: Location) -> Source:
 
 
 def _celeba(path: Path) -> Source | None:
-    """CelebA: a list of attributes, a list of partitions, and images somewhere near."""
+    """Read CelebA: a list of attributes, a list of partitions, and images somewhere near."""
     attributes = celeba.find(path, celeba.ATTRIBUTES)
     if attributes is None:
         return None
@@ -158,7 +158,7 @@ def _celeba(path: Path) -> Source | None:
 
 
 def _own(path: Path) -> Source | None:
-    """A CSV of one's own: a column of images, columns of 0 and 1, optionally one of splits."""
+    """Read a CSV of one's own: a column of images, columns of 0 and 1, optionally a split."""
     if path.suffix.lower() in (".zip", ".7z"):
         return None
     files = [path] if path.is_file() else sorted(path.glob("*.csv"))
@@ -205,7 +205,7 @@ READERS: tuple[Callable[[Path], Source | None], ...] = (
 
 
 def _explain(path: Path) -> str:
-    """Why a folder is not a data set, and what to do."""
+    """Explain why a folder is not a data set, and suggest a remedy."""
     if path.is_file():
         return (
             f"{path} is an archive; give the folder of CelebA that holds it, with the lists, or a "
@@ -225,6 +225,6 @@ def _explain(path: Path) -> str:
 
 
 def _elsewhere(path: Path) -> str:
-    """A hint at the data set that a folder or file is a part of, if it is."""
+    """Return a hint at the data set that a folder or file belongs to, or an empty string."""
     above = [p for p in path.resolve().parents[:2] if celeba.find(p, celeba.ATTRIBUTES)]
     return f". It seems to be a part of {above[0]}: give that" if above else ""

@@ -2,7 +2,7 @@
 
 A column `image` of structs {bytes, path}, a column of the person, and the attributes as columns of
 bool or integers. Labels are read at once, images when they are wanted, a row group at a time: in
-random order, as training wants them, that takes 1 ms an image from groups of 100 JPEGs, 8 ms from
+random order, as training wants them, that takes 1 ms per image from groups of 100 JPEGs, 8 ms from
 groups of 1,000 PNGs, longer than decoding it takes.
 """
 
@@ -26,14 +26,14 @@ from celebattr.errors import DataError, ImageNotFoundError, MissingExtraError, U
 from celebattr.io.files import find_files, stamp
 
 PEOPLE = ("celeb_id", "identity", "person_id")
-"""Columns that tell who is shown."""
+"""Columns that name the person."""
 
 _HELD_BYTES = 1 << 27
 """Bytes of row groups that are kept: 128 MiB."""
 
 
 def library() -> Any:
-    """The module pyarrow.parquet.
+    """Import and return pyarrow.parquet.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -46,7 +46,7 @@ def library() -> Any:
 
 
 def read(path: Path) -> Source | None:
-    """Parquet shards of labelled images.
+    """Read Parquet shards of labelled images.
 
     Raises:
         DataError: a shard is damaged, has no images, or other columns than the first.
@@ -91,7 +91,7 @@ def read(path: Path) -> Source | None:
 
 
 def _name(file: Path, row: int, path: str | None) -> str:
-    """What an image is called: the base name it had, else its shard and row."""
+    """Return the name of an image: its base name, else its shard and row."""
     return (path or "").replace("\\", "/").rpartition("/")[2] or f"{file.stem}:{row}"
 
 
@@ -112,9 +112,9 @@ def _identities(people: list[list[Any] | None]) -> NDArray[np.int64] | None:
 
 
 class Groups:
-    """Images in Parquet files. A row group is the least that can be read; a few are kept.
+    """Images in Parquet files, read one row group at a time; a few groups are kept.
 
-    Files are opened anew for each group: a handle may not be shared by processes after a fork.
+    Files are opened again for each group: a handle may not be shared by processes after a fork.
     """
 
     def __init__(self, path: Path, files: list[Path]) -> None:
@@ -153,7 +153,7 @@ class Groups:
             ) from error
 
     def _attributes(self) -> tuple[str, ...]:
-        """The columns that are attributes: CelebA's where all are there, else every bool or int."""
+        """Return the attribute columns: CelebA's if all are there, else every bool or int."""
         import pyarrow.types as kinds
 
         schemas = [about.schema.to_arrow_schema() for about in self._about]
@@ -179,7 +179,7 @@ class Groups:
         return named
 
     def labels(self, file: Path) -> Any:
-        """A shard's table without the images' bytes."""
+        """Return a shard's table without the images' bytes."""
         import pyarrow
 
         number = self.files.index(file)
@@ -192,15 +192,15 @@ class Groups:
             raise DataError(f"{file} is damaged: {_line(error)}. Download it again") from error
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """The names that are not there."""
+        """Return the names that are not there."""
         return [name for name in names if name not in self.names]
 
     def content(self, names: Sequence[str]) -> str:
-        """By the size and times of the files."""
+        """Digest the size and times of the files."""
         return digest(map(stamp, self.files))
 
     def read(self, name: str) -> bytes:
-        """The bytes of an image."""
+        """Return the bytes of an image."""
         row = self.names.get(name)
         if row is None:
             raise ImageNotFoundError(f"{self.path}: no image {name}")
@@ -212,7 +212,7 @@ class Groups:
         return data
 
     def _group(self, number: int, group: int) -> Any:
-        """A row group's images as an Arrow array of bytes."""
+        """Return a row group's images as an Arrow array of bytes."""
         with self._lock:
             if (number, group) in self._kept:
                 self._kept.move_to_end((number, group))

@@ -1,4 +1,4 @@
-"""A list a split: `train_attr_list.txt`, `val_40_att_list.txt`, rows of an image and 0 or 1.
+"""One list per split: `train_attr_list.txt`, `val_40_att_list.txt`, rows of an image and 0 or 1.
 
 Several repositories bring CelebA's labels in this form. The lists have no header, so that their 40
 columns are taken for CelebA's, in its order.
@@ -20,7 +20,7 @@ _NAME = re.compile(r"(train|training|val|valid|validation|test)_(?:\d+_)?attr?_l
 
 
 def read(path: Path) -> Source | None:
-    """Lists of attributes named after their splits, and images where CelebA has them.
+    """Read lists named after their splits, and the images where CelebA has them.
 
     Raises:
         DataError: a list is damaged, they do not have the same columns, or there are no images.
@@ -56,7 +56,7 @@ def read(path: Path) -> Source | None:
 
 
 def lists(path: Path) -> list[Path]:
-    """The lists in a folder or where CelebA has its lists, in the order of the splits."""
+    """Return the lists in a folder or where CelebA has its lists, in the order of the splits."""
     for place in celeba.LISTS:
         if (path / place).is_dir():
             files = [f for f in (path / place).iterdir() if split_of(f.name) is not None]
@@ -66,6 +66,6 @@ def lists(path: Path) -> list[Path]:
 
 
 def split_of(name: str) -> int | None:
-    """The split that a list's name tells, or None if it is no such list."""
+    """Return the split that a list's name tells, or None if it is no such list."""
     found = _NAME.fullmatch(name.lower())
     return None if found is None else label_files.PARTITIONS[found[1]]

@@ -12,7 +12,7 @@ PACKINGS: tuple[str, ...] = ("webdataset", "cache")
 
 @dataclass(frozen=True)
 class PackConfig(Checks):
-    """Which data sets become which files."""
+    """Options of `celebattr pack`: data sets, target and size of shards."""
 
     data: tuple[Location, ...] = option(
         (),

@@ -1,6 +1,6 @@
-"""Indexes that `celebattr pack` writes beside its tar shards, which need not be read to be known.
+"""Indexes of packed tar shards, so that shards need not be read through.
 
-`train-000000.index.json` tells of `train-000000.tar` where each image lies, its checksum and its
+`train-000000.index.json` says of `train-000000.tar` where each image lies, its checksum and its
 labels; `manifest.json`, the last file written, lists the shards with their sizes and hashes.
 Without it the packing was cut off.
 """
@@ -32,7 +32,7 @@ class Sample:
         offset: of its first byte in the shard.
         size: bytes.
         crc: CRC-32 of them.
-        labels: `0` or `1` an attribute, in the order of the index.
+        labels: `0` or `1` per attribute, in the order of the index.
         person: who is shown, or None.
     """
 
@@ -46,7 +46,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What is in a shard.
+    """The contents of a shard.
 
     Attributes:
         shard: the name of the tar.
@@ -67,7 +67,7 @@ class ShardIndex:
     samples: tuple[Sample, ...]
 
     def to_json(self) -> bytes:
-        """The index as a file: a line an image."""
+        """Return the index as a file: one line per image."""
         head = {
             "schema": SCHEMA,
             "shard": self.shard,
@@ -93,12 +93,12 @@ class ShardIndex:
 
 
 def index_name(shard: str) -> str:
-    """The name of the index of a shard."""
+    """Return the name of the index of a shard."""
     return shard.removesuffix(".tar") + SUFFIX
 
 
 def parse(data: bytes, where: str) -> ShardIndex:
-    """Reads an index.
+    """Read an index.
 
     Raises:
         DataError: it is damaged, or of a later version.
@@ -121,7 +121,7 @@ def parse(data: bytes, where: str) -> ShardIndex:
 
 
 def read(files: Folder) -> list[ShardIndex] | None:
-    """The indexes of all shards in a folder, in their order; None where there are none.
+    """Read the indexes of all shards in a folder, in order; None if there are none.
 
     Raises:
         DataError: the packing was cut off, or a shard is missing or is not the one that was packed.
@@ -158,7 +158,7 @@ def read(files: Folder) -> list[ShardIndex] | None:
 
 
 def manifest(indexes: Sequence[ShardIndex], data: str) -> bytes:
-    """The list of all shards as a file; `data` tells a person what was packed."""
+    """Return the manifest of all shards as a file; `data` describes what was packed."""
     splits: dict[str, int] = {}
     for index in indexes:
         splits[index.split] = splits.get(index.split, 0) + len(index.samples)

@@ -1,4 +1,4 @@
-"""`celebattr pack`: a data set as tar shards, or its pixels as the cache of them."""
+"""Packing of a data set as tar shards, or as a cache of its pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BATCH = 32
 
 
 def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tuple[Location, str]:
-    """Packs what is asked for.
+    """Pack the data sets of a config.
 
     Returns:
         Where it lies, and what was done, for a person.
@@ -55,7 +55,7 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
 def _fill(
     dataset: FaceDataset, part: FaceDataset, folder: Path, workers: int, progress: Progress
 ) -> str:
-    """Reads every image once through the cache on disk.
+    """Read every image once through the cache on disk.
 
     Raises:
         DataError: an image cannot be read, or there is no room for all of them.

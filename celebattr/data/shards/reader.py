@@ -29,15 +29,15 @@ from celebattr.io.folder import Folder, folder_at
 from celebattr.options import Url
 
 LABELS = ("json", "cls", "attributes", "attributes.txt", "txt")
-"""What follows a key in the name of its labels; the first that is there counts."""
+"""Suffixes of a key's labels; the first that exists counts."""
 PEOPLE = ("celeb_id", "identity", "person_id")
 
 _MAX_LABELS = 1 << 20
-"""Bytes that the labels of one image may have."""
+"""Most bytes of the labels of one image."""
 
 
 class Place(NamedTuple):
-    """Where the bytes of an image lie: a shard, an offset, a size, and their CRC-32 if known."""
+    """The place of an image's bytes: a shard, an offset, a size, and their CRC-32 if known."""
 
     shard: str
     offset: int
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 @dataclass
 class _Sample:
-    """One key of a shard: where its image lies, and its labels as text by their suffix."""
+    """One key of a shard: the place of its image, and its labels as text by their suffix."""
 
     image: str = ""
     place: tuple[int, int] = (0, 0)
@@ -55,7 +55,7 @@ class _Sample:
 
 
 def read(path: Path) -> Source | None:
-    """Tar shards of images with their labels.
+    """Read tar shards of images with their labels.
 
     Raises:
         DataError: a shard is damaged, or an image has no labels or other ones than the first.
@@ -64,7 +64,7 @@ def read(path: Path) -> Source | None:
 
 
 def read_remote(url: Url) -> Source:
-    """Tar shards at a URL. Those that `celebattr pack` wrote are known by their indexes.
+    """Read tar shards at a URL; those of `celebattr pack` are known by their indexes.
 
     Raises:
         DataError: there are none, they cannot be read, or see `read`.
@@ -85,7 +85,7 @@ def _read(files: Folder) -> Source | None:
 
 
 def _indexed(files: Folder, indexes: Sequence[ShardIndex]) -> Source:
-    """Shards that were packed here: nothing of them is read."""
+    """Return a source of packed shards from their indexes alone."""
     attributes = indexes[0].attributes if indexes else ()
     places: dict[str, Place] = {}
     for index in indexes:
@@ -111,7 +111,7 @@ def _indexed(files: Folder, indexes: Sequence[ShardIndex]) -> Source:
 
 
 def _scanned(files: Folder) -> Source | None:
-    """Shards of others, which are read through once."""
+    """Return a source of foreign shards, which are read through once."""
     sizes = files.sizes(".tar")
     if not sizes:
         return None
@@ -152,7 +152,7 @@ def _scanned(files: Folder) -> Source | None:
 
 
 def _samples(files: Folder, shard: str, size: int) -> Iterator[tuple[str, _Sample]]:
-    """The keys of a shard that have an image, in their order."""
+    """Yield the keys of a shard that have an image, in their order."""
     found: dict[str, _Sample] = {}
     file = f"{files.path}/{shard}"
     try:
@@ -181,7 +181,7 @@ def _samples(files: Folder, shard: str, size: int) -> Iterator[tuple[str, _Sampl
 
 
 def _labels(file: str, key: str, sample: _Sample) -> tuple[dict[str, int], int | None]:
-    """The attributes of an image, 0 or 1 by name, and who is shown where that is told."""
+    """Return the attributes of an image, 0 or 1 by name, and its person if given."""
     text = next((sample.texts[suffix] for suffix in LABELS if suffix in sample.texts), None)
     if text is None:
         raise DataError(f"{file}: {key} has an image and no labels ({', '.join(LABELS)})")
@@ -223,7 +223,7 @@ def _store(files: Folder, places: dict[str, Place], content: str) -> Members:
 
 
 class Members:
-    """Images in tar files, by where their bytes lie.
+    """Images in tar files, by the place of their bytes.
 
     Args:
         files: the shards.
@@ -236,15 +236,15 @@ class Members:
         self._files, self._places, self._content = files, places, content
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """The names that are not there."""
+        """Return the names that are not there."""
         return [name for name in names if name not in self._places]
 
     def content(self, names: Sequence[str]) -> str:
-        """By the hashes of the shards, or their sizes and times where nobody hashed them."""
+        """Digest the hashes of the shards, or their sizes and times if there are none."""
         return self._content
 
     def read(self, name: str) -> bytes:
-        """The bytes of a member."""
+        """Return the bytes of a member."""
         return self._read([name])[0]
 
     def _read(self, names: Sequence[str]) -> list[bytes]:
@@ -269,8 +269,8 @@ class Members:
 
 
 class FarMembers(Members):
-    """The same, far away: all images of a batch are asked for at once."""
+    """Images in distant tar files: those of a batch are requested all at once."""
 
     def read_all(self, names: Sequence[str]) -> list[bytes]:
-        """The bytes of some members, in the order of `names`."""
+        """Return the bytes of some members, in the order of `names`."""
         return self._read(names)

@@ -28,7 +28,7 @@ from celebattr.io.folder import Folder
 from celebattr.io.prefetch import ordered_map
 
 Progress = Callable[[int, int], None]
-"""Called with how many images have been packed, and how many will be."""
+"""Callback with the number of images packed and their total."""
 
 _MAGIC = {
     b"\xff\xd8\xff": ".jpg",
@@ -39,12 +39,12 @@ _MAGIC = {
     b"II*\x00": ".tif",
     b"MM\x00*": ".tif",
 }
-"""How files of the accepted formats begin."""
+"""First bytes of the accepted formats."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was done: shards written, and shards that were there already."""
+    """Result of packing: shards written, and shards kept from an earlier run."""
 
     written: int
     kept: int
@@ -61,7 +61,7 @@ def write(
     workers: int = 2,
     progress: Progress = lambda done, total: None,
 ) -> Written:
-    """Writes the shards of a data set, their indexes, and last the manifest.
+    """Write the shards of a data set, their indexes, and last the manifest.
 
     Args:
         dataset: what to pack; splits are kept.
@@ -86,7 +86,7 @@ def write(
 
 
 class _Writer:
-    """A packing under way."""
+    """A packing run in progress."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _Writer:
         self.kept = self.done = 0
 
     def _earlier(self) -> dict[str, ShardIndex]:
-        """The shards of an earlier packing of the same, complete or cut off."""
+        """Return the shards of an earlier packing of the same, complete or cut off."""
         names = [n for n in self.files.sizes(".json") if n.endswith(shard_index.SUFFIX)]
         tars = self.files.sizes(".tar")
         where = self.files.path
@@ -123,7 +123,7 @@ class _Writer:
         return {index.shard: index for index in indexes if tars.get(index.shard) == index.size}
 
     def split(self, split: str) -> Iterator[ShardIndex]:
-        """Writes the shards of a split that are not there yet; all of them, in order."""
+        """Write the missing shards of a split; yield all of them, in order."""
         rows = np.flatnonzero(self.dataset.splits_N == SPLITS[split]).tolist()
         at = number = 0
         while at < len(rows):
@@ -140,7 +140,7 @@ class _Writer:
             yield index
 
     def _write(self, shard: str, split: str, rows: Sequence[int]) -> ShardIndex:
-        """One shard, of as many of the rows as it takes, and its index."""
+        """Write one shard, of as many of the rows as fit, and its index; return the index."""
         most_bytes, most_images = self.limits
         samples: list[Sample] = []
         read = ordered_map(
@@ -174,6 +174,7 @@ class _Writer:
                 self.dataset.attributes,
                 tuple(samples),
             )
+            # Inside the block, so that the index is in place before the tar gets its name.
             self.files.write(index_name(shard), index.to_json())
         return index
 
@@ -182,14 +183,14 @@ class _Writer:
         return store.read(self.dataset.names[row])
 
     def _name(self, row: int, data: bytes) -> str:
-        """The key of an image and a suffix: its own, or what its first bytes say."""
+        """Return the key of an image and its suffix, its own or one told by its first bytes."""
         suffix = PurePosixPath(self.dataset.names[row]).suffix.lower()
         if suffix not in IMAGE_SUFFIXES:
             suffix = next((s for magic, s in _MAGIC.items() if data.startswith(magic)), ".jpg")
         return self.keys[row] + suffix
 
     def _labels(self, row: int) -> bytes:
-        """What a shard's .json says of an image: 0 or 1 by name, and who is shown."""
+        """Return the .json of an image: 0 or 1 by attribute name, and the person."""
         values: dict[str, Any] = {}
         if self.dataset.identities_N is not None:
             values["celeb_id"] = int(self.dataset.identities_N[row])
@@ -205,7 +206,7 @@ class _Writer:
 
 
 def keys(dataset: FaceDataset) -> list[str]:
-    """What each image is called in its shard, without a suffix: it begins at the first dot."""
+    """Return each image's name in its shard, without suffix: it ends before the first dot."""
     taken: set[str] = set()
     found = []
     for name in dataset.names:
@@ -223,7 +224,7 @@ def keys(dataset: FaceDataset) -> list[str]:
 
 
 def _digest(dataset: FaceDataset, limits: tuple[int, int]) -> str:
-    """What tells that a shard of an earlier packing is a shard of this one."""
+    """Return a digest that ties the shards of an earlier packing to this one."""
     parts: list[object] = [shard_index.SCHEMA, *limits, *dataset.attributes, *dataset.names]
     parts += [dataset.targets_NA.tobytes().hex(), dataset.splits_N.tobytes().hex()]
     if dataset.identities_N is not None:
@@ -235,22 +236,22 @@ def _digest(dataset: FaceDataset, limits: tuple[int, int]) -> str:
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> int:
-    """Adds a member with nothing in its header that another day would change; its offset."""
-    info = tarfile.TarInfo(name)
+    """Add a member whose header is the same every day; return the offset of its bytes."""
+    info = tarfile.TarInfo(name)  # time and owner stay 0
     info.size, info.mode = len(data), 0o644
     archive.addfile(info, io.BytesIO(data))
     return archive.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 class _Hashed:
-    """A file that is hashed and counted as it is written."""
+    """A file object that hashes and counts the bytes written to it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.sha256, self.size = hashlib.sha256(), 0
 
     def write(self, data: bytes) -> int:
-        """Writes on."""
+        """Write bytes, hash them and count them."""
         self.sha256.update(data)
         self.size += len(data)
         return self._file.write(data)

@@ -1,4 +1,4 @@
-"""Confident learning: which labels are likely wrong, and how many, from probabilities.
+"""Confident learning: estimates the number of wrong labels, and finds them, from probabilities.
 
 A network's mean probability of present, over the images that are labelled present, is its usual
 case of one; the same for absent. A label whose other value reaches that value's usual case counts
@@ -10,7 +10,7 @@ Ranked by the probability that the other value is right. For labels flipped by c
 better if probabilities are calibrated, and `benchmarks/label_errors.py` agrees: by the distance to
 the usual case instead, as `cleanlab` can, about half as many are found.
 
-What a network cannot see counts as an error of the labels here: estimates for attributes that are
+An attribute that the network cannot see counts as label errors: estimates for attributes that are
 hard to predict are too high.
 
 Our own few lines, since cleanlab 2.9 takes no weights of images, which intervals over people need,
@@ -36,13 +36,13 @@ _CHUNK = 16  # resamples at once: what fits into a processor's cache
 
 
 def scores(probabilities_NA: NDArray[Any], labels_NA: NDArray[Any]) -> NDArray[np.float64]:
-    """How likely each label is wrong: the probability of the other value, [N, A], 0 to 1."""
+    """Return the probability of each label's other value, [N, A], 0 to 1."""
     assert probabilities_NA.shape == labels_NA.shape
     return np.asarray(np.abs(labels_NA.astype(np.float64) - probabilities_NA))
 
 
 def suspected(probabilities_NA: NDArray[Any], labels_NA: NDArray[Any]) -> NDArray[np.bool_]:
-    """The labels most likely wrong, as many as are estimated to be, bool [N, A].
+    """Return the labels most likely wrong, as many as estimated, bool [N, A].
 
     Only labels that are less probable than their opposite. An attribute of which all labels are
     alike has no suspects: nothing tells how probable its other value usually is.
@@ -63,7 +63,7 @@ def suspected(probabilities_NA: NDArray[Any], labels_NA: NDArray[Any]) -> NDArra
 def error_rates(
     probabilities_N: NDArray[Any], labels_N: NDArray[Any], resamples: Resamples
 ) -> tuple[Samples, Samples]:
-    """Shares of one attribute's labels that are wrongly absent and wrongly present, [R] each.
+    """Return the shares of wrongly absent and wrongly present labels of an attribute, [R] each.
 
     Args:
         probabilities_N: that the attribute is present, 0 to 1.
@@ -71,7 +71,7 @@ def error_rates(
         resamples: of the images; once each gives the estimate itself.
 
     Returns:
-        One value a resample, NaN where all its labels are alike.
+        One value per resample, NaN where all its labels are alike.
     """
     order = np.argsort(probabilities_N, kind="stable")
     p_N = np.asarray(probabilities_N, np.float64)[order]
@@ -86,12 +86,12 @@ def error_rates(
 
 
 def once(images: int) -> Resamples:
-    """The one resample that holds each image once."""
+    """Return the one resample that holds each image once."""
     return Resamples(np.ones((1, images), np.float32), np.arange(images))
 
 
 def _edges(present: Samples, absent: Samples) -> tuple[Samples, Samples]:
-    """Up to which probability a network says absent, and from which it says present.
+    """Return the highest probability that says absent, and the lowest that says present.
 
     Args:
         present: mean probability of present where labelled present.
@@ -105,7 +105,7 @@ def _edges(present: Samples, absent: Samples) -> tuple[Samples, Samples]:
 def _shares(
     p_N: Samples, truth_N: NDArray[np.float32], weights_RN: NDArray[np.float32]
 ) -> tuple[Samples, Samples]:
-    """`error_rates` of images sorted by probability, each counted as often as its weight says."""
+    """Return `error_rates` of images sorted by probability, weighted by resample."""
     present_RN, absent_RN = weights_RN * truth_N, weights_RN * (1.0 - truth_N)
     positives_R, negatives_R = (
         part.sum(axis=1, dtype=np.float64) for part in (present_RN, absent_RN)
@@ -132,7 +132,7 @@ def _shares(
 
 
 def _first(values_RN: NDArray[np.float32], count_R: NDArray[np.int64]) -> Samples:
-    """Sums of the first `count` values of each row; float32 counts exactly up to 16 million."""
+    """Return sums of the first `count` values per row; float32 counts exactly to 16 million."""
     sums_RN = np.zeros((values_RN.shape[0], values_RN.shape[1] + 1), np.float32)
     np.cumsum(values_RN, axis=1, out=sums_RN[:, 1:])
     return np.take_along_axis(sums_RN, count_R[:, None], axis=1)[:, 0].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Labelled images and what a network thinks of them: where wrong labels are looked for."""
+"""Evidence for the search of wrong labels: labelled images and a network's probabilities."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from celebattr.io.prefetch import ordered_map
 from celebattr.models.backends import Backend
 
 Progress = Callable[[int, int], None]
-"""Called with the images done and their total."""
+"""Callback with the number of images done and their total."""
 
 _HARD = (
     "What the network cannot see counts as a wrong label: for attributes that are hard to predict "
@@ -36,7 +36,7 @@ _BY_HEART = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """Labelled images and what a network thinks of them.
+    """Labelled images and a network's probabilities for them.
 
     Attributes:
         images: the labelled images.
@@ -60,7 +60,7 @@ class Evidence:
 
 
 def choose(dataset: FaceDataset, split: str, limit: int | None) -> FaceDataset:
-    """The images of a split, or of `all`; of each `limit` at most, evenly spread.
+    """Return the images of a split, or of `all`: at most `limit` of each, evenly spread.
 
     Raises:
         DataError: there are none.
@@ -81,7 +81,7 @@ def from_bundle(
     workers: int,
     on_progress: Progress = lambda done, total: None,
 ) -> Evidence:
-    """What a bundle thinks of the images, of the attributes that both know.
+    """Score images with a bundle, on the attributes that both know.
 
     Raises:
         DataError: an image cannot be read, or they have no attribute in common.
@@ -102,7 +102,7 @@ def from_bundle(
 
 
 def from_file(path: Path, images: FaceDataset) -> Evidence:
-    """What a CSV says of the images that it names, as `celebattr predict --format csv` writes.
+    """Read the probabilities of a CSV written by `celebattr predict --format csv`.
 
     Raises:
         DataError: see `read_probabilities`.
@@ -126,7 +126,7 @@ def from_file(path: Path, images: FaceDataset) -> Evidence:
 
 
 def copies(images: FaceDataset, *, workers: int) -> NDArray[np.int64]:
-    """Pairs of rows that show the same picture, int64 [P, 2].
+    """Return pairs of rows that show the same picture, int64 [P, 2].
 
     Raises:
         ImageError: an image cannot be read.

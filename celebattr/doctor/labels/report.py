@@ -34,7 +34,7 @@ class Suspect:
 
 @dataclass(frozen=True)
 class LabelEstimate:
-    """How many labels of an attribute are wrong in a split, by confident learning.
+    """Estimated label errors of an attribute in a split, by confident learning.
 
     Attributes:
         images, positives: of the split.
@@ -57,14 +57,14 @@ class LabelEstimate:
 
 @dataclass(frozen=True)
 class LabelReport:
-    """Which labels of a data set are likely wrong.
+    """The labels of a data set that are likely wrong.
 
     Attributes:
         data: the data set, for a person.
         source: where the probabilities come from: name of a bundle or of a file.
         images: how many were looked at, by split.
         people: how many different people they show, or None where that is not known.
-        estimates: one an attribute and split, attributes in the order of the data.
+        estimates: one per attribute and split, attributes in the order of the data.
         suspects: by attribute, most likely wrong first.
         contradictions: how many images break each rule, by the rule's name.
         duplicates: pairs of nearly equal pictures whose labels differ; None if not looked for.

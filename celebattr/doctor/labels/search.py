@@ -1,4 +1,4 @@
-"""Search for wrong labels, by a network, by the other labels and by copies of a picture."""
+"""Search for wrong labels: by a network, by the other labels, and by copies of a picture."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def search(
     *,
     pictures: bool = False,
 ) -> LabelReport:
-    """Labels that are likely wrong in some data sets.
+    """Find the labels that are likely wrong in some data sets.
 
     Args:
         config: which, and by what.
@@ -72,7 +72,7 @@ def find(
     picture: Callable[[int], bytes] | None = None,
     pictures: int = 0,
 ) -> LabelReport:
-    """Labels that are likely wrong, and how many there may be.
+    """Find the labels that are likely wrong, and estimate their number.
 
     Each split is judged by itself, since a network is surer of images that it was trained on.
 
@@ -118,7 +118,7 @@ def find(
 def _estimates(
     evidence: Evidence, labels_NA: NDArray[np.bool_], found_NA: NDArray[np.bool_], split: str
 ) -> list[LabelEstimate]:
-    """Error rates of the attributes in one split."""
+    """Return the error rates of the attributes in one split."""
     rows_n = np.flatnonzero(evidence.images.splits_N == SPLITS[split])
     people_N = evidence.images.identities_N
     resamples = Resamples.draw(len(rows_n), None if people_N is None else people_N[rows_n])
@@ -146,7 +146,7 @@ def _estimates(
 
 
 def _interval(rates_R: Samples, resamples: Resamples, rate: float) -> Interval | None:
-    """The 95 % interval of an error rate; None where it is undefined.
+    """Return the 95 % interval of an error rate; None where it is undefined.
 
     Where nothing was found every resample is 0 too; then it goes up to 3 divided by the people.
 
@@ -166,7 +166,7 @@ def _contradictions(
     rules: Sequence[Rule],
     reasons: dict[tuple[int, int], list[str]],
 ) -> dict[str, int]:
-    """Images that break each rule; of the two labels the likelier wrong one is suspected."""
+    """Count images that break each rule, and suspect the likelier wrong label."""
     labels_NA, names = evidence.labels_NA, evidence.attributes
     broken = {}
     for rule in rules:
@@ -187,7 +187,7 @@ def _copies(
     copies: Sequence[Sequence[int]],
     reasons: dict[tuple[int, int], list[str]],
 ) -> int:
-    """Pairs whose labels differ; labels that their mean probability contradicts are suspected."""
+    """Count pairs whose labels differ, and suspect labels that the pair's mean contradicts."""
     labels_NA, names = evidence.labels_NA, evidence.images.names
     differing = 0
     for pair in copies:
@@ -211,7 +211,7 @@ def _ranked(
     picture: Callable[[int], bytes] | None,
     pictures: int,
 ) -> tuple[Suspect, ...]:
-    """The suspects, most likely wrong first; equal ones in the order of the data."""
+    """Return the suspects, most likely wrong first; equal ones in the order of the data."""
     images, labels_NA = evidence.images, evidence.labels_NA
     split_of = {value: name for name, value in SPLITS.items()}
     ranks = [0] * len(evidence.attributes)

@@ -23,7 +23,7 @@ COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank
 
 
 def row(suspect: Suspect) -> dict[str, Any]:
-    """A suspect as the cells of `COLUMNS`: label 0 or 1, probabilities to six places."""
+    """Return a suspect as the cells of `COLUMNS`: label 0 or 1, probabilities to six places."""
     return {
         "image": suspect.image,
         "split": suspect.split,
@@ -37,7 +37,7 @@ def row(suspect: Suspect) -> dict[str, Any]:
 
 
 def to_csv(report: LabelReport) -> str:
-    """One line a suspect, most likely wrong first."""
+    """Return one line per suspect, most likely wrong first."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -46,7 +46,7 @@ def to_csv(report: LabelReport) -> str:
 
 
 def to_json(report: LabelReport) -> str:
-    """The whole report, without pictures, as one JSON object of schema 1; null is undefined."""
+    """Return the whole report, without pictures, as one JSON object; null is undefined."""
     values: dict[str, Any] = {"schema": SCHEMA, "data": report.data, "source": report.source}
     values |= {"images": report.images, "people": report.people}
     values["estimates"] = [dataclasses.asdict(one) for one in report.estimates]
@@ -57,11 +57,11 @@ def to_json(report: LabelReport) -> str:
 
 
 FORMATS: dict[str, Callable[[LabelReport], str]] = {".csv": to_csv, ".json": to_json}
-"""By the suffix of the file."""
+"""Writers by the suffix of the file."""
 
 
 def headline(report: LabelReport) -> list[tuple[str, str]]:
-    """What was looked at and found, as pairs of name and text."""
+    """Return the summary of the search, as pairs of name and text."""
     people = "" if report.people is None else f" of {report.people:,} people"
     images = ", ".join(f"{count:,} {split}" for split, count in report.images.items())
     labels = sum(one.images for one in report.estimates)
@@ -86,7 +86,7 @@ def headline(report: LabelReport) -> list[tuple[str, str]]:
 
 
 def table(report: LabelReport, *, intervals: bool = True) -> tuple[list[str], list[list[str]]]:
-    """Titles, and a row an attribute: its estimated error rate in each split, its suspects."""
+    """Return titles, and a row per attribute: error rate per split, number of suspects."""
     splits = list(report.images)
     rates = splits if len(splits) > 1 else ["error rate"]
     rows: dict[str, list[str]] = {}
@@ -102,7 +102,7 @@ def table(report: LabelReport, *, intervals: bool = True) -> tuple[list[str], li
 
 
 def page(report: LabelReport, made: Made) -> str:
-    """The page: figures, then the suspects that have a picture, by attribute.
+    """Return the page: figures, then the suspects that have a picture, by attribute.
 
     Args:
         report: what was found.
@@ -129,7 +129,7 @@ def page(report: LabelReport, made: Made) -> str:
 
 
 def _chance(probability: float) -> str:
-    """A probability as whole percent; never a full 0 or 100, which nobody can be sure of."""
+    """Return a probability as whole percent, never a full 0 or 100."""
     if not 0.005 <= probability < 0.995:
         return "over 99\N{NO-BREAK SPACE}%" if probability > 0.5 else "under 1\N{NO-BREAK SPACE}%"
     return f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"

@@ -1,4 +1,4 @@
-"""Draws each face's box and its present attributes on the photo, with Pillow alone."""
+"""Annotation of photos with face boxes and present attributes, with Pillow alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from celebattr.predictions import Prediction
 
 MIN_SIDE = 480
-"""A photo whose shorter side is less is enlarged by a whole factor, so that text has room."""
+"""Shorter side below which a photo is enlarged by a whole factor, to make room for text."""
 
 _MAX_FACTOR, _MAX_ENLARGED_SIDE = 8, 4096
 _FONT_SHARE, _FONT_SHARE_CROWD, _CROWD = 1 / 40, 1 / 48, 4
@@ -45,7 +45,7 @@ _MAX_NAME_BYTES = 200
 
 
 def annotate(image: Image.Image, predictions: Sequence[Prediction]) -> Image.Image:
-    """Draws boxes and present attributes, the most probable first; uncertain ones end in "?".
+    """Draw boxes and present attributes, the most probable first; uncertain ones end in "?".
 
     Several faces are numbered from 1. Where lists would cover each other or the faces they are cut
     short ("+3 more"); in a crowd some faces keep their box and number only.
@@ -91,7 +91,7 @@ def annotate(image: Image.Image, predictions: Sequence[Prediction]) -> Image.Ima
 
 
 def output_name(path: str, folder: Path) -> Path:
-    """The annotated picture's file for an input, inside `folder`; no two inputs share one.
+    """Return the annotated picture's path for an input, unique inside `folder`.
 
     A relative path keeps its folders: `a/x.jpg` gives `a/x.annotated.jpg`. Where that would be
     ambiguous or leave the folder (an absolute path, `..`, a suffix other than .jpg, .jpeg, .png)
@@ -115,7 +115,7 @@ def output_name(path: str, folder: Path) -> Path:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Writes a picture as PNG or, for any other suffix, as JPEG: complete or absent.
+    """Write a picture as PNG or, for any other suffix, as JPEG: complete or absent.
 
     Raises:
         DataError: it cannot be written.
@@ -134,20 +134,20 @@ def save(image: Image.Image, path: Path) -> None:
 
 
 def labels(prediction: Prediction) -> list[str]:
-    """The present attributes as people read them, the most probable first."""
+    """Return the names of the present attributes for display, the most probable first."""
     chosen = sorted(prediction.present, key=lambda name: -prediction.probabilities[name])
     unsure = set(prediction.unsure)
     return [name.replace("_", " ") + (" ?" if name in unsure else "") for name in chosen]
 
 
 def _font_size(size: tuple[int, int], faces: int) -> float:
-    """Pixels: from the photo's area, so that tall and wide photos have readable text too."""
+    """Return the text size in pixels, from the photo's area so that tall photos work too."""
     share = _FONT_SHARE if faces <= _CROWD else _FONT_SHARE_CROWD
     return max(12.0, min(math.sqrt(size[0] * size[1]) * share, min(size) / 16))
 
 
 def _enlarged(image: Image.Image) -> tuple[Image.Image, int]:
-    """An RGB copy to draw on and the whole factor it was enlarged by."""
+    """Return an RGB copy to draw on and the whole factor it was enlarged by."""
     from PIL import Image
 
     width, height = image.size
@@ -163,7 +163,7 @@ def _enlarged(image: Image.Image) -> tuple[Image.Image, int]:
 
 
 def _box(prediction: Prediction, factor: int, size: tuple[int, int]) -> Rect:
-    """The face in pixels of the canvas, inside it; the middle of an aligned face's crop."""
+    """Return the face in pixels of the canvas, or the middle of an aligned crop."""
     width, height = size
     if prediction.box is None:
         return 0.22 * width, 0.15 * height, 0.78 * width, 0.88 * height
@@ -176,7 +176,7 @@ def _box(prediction: Prediction, factor: int, size: tuple[int, int]) -> Rect:
 def _draw_box(
     draw: ImageDraw.ImageDraw, box: Rect, colour: tuple[int, int, int], stroke: int
 ) -> None:
-    """The outline, with a dark rim on both sides so that it shows on any background."""
+    """Draw the outline, with a dark rim on both sides so that it shows on any background."""
     rim = max(1, stroke // 3)
     left, top, right, bottom = (round(v) for v in box)
     outer = (left - rim, top - rim, right + rim, bottom + rim)
@@ -191,7 +191,7 @@ def _draw_leader(
     colour: tuple[int, int, int],
     stroke: int,
 ) -> None:
-    """A line from a panel to its face, where they do not stand side by side."""
+    """Draw a line from a panel to its face, unless they are side by side."""
     if layout.gap(rect, box) < 6 * stroke:
         return
     line = layout.leader(rect, box)
@@ -207,7 +207,7 @@ def _draw_tag(
     text: Text,
     size: tuple[int, int],
 ) -> None:
-    """The face's number on the box's upper left corner, above it where there is room."""
+    """Draw the face's number at the box's upper left corner, above it if there is room."""
     width = text.font.getlength(number) + 0.6 * text.line
     left = max(min(box[0], size[0] - width), 0)
     top = box[1] - text.line if box[1] >= text.line else box[1]
@@ -224,7 +224,7 @@ def _draw_panel(
     colour: tuple[int, int, int],
     text: Text,
 ) -> None:
-    """The list on a dark, half-transparent ground, with the face's colour along its left edge."""
+    """Draw the list on a dark, half-transparent ground with the face's colour at the left."""
     from PIL import Image
 
     left, top, right, bottom = (round(v) for v in panel.rect)

@@ -1,14 +1,14 @@
-"""Heat maps: where in a face a network sees an attribute.
+"""Heat maps of the places in a face that speak for an attribute.
 
-A U-Net has such maps itself. A network with stages, a ResNet or a CNN, is looked at through the
-first three: LayerCAM (P. Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for
-Localization", IEEE TIP 2021) of each, multiplied, so that a place counts where all three say so.
-Early maps are fine, and their places see a part of a face only. The class activation map of a
-ResNet's last stage (B. Zhou et al., CVPR 2016) sums up to the logit, but each of its places sees
+A U-Net has such maps itself. A network with stages, a ResNet or a CNN, gets the product of the
+first three stages' maps: LayerCAM (P. Jiang et al., "LayerCAM: Exploring Hierarchical Class
+Activation Maps for Localization", IEEE TIP 2021) of each, so that a place counts where all three
+say so. Early maps are fine, and their places see a part of a face only. The class activation map of
+a ResNet's last stage (B. Zhou et al., CVPR 2016) sums up to the logit, but each of its places sees
 the whole face: `celebattr evaluate --pointing` measures what that costs (docs/experiments.md).
 
-Of the others it is what each pixel adds: its value times its gradient, which for a linear model is
-its summand of the logit.
+Other networks get each pixel's value times its gradient, which for a linear model is its summand of
+the logit.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 STAGES = 3
-"""How many are looked at: of each later one the places see more of the face."""
+"""Number of stages used; the places of later ones see more of the face."""
 
 BLUR = 6.0
-"""Standard deviation in pixels of the frame: what an early stage shows is grainy."""
+"""Standard deviation of the blur in pixels of the crop: maps of an early stage are grainy."""
 
 
 class Explainer:
-    """A safetensors bundle that shows where it looks, in torch on the CPU.
+    """A safetensors bundle that makes heat maps, in torch on the CPU.
 
     Args:
         weights: a bundle, as `celebattr.weights.bundle_file` takes it; None is the shipped one.
@@ -67,7 +67,7 @@ class Explainer:
     def maps(
         self, frames_NHWC: NDArray[np.uint8], attributes: Sequence[str]
     ) -> NDArray[np.float32]:
-        """How much each place speaks for an attribute: the more, the higher.
+        """Return the evidence of each place for each attribute; higher is more.
 
         Args:
             frames_NHWC: uint8 [N, 218, 178, 3].
@@ -98,10 +98,10 @@ class Explainer:
     def on_photo(
         self, image_HWC: NDArray[np.uint8], face: Prediction, attributes: Sequence[str]
     ) -> NDArray[np.float32]:
-        """The maps of a face in the pixels of its photo, in full, as it is upright.
+        """Return the maps of a face warped to its whole, upright photo.
 
         Returns:
-            float32 [K, H, W]; 0 where the photo lies outside the face's frame.
+            float32 [K, H, W]; 0 where the photo lies outside the aligned crop.
         """
         import cv2
 
@@ -118,7 +118,7 @@ class Explainer:
         return np.stack(placed)
 
     def _of_stages(self, images_NCHW: Tensor, columns: list[int]) -> NDArray[np.float32]:
-        """LayerCAM of the first stages, each blurred and at most 1, multiplied."""
+        """Return LayerCAM of the first stages, each blurred and at most 1, multiplied."""
         import torch
 
         features: list[Tensor] = []
@@ -143,7 +143,7 @@ class Explainer:
         return np.stack(maps, axis=1)
 
     def _of_pixels(self, images_NCHW: Tensor, columns: list[int]) -> Tensor:
-        """Each pixel times its gradient."""
+        """Return each pixel times its gradient."""
         import torch
 
         images_NCHW.requires_grad_()
@@ -156,7 +156,7 @@ class Explainer:
         return torch.stack(maps, dim=1).detach()
 
     def _enlarged(self, maps_NKHW: Tensor, image_size: Sequence[int]) -> NDArray[np.float32]:
-        """Maps in pixels of the frame, between their places linearly."""
+        """Enlarge maps to the pixels of the crop, linearly."""
         import torch
         from torch.nn import functional
 
@@ -176,7 +176,7 @@ class Explainer:
 
 
 def _smooth(maps_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Blurred, and at most 1: a product of small numbers would be 0 in single precision."""
+    """Blur and scale to at most 1, in float64: small products would underflow in float32."""
     import cv2
 
     smooth_NHW = np.stack([cv2.GaussianBlur(map_HW, (0, 0), BLUR) for map_HW in maps_NHW])
@@ -186,23 +186,23 @@ def _smooth(maps_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 OPACITY = 0.7
-"""Of the colours where the map is at its highest; they fade to nothing where it is 0."""
+"""Opacity of the colours at the map's maximum; they fade to nothing where it is 0."""
 
 COLOURS = "inferno"
-"""Of matplotlib: even steps to the eye, in print and for any colour vision."""
+"""Colour map of matplotlib: even steps to the eye, in print and for any colour vision."""
 
 
 def heat(map_HW: NDArray[np.float32], probability: float) -> NDArray[np.float32]:
-    """What a picture shows of a map, 0 to 1: at its highest point the attribute's probability.
+    """Scale a map to 0..1 for display: its highest point is the attribute's probability.
 
-    So the map of what is not there is hardly seen, as every map has a highest point.
+    So the map of an absent attribute is hardly seen, although every map has a highest point.
     """
     seen_HW = np.clip(map_HW, 0.0, None)
     return seen_HW * np.float32(probability / max(float(seen_HW.max()), 1e-9))
 
 
 def overlay(image: Image.Image, heat_HW: NDArray[np.float32]) -> Image.Image:
-    """The photo with heat over it: where there is none it is left as it is.
+    """Draw heat over a photo, which shows unchanged where there is none.
 
     Args:
         image: RGB, the upright photo.
@@ -221,6 +221,6 @@ def overlay(image: Image.Image, heat_HW: NDArray[np.float32]) -> Image.Image:
 
 
 def name_of(annotated: Path, attribute: str) -> Path:
-    """The file of an attribute's map, beside the annotated picture: `x.Smiling.jpg`."""
+    """Return the file of an attribute's map, beside the annotated picture: `x.Smiling.jpg`."""
     stem = annotated.stem.removesuffix(".annotated")
     return annotated.with_name(f"{stem}.{attribute}{annotated.suffix}")

@@ -22,7 +22,7 @@ _OWN, _OTHERS = 8.0, 12.0
 """Cost of covering the panel's own face, or another face or panel: per share of the panel."""
 
 _GRID = 9
-"""Places tried a side, besides those next to the face."""
+"""Places tried per side, besides those next to the face."""
 
 _MAX_HIDDEN = 0.04
 """Share of a panel that may lie on other faces or panels."""
@@ -34,7 +34,7 @@ _MAX_COVERED = 0.45
 """Share of the photo that all panels together may cover."""
 
 _LENGTHS = (40, 12, 8, 6, 4, 3)
-"""Lines of a list, longest first: the first length at which every panel has a place is taken."""
+"""Lines of a list, longest first; the first length that gives every panel a place is taken."""
 
 _MAX_COLUMNS = 4
 
@@ -44,7 +44,7 @@ _MAX_PANELS = 32
 
 @dataclass(frozen=True)
 class Panel:
-    """What is written for one face, and in which rectangle."""
+    """The text of one face, and its rectangle."""
 
     lines: list[str]
     columns: int
@@ -60,7 +60,7 @@ class Text:
 
     @property
     def line(self) -> float:
-        """From one line to the next."""
+        """The distance from one line to the next."""
         _, top, _, bottom = self.font.getbbox("Ág")
         return 1.3 * (bottom - top)
 
@@ -75,23 +75,23 @@ class Text:
         return (self.font.getlength("00") if self.numbered else 0.0) + 0.5 * self.padding
 
     def column(self, lines: Sequence[str]) -> float:
-        """Width of a column, padding included."""
+        """Return the width of a column, padding included."""
         return max(self.font.getlength(line) for line in lines) + 2 * self.padding
 
 
 def area(rect: Rect) -> float:
-    """Square pixels; 0 for an empty rectangle."""
+    """Return the area in square pixels; 0 for an empty rectangle."""
     return max(rect[2] - rect[0], 0.0) * max(rect[3] - rect[1], 0.0)
 
 
 def shared(one: Rect, other: Rect) -> float:
-    """Square pixels that two rectangles have in common."""
+    """Return the area in square pixels that two rectangles have in common."""
     left, top = max(one[0], other[0]), max(one[1], other[1])
     return area((left, top, min(one[2], other[2]), min(one[3], other[3])))
 
 
 def gap(one: Rect, other: Rect) -> float:
-    """Pixels between two rectangles; 0 where they touch or overlap."""
+    """Return the distance of two rectangles in pixels; 0 where they touch or overlap."""
     across = max(one[0] - other[2], other[0] - one[2], 0.0)
     down = max(one[1] - other[3], other[1] - one[3], 0.0)
     return math.hypot(across, down)
@@ -100,7 +100,7 @@ def gap(one: Rect, other: Rect) -> float:
 def plan(
     canvas: Size, lists: Sequence[list[str]], faces: Sequence[Rect], text: Text
 ) -> list[Panel | None]:
-    """A panel a face: the longest lists that leave faces and panels visible.
+    """Return a panel per face, with the longest lists that leave faces and panels visible.
 
     Where even short lists do not all fit, the faces that have no room get None.
     """
@@ -148,7 +148,7 @@ def _place_all(
 
 
 def _shapes(canvas: Size, lines: Sequence[str], text: Text) -> list[tuple[int, Size]]:
-    """Columns and size of each shape that fits the canvas, the narrowest first."""
+    """Return the columns and size of each shape that fits the canvas, narrowest first."""
     shapes = []
     for columns in range(1, min(_MAX_COLUMNS, len(lines)) + 1):
         rows = -(-len(lines) // columns)
@@ -169,7 +169,7 @@ def _place(
     panels: Sequence[Rect],
     margin: float,
 ) -> tuple[int, Rect] | None:
-    """The best place for one panel, or None if there is no good one.
+    """Return the best place for one panel, or None if there is no good one.
 
     Args:
         canvas: width and height of the photo.
@@ -202,7 +202,7 @@ def _place(
 
 
 def _hidden(rect: Rect, obstacles: Sequence[Rect]) -> float:
-    """Square pixels of `rect` on the obstacles; written out because it runs most often."""
+    """Return the area of `rect` on the obstacles; written out because it runs most often."""
     left, top, right, bottom = rect
     return sum(
         (min(right, x1) - max(left, x0)) * (min(bottom, y1) - max(top, y0))
@@ -212,19 +212,19 @@ def _hidden(rect: Rect, obstacles: Sequence[Rect]) -> float:
 
 
 def leader(rect: Rect, face: Rect) -> Rect:
-    """The line from a panel to its face: x and y of its start, x and y of its end."""
+    """Return the line from a panel to its face: x and y of its start, x and y of its end."""
     (x0, x1), (y0, y1) = (_nearest(rect[i::2], face[i::2]) for i in (0, 1))
     return x0, y0, x1, y1
 
 
 def _nearest(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """The points of two ranges on one axis that a short line joins."""
+    """Return the nearest points of two ranges on one axis."""
     middle, end = (other[0] + other[1]) / 2, (one[0] + one[1]) / 2
     return min(max(middle, one[0]), one[1]), min(max(end, other[0]), other[1])
 
 
 def _crosses(line: Rect, face: Rect) -> bool:
-    """True where a line runs over a face, looked at in steps."""
+    """Return True if a line runs over a face, sampled in steps."""
     x0, y0, x1, y1 = line
     steps = [i / 24 for i in range(25)]
     points = ((x0 + t * (x1 - x0), y0 + t * (y1 - y0)) for t in steps)
@@ -232,7 +232,7 @@ def _crosses(line: Rect, face: Rect) -> bool:
 
 
 def _places(canvas: Size, face: Rect, size: Size, margin: float) -> Iterator[tuple[int, int]]:
-    """Left top corners to try, inside the canvas: next to the face first, then a grid."""
+    """Yield left top corners to try, inside the canvas: next to the face first, then a grid."""
     width, height = size
     most_left, most_top = canvas[0] - width, canvas[1] - height
     left, top, right, bottom = face

@@ -1,4 +1,4 @@
-"""The pictures that `predict --annotate` and `--explain` write."""
+"""Pictures that `predict --annotate` and `--explain` write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celebattr.predictions import Prediction, Result
 
 
 class Pictures:
-    """Writes each photo with its predictions drawn on it, and the heat maps asked for."""
+    """A writer of annotated photos and of the requested heat maps."""
 
     def __init__(self, folder: Path, explain: str | None, weights: str) -> None:
         self.folder = folder
@@ -26,7 +26,7 @@ class Pictures:
             self.attributes = list(select(explain.split(","), self.explainer.card.attributes))
 
     def write(self, item: Input, results: list[Result]) -> None:
-        """The pictures of one input; a failure has nothing to draw."""
+        """Write the pictures of one input; a failure has none."""
         predictions = [result for result in results if isinstance(result, Prediction)]
         if not predictions:
             return

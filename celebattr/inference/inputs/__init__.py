@@ -1,1 +1,1 @@
-"""From what predict is given to a stream of inputs."""
+"""Expansion of predict's arguments to a stream of inputs."""

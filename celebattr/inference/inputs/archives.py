@@ -1,4 +1,4 @@
-"""Images in a zip or a tar, read where they lie: nothing is extracted, no name is ever opened."""
+"""Images in a zip or a tar, read in place: nothing is extracted, no member name is opened."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from celebattr.predictions import Failure
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # of the first member, and of an archive without any
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "lzma"}
-"""How a compressed tar begins, and the module that opens it."""
+"""First bytes of a compressed tar, and the module that opens it."""
 
 # The other methods of a zip decompress without a limit: a few bytes may become gigabytes at once.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 
 
 def is_archive(path: str) -> bool:
-    """True where a file is a zip or a tar (.gz, .bz2, .xz), by how it begins.
+    """Return True if a file is a zip or a tar (.gz, .bz2, .xz), by its first bytes.
 
     The beginning decides: an image with a zip behind it is an image, as any viewer sees it.
     """
@@ -43,7 +43,7 @@ def is_archive(path: str) -> bool:
 
 
 def members(path: str, file: str | None = None) -> Iterator[Input]:
-    """The images in an archive as inputs named `ARCHIVE/MEMBER`.
+    """Yield the images in an archive as inputs named `ARCHIVE/MEMBER`.
 
     A zip is sorted by name as folders are, and a member of it read when it is wanted; a tar keeps
     its order, and has one member in memory at a time. Hidden files and whatever is not
@@ -62,13 +62,13 @@ def members(path: str, file: str | None = None) -> Iterator[Input]:
 
 
 def is_zip(path: str) -> bool:
-    """True where a file begins as a zip does."""
+    """Return True if a file begins as a zip does."""
     with storage.open_binary(path) as file:
         return file.read(4) in _ZIP
 
 
 def _is_tar(path: str) -> bool:
-    """True where a file, uncompressed, begins with a tar's header: it has a checksum of its own."""
+    """Return True if an uncompressed file begins with a tar header of valid checksum."""
     with _uncompressed(path) as stream:
         try:
             tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
@@ -99,7 +99,7 @@ def _zip_members(path: str, file: str) -> Iterator[Input]:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-    """A member's name. Without the flag for it many programs write UTF-8 all the same."""
+    """Return a member's name; many programs write UTF-8 without setting its flag."""
     if info.flag_bits & 0x800 or info.filename.isascii():
         return info.filename
     try:
@@ -155,7 +155,7 @@ def _tar_members(path: str, file: str) -> Iterator[Input]:
 
 @contextlib.contextmanager
 def _uncompressed(path: str) -> Iterator[IO[bytes]]:
-    """A file's bytes, decompressed where it is compressed.
+    """Open a file's bytes, decompressed if need be.
 
     Not by tarfile, which decompresses without a limit and reads one stream of several only.
     """
@@ -171,7 +171,7 @@ def _uncompressed(path: str) -> Iterator[IO[bytes]]:
 
 
 class _Forward(io.RawIOBase):
-    """What tarfile reads from: it goes ahead only, and never reads more at once than `_CHUNK`.
+    """A forward-only stream for tarfile that never reads more than `_CHUNK` at once.
 
     tarfile itself would read a header of any size, and follow sizes below zero round in a circle.
     """
@@ -181,7 +181,7 @@ class _Forward(io.RawIOBase):
         self._stream, self._at = stream, 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """So many bytes, or fewer at the end."""
+        """Read up to `size` bytes, fewer at the end."""
         if not 0 <= size <= _CHUNK:
             raise tarfile.ReadError("a header of an impossible size")
         data = self._stream.read(size)
@@ -189,11 +189,11 @@ class _Forward(io.RawIOBase):
         return data
 
     def tell(self) -> int:
-        """How far it was read."""
+        """Return the position of the stream."""
         return self._at
 
     def seek(self, position: int, whence: int = os.SEEK_SET, /) -> int:
-        """Skips to a position."""
+        """Skip to a position."""
         assert whence == os.SEEK_SET
         if position < self._at:
             raise tarfile.ReadError("a header of an impossible size")
@@ -203,11 +203,11 @@ class _Forward(io.RawIOBase):
 
 
 class _Header(tarfile.TarInfo):
-    """A header that is damaged or missing is an error: tarfile would take it for the end."""
+    """A tar header that raises if damaged or missing, which tarfile would take for the end."""
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> _Header:
-        """The next header; the end has a mark of its own."""
+        """Return the next header; the end has a mark of its own."""
         try:
             return super().fromtarfile(tarfile_)
         except tarfile.HeaderError as error:
@@ -217,7 +217,7 @@ class _Header(tarfile.TarInfo):
 
 
 def _read(file: IO[bytes], name: str) -> Input:
-    """A member's bytes; what a header says of their number is not believed."""
+    """Return a member's bytes, without trusting the size in its header."""
     parts, size = [], 0
     while part := file.read(_CHUNK):
         size += len(part)

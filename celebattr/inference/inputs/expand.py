@@ -1,4 +1,4 @@
-"""Expands the paths that `predict` is given to a stream of inputs.
+"""Expansion of predict's paths to a stream of inputs.
 
 Files, folders, globs, standard input; images in archives; the paths in a column of a list; and the
 same in an object store.
@@ -32,10 +32,10 @@ _SIGNATURES_OF_LETTERS = (b"RIFF", b"BM", b"GIF8")
 _CHUNK = 1 << 16
 
 _LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
-"""A file so named is a list of paths without being called one."""
+"""Suffixes of files that are lists of paths even without --column."""
 
 Opener = Callable[[str], Iterable["Input"]]
-"""Gives what an archive stands for."""
+"""Function that returns the inputs of an archive."""
 
 
 def expand(
@@ -47,7 +47,7 @@ def expand(
     archive: Opener | None = None,
     allow: Iterable[str] = (),
 ) -> Iterator[Input]:
-    """Each photo that `paths` stand for, in a stable order; no file of a photo is opened yet.
+    """Yield the photos that `paths` stand for, in a stable order; no photo is opened yet.
 
     A folder is searched throughout, sorted by name, hidden files left out; a pattern that matches
     nothing, and a name that does not exist, come back as they are and fail when they are opened.
@@ -127,7 +127,7 @@ def _local(
 
 
 def _file(path: str, archive: Opener, column: str | None, known: Container[str]) -> Iterator[Input]:
-    """What a file stands for that is named outright: itself, or what an archive or a list holds."""
+    """Yield the inputs of a file named outright: itself, or an archive's or list's contents."""
     suffix = _suffix(path)
     if not os.path.isfile(path):  # noqa: PTH113 - a pipe would block; what is not there fails later
         yield Input(path)
@@ -145,7 +145,7 @@ def _file(path: str, archive: Opener, column: str | None, known: Container[str])
 def _remote(
     path: str, archive: Opener, column: str | None, known: Container[str]
 ) -> Iterator[Input]:
-    """What a URL stands for, as `_local` and `_file` do it for files."""
+    """Yield the inputs of a URL, as `_local` and `_file` do for files."""
     from celebattr.inference.inputs import archives
 
     suffix = _suffix(path)
@@ -170,7 +170,7 @@ def _members(path: str) -> Iterator[Input]:
 def _list(
     path: str, column: str | None, known: Container[str], stdin: BinaryIO | None = None
 ) -> Iterator[Input]:
-    """The photos that a list names, one a row: not folders, nor other lists."""
+    """Yield the photos that a list names, one per row: not folders, nor other lists."""
     from celebattr.inference.inputs.lists import paths_in
 
     folder = os.path.dirname(path)  # noqa: PTH120
@@ -197,7 +197,7 @@ def _suffix(path: str) -> str:
 
 
 def _folder(folder: str, above: set[tuple[int, int]]) -> Iterator[Input]:
-    """The images below a folder. `above` holds the folders on the way: links may form a circle."""
+    """Yield the images below a folder; `above` holds its parents, as links may form a circle."""
     try:
         status = os.stat(folder)  # noqa: PTH116
         with os.scandir(folder) as found:

@@ -14,7 +14,7 @@ from celebattr.io import storage
 
 _DELIMITERS = ",;\t"
 _MAX_LINE = 1 << 20
-"""Characters of a line of CSV: longer ones are cut, and need not fit into memory."""
+"""Most characters of a line of CSV: longer ones are cut, and need not fit into memory."""
 _BATCH_ROWS = 8192
 _BUFFER = 1 << 20
 
@@ -22,7 +22,7 @@ _BUFFER = 1 << 20
 def paths_in(
     path: str, column: str | None, *, stdin: BinaryIO | None = None
 ) -> Iterator[str | DataError]:
-    """The paths in a column of a list, as they stand there; empty for an empty cell.
+    """Yield the paths in a column of a list, as they are written; empty for an empty cell.
 
     A row that cannot be read gives the reason instead, as does the rest of a damaged Parquet file.
 
@@ -81,7 +81,7 @@ def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | Data
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """Each line, or as much of it as a list may have in one."""
+    """Yield each line, cut to the most characters a line may have."""
     while line := text.readline(_MAX_LINE):
         rest = line
         while len(rest) == _MAX_LINE and not rest.endswith("\n"):
@@ -116,7 +116,7 @@ def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str | Da
 
 
 def _as_bytes(pa: Any, values: Any) -> Any:
-    """A column of text as one of bytes: nobody has checked that it is UTF-8."""
+    """Cast a column of text to bytes, since it may not be valid UTF-8."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     return values.cast(pa.large_binary())

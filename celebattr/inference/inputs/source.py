@@ -1,4 +1,4 @@
-"""One photo to be: a name, and how to come by its bytes. Imports neither numpy nor Pillow."""
+"""One photo to score: a name, and a way to its bytes. Imports neither numpy nor Pillow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Input:
-    """One photo to be.
+    """One photo to score.
 
     Attributes:
         path: the name it is reported by, as it was given.
@@ -40,24 +40,24 @@ class Input:
     listed: bool = False
 
     def ready(self) -> Input:
-        """The same input with its bytes, where they do not lie in a file of their own."""
+        """Return the same input with its bytes, unless they lie in a file of their own."""
         return self if self.read is None else self.read()
 
     @property
     def source(self) -> str | bytes:
-        """What to open."""
+        """The path or bytes to open."""
         return (self.file or self.path) if self.data is None else self.data
 
 
 def photo(source: str | bytes, allow: Iterable[str] = ()) -> Input:
-    """One photo by its path or URL, as a list names it, or by its bytes; `allow` as in `expand`."""
+    """Return one photo by its path, URL or bytes, as a list names it; `allow` as in `expand`."""
     if isinstance(source, bytes):
         return Input(STDIN, data=source)
     return listed_photo(source, storage.allowed(allow))
 
 
 def listed_photo(name: str, known: Container[str]) -> Input:
-    """The one photo that a line of a list names: no folder, pattern or other list."""
+    """Return the one photo that a line of a list names: no folder, pattern or other list."""
     if not storage.is_address(name):
         return Input(name)
     place, reason = resolve_address(name, known, listed=True)
@@ -69,7 +69,7 @@ def listed_photo(name: str, known: Container[str]) -> Input:
 def resolve_address(
     name: str, known: Container[str], *, listed: bool = False
 ) -> tuple[str | None, str]:
-    """The path on this machine that an address leads to, if one; and why it is not opened."""
+    """Return the local path of an address, if it is one, and the reason for a refusal."""
     reason = storage.refusal(name, known, listed=listed)
     if not reason:
         return file_path(name), ""
@@ -80,7 +80,7 @@ def resolve_address(
 def stored(
     path: str, *, url: str | None = None, size: int | None = None, listed: bool = False
 ) -> Input:
-    """A photo in a store, which is fetched when it is wanted; its address is not questioned.
+    """Return a photo in a store, fetched on demand; its address is not checked.
 
     Args:
         path: the name it is reported by.
@@ -105,5 +105,5 @@ def _fetched(path: str, url: str, size: int | None, listed: bool) -> Input:
 
 
 def failed(path: str, reason: str, status: str = "not_found") -> Input:
-    """An input that is a failure already."""
+    """Return an input that has failed already."""
     return Input(path, failure=Failure(path, status, f"{storage.shown(path)}: {reason}"))

@@ -1,4 +1,4 @@
-"""An output file that grows as results come, and can be gone on with after any kind of end.
+"""An output file that grows as results come, and can be resumed after any kind of end.
 
 Rows go to `NAME.part`; when all are there it becomes `NAME`. So what bears the name is complete,
 and what is in the part is complete too, but for the last row if the power failed: resuming cuts the
@@ -27,12 +27,12 @@ from celebattr.predictions import Result
 
 FORMATS_THAT_GROW = ("jsonl", "csv", "parquet")
 SYNC_SECONDS = 5.0
-"""Between the moments at which the part is made safe against a power failure."""
+"""Seconds between syncs of the part to the disk, against power failures."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a written row says of its input, and its own bytes."""
+    """A written row: its input, status and bytes."""
 
     path: str
     status: str
@@ -42,17 +42,17 @@ class Row:
 
 
 class Journal:
-    """Takes the results of one input after another.
+    """A growing output file, fed with the results of one input after another.
 
     Args:
         path: the output file.
         format: one of `FORMATS_THAT_GROW`.
         attributes: the attributes of every prediction to come, in the order of columns.
         every_face: whether an input has a row for each face, or one row in all.
-        resume: go on with the part that is there; there may be none.
+        resume: continue the part that is there; there may be none.
 
     Raises:
-        DataError: the part cannot be written; or there is one and it is not to be gone on with.
+        DataError: the part cannot be written; or there is one and it cannot be resumed.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Journal:
         self._synced = time.monotonic()
 
     def skip(self, names: Iterator[str]) -> int:
-        """Takes the inputs that the part already has the rows of; returns how many.
+        """Take the inputs whose rows the part already has; return their number.
 
         Raises:
             DataError: the part is of other inputs.
@@ -116,7 +116,7 @@ class Journal:
         return done
 
     def write(self, results: Iterable[Result]) -> None:
-        """Adds the rows of one input.
+        """Add the rows of one input.
 
         Raises:
             DataError: the part cannot be written; what it holds stays.
@@ -128,7 +128,7 @@ class Journal:
         self._count([result.status for result in results])
 
     def flush(self) -> None:
-        """Hands what was added to the system, and now and then to the disk."""
+        """Hand buffered rows to the system, and from time to time to the disk."""
         with reporting(self.part):
             self._file.flush()
             if time.monotonic() - self._synced > SYNC_SECONDS:
@@ -136,7 +136,7 @@ class Journal:
                 self._synced = time.monotonic()
 
     def finish(self, convert: Callable[[Iterable[Row]], None] | None = None) -> None:
-        """Gives the file its name.
+        """Give the file its name.
 
         Args:
             convert: writes the file itself from the rows, where it has another format.
@@ -155,17 +155,18 @@ class Journal:
                 self.part.unlink()
 
     def close(self) -> None:
-        """Leaves the part as it is, to be gone on with."""
+        """Close the part as it is, to be resumed."""
         with reporting(self.part):
             self._file.close()
 
     def _lock(self) -> None:
-        """Keeps a second run away from the same part, where the system can."""
+        """Lock the part against a second run, where the system can."""
         if sys.platform == "win32":
             return
         import fcntl
 
         try:
+            # The system lifts the lock with the process: a crash leaves no stale lock file.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
@@ -181,19 +182,19 @@ class Journal:
         self.counts.update(statuses)
 
     def _written(self, name: str) -> str:
-        """A name as the format gives it back: CSV cannot hold undecodable bytes."""
+        """Return a name as the format gives it back: CSV cannot hold undecodable bytes."""
         if self.format != "csv":
             return name
         return name.encode("utf-8", "backslashreplace").decode()
 
 
 def part_of(path: Path) -> Path:
-    """The file that grows until `path` is complete."""
+    """Return the file that grows until `path` is complete."""
     return path.with_name(f"{path.name}.part")
 
 
 def rows(file: BinaryIO, format: str) -> Iterator[Row]:
-    """The whole rows of a file of text, from where it stands; ends at the first that is not."""
+    """Yield the whole rows of a text file from its position; end at the first partial one."""
     read = _csv_row if format == "csv" else _json_row
     for data in _records(file, quoted=format == "csv"):
         row = read(data)
@@ -203,7 +204,7 @@ def rows(file: BinaryIO, format: str) -> Iterator[Row]:
 
 
 def groups(found: Iterable[Row], *, every_face: bool) -> Iterator[list[Row]]:
-    """The rows of one input after another; one whose rows are not all there ends it."""
+    """Yield the rows of one input after another; an input with missing rows ends it."""
     group: list[Row] = []
     for row in found:
         group.append(row)
@@ -213,15 +214,16 @@ def groups(found: Iterable[Row], *, every_face: bool) -> Iterator[list[Row]]:
 
 
 def text_format(format: str) -> str:
-    """The format that rows have before a file is converted: Parquet grows as JSONL."""
+    """Return the format of the rows before conversion: Parquet grows as JSONL."""
     return "jsonl" if format == "parquet" else format
 
 
 def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
-    """Lines that are whole; in a CSV a quoted cell may hold line ends."""
+    """Yield whole records; in a CSV a quoted cell may hold line ends."""
     record = b""
     for line in file:
         record += line
+        # An odd number of quotes: the record continues in the next line (an escaped quote is two).
         if not line.endswith(b"\n") or (quoted and record.count(b'"') % 2):
             continue
         yield record

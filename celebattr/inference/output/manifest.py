@@ -1,6 +1,6 @@
 """Run manifest: weights, options and shard behind an output, and its state.
 
-It lies beside an output file as `NAME.run.json`, and beside the growing part while the run goes on.
+It lies beside an output file as `NAME.run.json`, and beside the growing part until it ends.
 Resuming checks that the run is the same; merging checks that the parts of a run are whole.
 """
 
@@ -22,7 +22,7 @@ from celebattr.io.files import write_text
 
 @dataclass(frozen=True)
 class Facts:
-    """A bundle, and what the options of `celebattr predict` make of it.
+    """A bundle as used with the options of `celebattr predict`.
 
     Attributes:
         name, sha256: of the bundle.
@@ -38,14 +38,14 @@ class Facts:
 
     @classmethod
     def of(cls, told: dict[str, Any]) -> Facts:
-        """From JSON, which has no tuples."""
+        """Build the facts from JSON, which has no tuples."""
         never = tuple(told["never_present"])
         return cls(told["name"], told["sha256"], tuple(told["attributes"]), never)
 
 
 SCHEMA = 1
 FOLDER_FILE = "run.json"
-"""The same in a folder of parts that one run wrote."""
+"""Name of the manifest in a folder of parts that one run wrote."""
 
 OPTIONS = ("faces", "threshold", "operating_point", "consistent", "unsure_below")
 """Fields of `PredictConfig` that decide what the rows say, besides the attributes."""
@@ -77,18 +77,18 @@ class Run:
 
     @classmethod
     def of(cls, facts: Facts, config: PredictConfig, format: str, shard: Shard) -> Run:
-        """The run that a command line asks for, before it begins."""
+        """Return the run of a command line, before it begins."""
         options: dict[str, Any] = {name: getattr(config, name) for name in OPTIONS}
         options["attributes"] = list(facts.attributes)
         weights = {"name": facts.name, "sha256": facts.sha256}
         return cls(weights, options, format, (shard.index, shard.count))
 
     def to_json(self) -> str:
-        """As a file says it."""
+        """Return the run as JSON for its manifest."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     def differences(self, other: Run) -> list[str]:
-        """What makes rows of two runs unlike each other; the shard aside."""
+        """List the differences of two runs that change rows; the shard is ignored."""
         mine = {"weights": self.weights, "format": self.format, **self.options}
         theirs = {"weights": other.weights, "format": other.format, **other.options}
         return [
@@ -99,12 +99,12 @@ class Run:
 
 
 def about(path: Path) -> Path:
-    """The file that says what made an output file."""
+    """Return the path of the manifest of an output file."""
     return path.with_name(f"{path.name}.run.json")
 
 
 def read(path: Path) -> Run:
-    """The run that made an output file.
+    """Read the manifest of an output file.
 
     Raises:
         DataError: nothing says so, or it cannot be read.
@@ -121,7 +121,7 @@ def read(path: Path) -> Run:
 
 
 def parse(data: bytes, name: str) -> Run:
-    """A run as `to_json` says it.
+    """Parse a run from the JSON of `to_json`.
 
     Raises:
         DataError: that it is not; `name` tells a person where it lies.
@@ -136,17 +136,17 @@ def parse(data: bytes, name: str) -> Run:
 
 
 def write(path: Path, run: Run) -> None:
-    """Says what made an output file."""
+    """Write the manifest of an output file."""
     write_text(about(path), run.to_json())
 
 
 def name_bytes(path: str) -> bytes:
-    """An input's name as it is hashed, the same on every system; any text has such bytes."""
+    """Return an input's name as bytes to hash, the same on every system."""
     return path.encode("utf-8", "surrogatepass")
 
 
 class Shard:
-    """Every N-th input, beginning with the i-th: the same ones whenever and wherever it is asked.
+    """Every N-th input, beginning with the i-th: the same inputs at any time and place.
 
     Iterating gives this shard's inputs; `inputs` and `sha256` then tell about all of them.
     """
@@ -158,7 +158,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Reads "2/8".
+        """Parse "2/8".
 
         Raises:
             UsageError: it is not i/N with i from 1 to N.
@@ -169,7 +169,7 @@ class Shard:
         raise UsageError(f"--shard {text!r} is not i/N with i from 1 to N, for example 2/8")
 
     def take(self, inputs: Iterator[Input]) -> Iterator[Input]:
-        """The inputs of this shard."""
+        """Yield the inputs of this shard."""
         for item in inputs:
             mine = self.inputs % self.count == self.index - 1
             self.inputs += 1
@@ -179,5 +179,5 @@ class Shard:
 
     @property
     def sha256(self) -> str:
-        """Over the names of all inputs so far, in order."""
+        """The hash of the names of all inputs so far, in order."""
         return self._hash.hexdigest()

@@ -1,9 +1,9 @@
-"""Joins the parts of a sharded run into what one run would have written, and proves that it is all.
+"""Merging of a sharded run's parts into the output of one run, with proof that none is missing.
 
 Shard i of N holds every N-th input, so taking one input from each part in turn gives the order of
 the inputs back. Nothing is kept in memory but one input of each part, or a few hundred rows of a
 Parquet file. More parts than may be open at once are joined in bundles first: a bundle of parts is
-a part that gives several inputs a turn.
+a part that gives several inputs per turn.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ OPEN_FILES = 200
 """Parts open at once: half of what the strictest systems allow a process."""
 
 OPEN_PARQUET = 50
-"""The same for Parquet: an open file holds a group of rows, some megabytes."""
+"""Parquet parts open at once: an open file holds a group of rows, some megabytes."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A part, or a bundle of parts: how many inputs it gives a turn, and in all."""
+    """A part, or a bundle of parts: its inputs per turn, and in all."""
 
     path: Path
     turn: int
@@ -42,7 +42,7 @@ class _Source:
 
 
 def merge(parts: Sequence[Path], output: Path) -> Run:
-    """Writes the joined file, complete or absent, and beside it what made it.
+    """Write the joined file, complete or absent, and its manifest beside it.
 
     Args:
         parts: the files of all shards; a folder stands for those in it. Or one folder that
@@ -76,7 +76,7 @@ def merge(parts: Sequence[Path], output: Path) -> Run:
 
 
 def _files(parts: Sequence[Path], output: Path) -> list[Path]:
-    """Files as they are; of a folder, those beside which it says what made them.
+    """Return files as they are; of a folder, the files that have a manifest.
 
     The output of an earlier merge may lie in the folder.
     """
@@ -95,7 +95,7 @@ def _files(parts: Sequence[Path], output: Path) -> list[Path]:
 
 
 def _proved(parts: Sequence[Path]) -> tuple[list[_Source], Run]:
-    """The parts in the order of their shards, once they are known to be one whole."""
+    """Return the parts in the order of their shards, once they are proved to be whole."""
     found: dict[int, int] = {}
     inputs = array("q")
     counts: Counter[str] = Counter()
@@ -128,7 +128,7 @@ def _proved(parts: Sequence[Path]) -> tuple[list[_Source], Run]:
 
 
 def _alike(one: tuple[Path, Run], other: tuple[Path, Run]) -> None:
-    """Refuses parts that are not of the same run."""
+    """Refuse parts of different runs."""
     a, b = one[1], other[1]
     odd = a.differences(b)
     if a.shard[1] != b.shard[1]:
@@ -140,7 +140,7 @@ def _alike(one: tuple[Path, Run], other: tuple[Path, Run]) -> None:
 
 
 def _bundled(sources: Sequence[_Source], run: Run, limit: int, folder: Path) -> list[_Source]:
-    """Joins neighbours into bundles until there are few enough."""
+    """Join neighbours into bundles until there are few enough."""
     bundles = list(sources)
     for level in range(100):
         if len(bundles) <= limit:
@@ -162,7 +162,7 @@ def _bundled(sources: Sequence[_Source], run: Run, limit: int, folder: Path) -> 
 
 
 def _in_turn(sources: Sequence[_Source], run: Run) -> Iterator[Row]:
-    """The rows of the inputs of each source in turn."""
+    """Yield the rows of the inputs of each source in turn."""
     every_face = run.options["faces"] == "all"
     inputs = sum(source.inputs for source in sources)
     with contextlib.ExitStack() as stack:
@@ -196,7 +196,7 @@ def _rows(source: _Source, run: Run, stack: contextlib.ExitStack) -> Iterator[Ro
 
 
 def _of_folder(folder: Path) -> Run:
-    """The run that wrote a folder.
+    """Return the run that wrote a folder of parts.
 
     Raises:
         DataError: it is unfinished.
@@ -209,7 +209,7 @@ def _of_folder(folder: Path) -> Run:
 
 
 def _in_order(folder: Path, run: Run) -> Iterator[Row]:
-    """The rows of a folder's parts; in the order of their names they are in that of the inputs."""
+    """Yield the rows of a folder's parts in the order of the inputs."""
     rows = 0
     for part in sorted(folder.glob("part-*.parquet")):
         for row in parquet.read(part):

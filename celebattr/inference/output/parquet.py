@@ -32,7 +32,7 @@ _LISTS = ("present", "unsure")
 
 
 def library() -> Any:
-    """The package pyarrow.
+    """Import and return the package pyarrow.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -46,7 +46,7 @@ def library() -> Any:
 
 
 def write(path: Path, rows: Iterable[Row], attributes: Sequence[str], about: str) -> None:
-    """Writes rows of JSON as a Parquet file, complete or absent.
+    """Write rows of JSON as a Parquet file, complete or absent.
 
     Args:
         path: the file.
@@ -70,7 +70,7 @@ def write(path: Path, rows: Iterable[Row], attributes: Sequence[str], about: str
 
 
 def write_rows(file: BinaryIO, rows: Iterable[Row], attributes: Sequence[str], about: str) -> None:
-    """Writes the same into an open file."""
+    """Write rows of JSON as Parquet into an open file."""
     pa = library()
     schema = _schema(pa, attributes).with_metadata({METADATA_KEY: about.encode()})
     with pa.parquet.ParquetWriter(file, schema, compression="zstd") as out:
@@ -80,7 +80,7 @@ def write_rows(file: BinaryIO, rows: Iterable[Row], attributes: Sequence[str], a
 
 
 def read(path: Path) -> Iterator[Row]:
-    """The rows of a file that `write` made, their data as JSON."""
+    """Yield the rows of a file that `write` made, their data as JSON."""
     with library().parquet.ParquetFile(path) as file:
         # Fewer at a time than are written together: as Python objects a row takes kilobytes.
         batches = file.iter_batches(batch_size=_READ_ROWS, use_threads=False)
@@ -102,7 +102,7 @@ def _schema(pa: Any, attributes: Sequence[str]) -> pyarrow.Schema:
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of JSONL, or one that was read back, as columns."""
+    """Return a row of JSONL, or one that was read back, as columns."""
     row.update(zip(BOX, row.pop("box", None) or (), strict=False))
     row.update(row.pop("probabilities", {}))
     for name in ("path", "error"):

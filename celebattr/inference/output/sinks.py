@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class Output(Protocol):
-    """Takes the results of one input after another; a context manager."""
+    """A sink for the results of one input after another; a context manager."""
 
     @property
     def counts(self) -> Counter[str]:
-        """Inputs so far, and rows by status."""
+        """The number of inputs so far, and of rows by status."""
         ...
 
     def skip(self, names: Iterator[str]) -> None:
-        """Takes the inputs whose rows are there already, from a run that is gone on with."""
+        """Take the inputs whose rows are there already, from a run that is resumed."""
 
     def write(self, results: Sequence[Result]) -> None:
-        """Writes the rows of one input, so that they are there whatever comes."""
+        """Write the rows of one input durably."""
 
     def finish(self, shard: Shard) -> None:
-        """Every input was written."""
+        """Complete the output after the last input."""
 
     def __enter__(self) -> Self: ...
 
@@ -45,21 +45,21 @@ class Output(Protocol):
 
 
 class Plain:
-    """What the outputs that cannot be gone on with have in common."""
+    """The base of outputs that cannot be resumed."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
     @property
     def counts(self) -> Counter[str]:
-        """Inputs so far, and rows by status."""
+        """The number of inputs so far, and of rows by status."""
         return self._counts
 
     def skip(self, names: Iterator[str]) -> None:
-        """There is nothing to go on with."""
+        """Skip nothing, since this output cannot be resumed."""
 
     def count(self, results: Sequence[Result]) -> None:
-        """Counts one input and its rows."""
+        """Count one input and its rows."""
         self._counts["inputs"] += 1
         self._counts.update(result.status for result in results)
 
@@ -68,7 +68,7 @@ class Plain:
 
 
 class Text(Plain):
-    """A stream, or the formats and places that only can be written in one go."""
+    """A stream, or a format or place that can only be written in one go."""
 
     def __init__(self, target: Path | None, attributes: tuple[str, ...], format: str) -> None:
         super().__init__()
@@ -77,14 +77,14 @@ class Text(Plain):
         self._writer = open_writer(target or sys.stdout, attributes, format)
 
     def write(self, results: Sequence[Result]) -> None:
-        """Writes results and hands them on."""
+        """Write results and hand them on."""
         for result in results:
             self._writer.write(result)
         self._writer.flush()
         self.count(results)
 
     def finish(self, shard: Shard) -> None:
-        """Completes a file."""
+        """Complete the file."""
         self._writer.close()
 
     def __exit__(self, *_: object) -> None:
@@ -92,10 +92,10 @@ class Text(Plain):
 
 
 class Growing:
-    """A file that can be gone on with after any end.
+    """A file that can be resumed after any end.
 
     Raises:
-        DataError: it holds an unfinished run that is not to be gone on with, or cannot be written.
+        DataError: it holds an unfinished run and `resume` is not set, or cannot be written.
         UsageError: that run had other weights or options.
     """
 
@@ -123,22 +123,22 @@ class Growing:
 
     @property
     def counts(self) -> Counter[str]:
-        """Inputs, and rows by status, those of the run that is gone on with included."""
+        """The number of inputs, and of rows by status, of the resumed run included."""
         return self._journal.counts
 
     def skip(self, names: Iterator[str]) -> None:
-        """Takes the inputs whose rows are there already."""
+        """Take the inputs whose rows are there already."""
         done = self._journal.skip(names)
         if done and not self._quiet:
             print(f"{self._path}: going on after {done:,} inputs", file=sys.stderr)
 
     def write(self, results: Sequence[Result]) -> None:
-        """Writes the rows of one input."""
+        """Write the rows of one input."""
         self._journal.write(results)
         self._journal.flush()
 
     def finish(self, shard: Shard) -> None:
-        """Gives the file its name, beside what made it."""
+        """Give the file its name, and write its manifest."""
         import dataclasses
 
         from celebattr.inference.output import manifest
@@ -151,6 +151,7 @@ class Growing:
             inputs_sha256=shard.sha256,
             counts=dict(self.counts),
         )
+        # The manifest before the file: a file that bears its name is then never without one.
         manifest.write(self._path, run)
         convert = None
         if run.format == "parquet":
@@ -187,7 +188,7 @@ class Growing:
 
 
 def complete(path: Path, run: Run) -> Counter[str] | None:
-    """The counts of a run that --resume finds complete already, or None.
+    """Return the counts of a run that --resume finds complete, or None.
 
     Raises:
         UsageError: the file was made with other weights or options.

@@ -39,7 +39,7 @@ _AFTER = ("present", "unsure")
 
 
 def csv_columns(attributes: Sequence[str]) -> list[str]:
-    """The flat columns of a result: those of every format that is a table.
+    """Return the flat columns of a result, shared by all tabular formats.
 
     Raises:
         UsageError: an attribute has the name of another column.
@@ -55,7 +55,7 @@ def csv_columns(attributes: Sequence[str]) -> list[str]:
 
 
 def flat(result: Result) -> dict[str, Any]:
-    """A result as flat columns; what it does not have is left out."""
+    """Return a result as flat columns, without those it does not have."""
     row = result.row()
     box = row.pop("box", None)
     if box is not None:
@@ -68,20 +68,20 @@ def flat(result: Result) -> dict[str, Any]:
 
 
 class Form(Protocol):
-    """The text of a format, piece by piece. A new format is a class like this and a row below."""
+    """The text of a format, piece by piece. A new format is a subclass and a row below."""
 
     def head(self) -> str:
-        """What stands before the first result."""
+        """Return the text before the first result."""
 
     def row(self, result: Result) -> str:
-        """One result."""
+        """Return one result as text."""
 
     def tail(self) -> str:
-        """What stands after the last result."""
+        """Return the text after the last result."""
 
 
 class _Jsonl:
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def __init__(self, attributes: Sequence[str]) -> None:
         pass  # every line names its attributes
@@ -97,7 +97,7 @@ class _Jsonl:
 
 
 class _Json:
-    """One JSON array, an object a line; valid once closed."""
+    """One JSON array, an object per line; valid once closed."""
 
     def __init__(self, attributes: Sequence[str]) -> None:
         self._before = "\n"
@@ -118,7 +118,7 @@ _LINE_END = "\r\n"
 
 
 class _Csv:
-    """A header and one line a result; cells that a failure has no value for are empty."""
+    """A header and one line per result; cells without a value are empty."""
 
     def __init__(self, attributes: Sequence[str]) -> None:
         self._columns = csv_columns(attributes)
@@ -152,7 +152,7 @@ class _Csv:
 
 @dataclass(frozen=True)
 class Format:
-    """A row of the table: the suffixes that mean it, and what writes it."""
+    """A row of the table of formats: its suffixes, and the class that writes it."""
 
     suffixes: tuple[str, ...]
     form: Callable[[Sequence[str]], Form]
@@ -170,7 +170,7 @@ SUFFIXES: dict[str, str] = {
 
 
 def format_of(path: StrPath) -> str:
-    """The name of the format that the suffix of an output file stands for.
+    """Return the name of the format that the suffix of an output file stands for.
 
     Raises:
         UsageError: the suffix is missing or unknown.
@@ -179,19 +179,19 @@ def format_of(path: StrPath) -> str:
 
 
 class Sink(Protocol):
-    """Where text goes: a stream that stays open, or a file that is put in place at the end."""
+    """The target of text: a stream that stays open, or a file put in place at the end."""
 
     def put(self, text: str) -> None:
-        """Takes text, possibly into a buffer."""
+        """Take text, possibly into a buffer."""
 
     def flush(self) -> None:
-        """Hands on what was buffered."""
+        """Hand on what was buffered."""
 
     def commit(self) -> None:
-        """Everything was put."""
+        """Put the file in place after all text."""
 
     def discard(self) -> None:
-        """The run ends early."""
+        """Discard the file when the run ends early."""
 
 
 class _StreamSink:
@@ -237,7 +237,7 @@ class _FileSink:
 
 
 class Writer:
-    """Takes results one at a time; a context manager that closes, or discards on an exception."""
+    """A writer of results, one at a time; a context manager that discards on an exception."""
 
     def __init__(self, form: Form, sink: Sink) -> None:
         self._form = form
@@ -246,7 +246,7 @@ class Writer:
         self._put(form.head())
 
     def write(self, result: Result) -> None:
-        """Writes one result.
+        """Write one result.
 
         Raises:
             DataError: the output cannot be written; a file is then removed.
@@ -254,7 +254,7 @@ class Writer:
         self._put(self._form.row(result))
 
     def flush(self) -> None:
-        """Hands on everything written so far: call it after a batch.
+        """Hand on everything written so far: call it after a batch.
 
         Raises:
             DataError: the output cannot be written; a file is then removed.
@@ -266,7 +266,7 @@ class Writer:
             raise
 
     def close(self) -> None:
-        """Completes the output and puts a file in place. A second call does nothing.
+        """Complete the output and put a file in place; a second call does nothing.
 
         Raises:
             DataError: the output cannot be written; a file is then removed.
@@ -277,7 +277,7 @@ class Writer:
             self._sink.commit()
 
     def discard(self) -> None:
-        """Ends early: a file is removed, a stream is left as it is."""
+        """End early: a file is removed, a stream is left as it is."""
         if self._open:
             self._open = False
             self._sink.discard()
@@ -307,7 +307,7 @@ class Writer:
 def open_writer(
     target: TextIO | StrPath, attributes: Sequence[str], format: str | None = None
 ) -> Writer:
-    """Opens a writer on a text stream, which stays open, or on the path of an output file.
+    """Open a writer on a text stream, which stays open, or on the path of an output file.
 
     Args:
         target: where to write.

@@ -1,7 +1,7 @@
-"""Opens inputs, and scores them, in processes of their own with a time and a memory limit.
+"""Worker processes that open and score inputs, with a time and a memory limit.
 
 A file that crashes, hangs or eats memory ends its process and becomes a failure row; the process is
-replaced and the run goes on. A process that ends for another reason, killed by the system for
+replaced and the run continues. A process that ends for another reason, killed by the system for
 instance, costs nothing: its input is given to a new one.
 """
 
@@ -38,10 +38,10 @@ FRAME_BYTES = FRAME_SIZE[0] * FRAME_SIZE[1] * 3
 _PIPE_BYTES = 1 << 20
 
 _CRASHES, _KILLS = 2, 5
-"""Processes that an input may end, by itself or while the system kills them."""
+"""Crashes of its process, and kills by the system, after which an input becomes a failure."""
 
 _STARTS = 5
-"""So many processes end before they are ready, one after the other, and the machine is to blame."""
+"""Consecutive processes that end before they are ready until the machine is to blame."""
 
 
 class WorkerDiedError(Exception):
@@ -60,7 +60,7 @@ class Worker:
 
     Args:
         faces: `PredictConfig.faces`.
-        weights: the ONNX bundle it scores with; None: it gives frames.
+        weights: the ONNX bundle it scores with; None: it gives crops.
         process: the same, started before.
     """
 
@@ -78,10 +78,10 @@ class Worker:
         _widen(self._answers)
 
     def ready(self, config: PredictConfig) -> Facts | None:
-        """Waits until it can begin: its start is not the first photo's time.
+        """Wait until the process can begin: its start is not the first photo's time.
 
         Returns:
-            What its rows have in common; None of a process that gives frames.
+            What its rows have in common; None of a process that gives crops.
 
         Raises:
             CelebattrError: it cannot do what is asked for.
@@ -104,7 +104,7 @@ class Worker:
     def ask(
         self, items: Sequence[Input], seconds: float
     ) -> list[tuple[dict[str, Any], list[bytes]]]:
-        """What the process makes of some inputs: for each its answer, and frames that go with it.
+        """Send some inputs and return, for each, the answer and its crops.
 
         Raises:
             WorkerDiedError: it ended before it had answered.
@@ -132,12 +132,12 @@ class Worker:
         return answer, frames
 
     def close(self) -> None:
-        """Ends the process at once: it has nothing to save."""
-        self._process.kill()
+        """End the process at once: it has nothing to save."""
+        self._process.kill()  # SIGKILL, which no library can catch or delay
         self._ended()
 
     def _ended(self) -> int:
-        """How the process ended; a second after its pipes broke it is made to."""
+        """Return the exit code; kill the process a second after its pipes broke."""
         for stream in (self._requests, self._answers):
             with contextlib.suppress(OSError):
                 stream.close()
@@ -155,11 +155,11 @@ class Worker:
 
 
 class Workers:
-    """Opens inputs, and scores them, from any number of threads: a process for each that asks.
+    """A pool of processes that open and score inputs, one for each asking thread.
 
     Args:
         config: the options.
-        weights: the ONNX bundle to score with, `bundle_for(config)`; None: they give frames.
+        weights: the ONNX bundle to score with, `bundle_for(config)`; None: they give crops.
         first: a process that was started before to do the same.
     """
 
@@ -176,7 +176,7 @@ class Workers:
         self._all: list[Worker] = [*self._idle]
 
     def facts(self) -> Facts | None:
-        """What all rows have in common; None where the processes give frames.
+        """Return the facts that all rows share; None if the processes return crops.
 
         Raises:
             CelebattrError: the processes cannot do what is asked for, or cannot be started.
@@ -184,7 +184,7 @@ class Workers:
         return self._with_worker(lambda worker: worker.ready(self._config))
 
     def frames(self, item: Input) -> Prepared:
-        """What `Preparer` would make of an input, and a failure where that would not end well.
+        """Prepare an input as `Preparer` does; a crash or hang becomes a failure.
 
         Raises:
             DeviceError: no process can be started.
@@ -204,7 +204,7 @@ class Workers:
         return Prepared(item, boxes, frames, to_frame, answer["faces"])
 
     def results(self, items: Sequence[Input]) -> list[list[Result]]:
-        """The results of each input: one a face, or one failure.
+        """Return the results of each input: one per face, or one failure.
 
         Raises:
             DeviceError: no process can be started.
@@ -224,7 +224,7 @@ class Workers:
         return [self._answer(item)[0] for item in items]
 
     def _answer(self, item: Input) -> tuple[dict[str, Any], list[bytes]]:
-        """The answer to one input, whatever it does to a process."""
+        """Return the answer to one input, even if it ends processes."""
         crashes = kills = 0
         while True:
             try:
@@ -248,7 +248,7 @@ class Workers:
         return {"failure": [status, f"{item.path}: {reason}"]}, []
 
     def _with_worker(self, use: Callable[[Worker], R]) -> R:
-        """Uses a process that is ready and that nobody asks now.
+        """Run a function with a process that is ready and idle.
 
         Raises:
             WorkerDiedError: it ended while it was used.
@@ -280,7 +280,7 @@ class Workers:
         )
 
     def close(self) -> None:
-        """Ends all processes."""
+        """End all processes."""
         with self._lock:
             for worker in self._all:
                 worker.close()
@@ -317,7 +317,7 @@ def _box(values: list[float] | None) -> FaceBox | None:
 
 
 def _how(code: int) -> str:
-    """How a process ended, for a person."""
+    """Describe for a person how a process ended."""
     if code < 0:
         with contextlib.suppress(ValueError):
             return signal.Signals(-code).name
@@ -325,7 +325,7 @@ def _how(code: int) -> str:
 
 
 def _widen(pipe: BinaryIO) -> None:
-    """Lets a whole frame wait in a pipe, where the system can: fewer switches between processes."""
+    """Enlarge a pipe to hold a whole crop, where possible: fewer process switches."""
     if sys.platform == "linux":
         import fcntl
 

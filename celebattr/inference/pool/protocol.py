@@ -1,4 +1,4 @@
-"""Start of a worker process, and the messages that go to it and come back.
+"""Start of a worker process, and the messages to and from it.
 
 The first one starts before the options are read: to understand them takes about as long as such a
 process needs to begin, so that one photo waits a third less (docs/speed.md). Nobody knows the
@@ -16,7 +16,7 @@ the head says. No pickle.
     answer    one per photo: {"failure": [status, error]}, or of a process with a bundle
               {"results": [a `Prediction` without its path, ...]}, or of one without
               {"boxes": [[left, top, right, bottom, score] or null, ...],
-               "to_frame": [[six numbers] or null, ...], "faces": ...} + the frames
+               "to_frame": [[six numbers] or null, ...], "faces": ...} + the crops
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from typing import Any, BinaryIO
 import celebattr
 
 DEFAULT = "default"
-"""For the weights: the process finds out itself what the default is on this machine."""
+"""Value of `weights` that leaves the choice of the default bundle to the process."""
 
 _LENGTH = struct.Struct(">I")
 
 
 def send(stream: BinaryIO, head: dict[str, Any], *parts: Any) -> None:
-    """Writes a message: its head and the bytes that follow it."""
+    """Write a message: its head and the bytes that follow it."""
     text = json.dumps(head).encode()
     stream.write(_LENGTH.pack(len(text)) + text)
     for part in parts:
@@ -48,7 +48,7 @@ def send(stream: BinaryIO, head: dict[str, Any], *parts: Any) -> None:
 
 
 def receive(stream: BinaryIO) -> dict[str, Any] | None:
-    """Reads the head of the next message, or None where the stream ends, cleanly or not."""
+    """Read the head of the next message, or None at the end of the stream."""
     length = stream.read(_LENGTH.size)
     if len(length) < _LENGTH.size:
         return None
@@ -58,10 +58,10 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
 
 
 MEMORY_MEGABYTES = 1024
-"""What a process may take beside its libraries: room for a photo of 89 megapixels and a copy."""
+"""Memory of a process beside its libraries: room for a photo of 89 megapixels and a copy."""
 
 BUNDLE_MEGABYTES = 512
-"""And what one that scores may take for that: room for a bundle and its layers' outputs."""
+"""Further memory of a process that scores: room for a bundle and its layers' outputs."""
 
 _PACKAGE = str(Path(celebattr.__file__).resolve().parent.parent)
 
@@ -72,18 +72,18 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OPENCV_FOR_THREADS_NUM": "1",
     # Arrays of a photo's size are kept for the next one. glibc would give each back to the system
-    # and get it anew, zeroed: 5 % of the time that un-cropped photos take.
+    # and get it back zeroed: 5 % of the time that un-cropped photos take.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 26),
 }
 
 
 def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
-    """Starts `celebattr.inference.pool.worker`, with its standard input and output as pipes.
+    """Start `celebattr.inference.pool.worker`, with its standard input and output as pipes.
 
     Args:
         faces: `PredictConfig.faces`.
-        weights: an ONNX bundle to score with, `protocol.DEFAULT`, or empty: it gives frames.
+        weights: an ONNX bundle to score with, `protocol.DEFAULT`, or empty: it gives crops.
     """
     paths = [_PACKAGE, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     memory = MEMORY_MEGABYTES + (BUNDLE_MEGABYTES if weights else 0)
@@ -100,7 +100,7 @@ def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # libraries grumble about every damaged photo
         env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
 
@@ -117,20 +117,21 @@ _OTHERWISE = (
     "-h",
     "--help",
 )
-"""Options with which another process is needed, or none."""
+"""Options that need another kind of process, or none."""
 
 _started: subprocess.Popen[bytes] | None = None
 
 
 def begin(arguments: Sequence[str]) -> None:
-    """Starts what `celebattr predict ARGUMENTS`, as typed, is likely to need."""
+    """Start the process that `celebattr predict ARGUMENTS`, as typed, is likely to need."""
     global _started
+    # Prefixes suffice: a wrong guess starts no process, or one that `take` kills.
     if not any(argument.startswith(_OTHERWISE) for argument in arguments):
         _started = start(_FACES, DEFAULT)
 
 
 def take(faces: str, *, default: bool) -> subprocess.Popen[bytes] | None:
-    """The process that was started, once, if it does what is asked for.
+    """Return the process that `begin` started, once, if it fits the options.
 
     Args:
         faces: `PredictConfig.faces`.

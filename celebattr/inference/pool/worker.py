@@ -1,4 +1,4 @@
-"""A process that opens photos, and scores them, so that no file can take the run with it.
+"""A process that opens and scores photos, so that no file can crash the run.
 
 Started by `celebattr.inference.pool.protocol` as a program of its own; it reads requests on
 standard input and answers on standard output until the input ends.
@@ -33,7 +33,7 @@ def serve(
     preparer: Preparer,
     score: Callable[[Sequence[Prepared]], Sequence[Sequence[Result]]] | None,
 ) -> None:
-    """Answers requests until they end: with results, or without `score` with frames."""
+    """Answer requests until the stream ends, with results or, without `score`, with crops."""
     while (request := receive(requests)) is not None:
         items = [_item(photo, requests) for photo in request["photos"]]
         opened = []
@@ -59,7 +59,7 @@ def _scored(
     score: Callable[[Sequence[Prepared]], Sequence[Sequence[Result]]],
     opened: Sequence[Prepared | Failure],
 ) -> Iterator[Sequence[Result]]:
-    """The results of each photo. They are scored together; if that fails, each by itself."""
+    """Yield the results of each photo, scored together or, if that fails, one by one."""
     from celebattr.predictions import Failure
 
     good = [prepared for prepared in opened if not isinstance(prepared, Failure)]
@@ -98,7 +98,7 @@ def _send_frames(answers: BinaryIO, prepared: Prepared | Failure) -> None:
 
 
 def _told(result: Prediction) -> dict[str, Any]:
-    """A prediction as JSON, to the last digit; its path is known."""
+    """Return a prediction as JSON, to the last digit, without its path."""
     box = result.box
     return {
         "face": result.face,
@@ -112,7 +112,7 @@ def _told(result: Prediction) -> dict[str, Any]:
 
 
 def _caught(work: Callable[[T], R], item: T, path: str) -> R | Failure:
-    """Whatever one input does to a library, it must not end the others."""
+    """Call a function and turn any exception into a failure of this input alone."""
     from celebattr.predictions import Failure
 
     try:
@@ -126,10 +126,11 @@ def _caught(work: Callable[[T], R], item: T, path: str) -> R | Failure:
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Any:
-    """Ends this process after some seconds, inside a library's endless loop too."""
+    """End this process after some seconds, even inside a library's endless loop."""
     if not hasattr(signal, "setitimer"):  # Windows has no such timer
         yield
         return
+    # SIGALRM without a handler ends the process: Python could run a handler only between bytecodes.
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -138,18 +139,20 @@ def _time_limit(seconds: float) -> Any:
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Makes what needs more memory fail in this process, where it is an error and no more."""
+    """Limit the memory of this process, so that a large request fails as an error."""
     if sys.platform == "linux":
         import resource
 
+        # Linux enforces no limit of resident memory per process, only of address space: so the
+        # limit is relative to what is mapped already.
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         limit = taken + (megabytes << 20)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash on a photo must not dump it
 
 
 def main(faces: str, megabytes: str, weights: str) -> None:
-    """Runs the process: `python -m celebattr.inference.pool.worker FACES MEGABYTES WEIGHTS`.
+    """Run the process: `python -m celebattr.inference.pool.worker FACES MEGABYTES WEIGHTS`.
 
     See `celebattr.inference.pool.protocol.start`.
     """
@@ -177,7 +180,7 @@ def main(faces: str, megabytes: str, weights: str) -> None:
 
 
 def _predictor(requests: BinaryIO, weights: str) -> Predictor | None:
-    """Loads the bundle, and then reads what it will be asked for: the parent may not know yet."""
+    """Load the bundle, then read the config, which the parent may not know until then."""
     from celebattr.inference.config import PredictConfig
 
     if weights == DEFAULT:

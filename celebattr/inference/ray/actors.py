@@ -1,7 +1,7 @@
-"""The parts of a run made on a Ray cluster, by a pool of actors that Ray Data keeps alive.
+"""A Ray cluster's parts of a run, made by a pool of actors that Ray Data keeps alive.
 
 Ray Data hands numbers of pieces to actors; an actor reads its piece of the plan, opens the photos,
-scores them and writes the part. Photos and rows never pass through Ray: what does is a few bytes a
+scores them and writes the part. Photos and rows never pass through Ray, only a few bytes per
 piece. An actor, or a node, that dies is replaced, and what it was at is given to another.
 """
 
@@ -29,13 +29,13 @@ from celebattr.inference.scorer import Scorer
 from celebattr.io.folder import Folder, folder_at
 
 BLOCKS_AN_ACTOR = 32
-"""Calls an actor answers in a run: one that has fewer pieces left than others idles 3 % at most."""
+"""Calls per actor and run: an actor with fewer pieces than others idles 3 % at most."""
 
 _ERRORS = {kind.__name__: kind for kind in (DataError, DeviceError, WeightsError)}
 
 
 def library() -> Any:
-    """The package ray, with Ray Data.
+    """Import and return the package ray, with Ray Data.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -54,7 +54,7 @@ def library() -> Any:
 
 
 class Actor:
-    """Makes parts, one after the other, with one scorer."""
+    """A Ray actor that makes parts, one after the other, with one scorer."""
 
     def __init__(self, folder: str, run: Run, config: PredictConfig, cores: int) -> None:
         self._folder, self._run = folder_at(folder), run
@@ -71,9 +71,9 @@ class Actor:
             self._error = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Makes the parts of a batch of numbers; says what is in each, or why it cannot be made.
+        """Make the parts of a batch of numbers; return the counts or error of each.
 
-        What goes wrong is an answer and no exception, which Ray would try again.
+        An error is an answer and not an exception, which Ray would retry.
         """
         answer: dict[str, list[Any]] = {"part": [], "status": [], "count": []}
         for number in (int(n) for n in batch["part"]):
@@ -94,7 +94,7 @@ class Actor:
 def score(
     folder: Folder, pieces: int, run: Run, config: PredictConfig, *, quiet: bool = True
 ) -> Iterator[tuple[int, Counter[str]]]:
-    """Makes all parts, telling of each as it is there: its number and counts.
+    """Make all parts; yield the number and counts of each when it is done.
 
     Args:
         folder: where the plan lies and parts are written; every node must reach it.
@@ -150,7 +150,7 @@ def score(
 
 @contextlib.contextmanager
 def _cluster(ray: Any, address: str | None, quiet: bool) -> Iterator[None]:
-    """Joins a cluster, or starts one on this machine and ends it afterwards."""
+    """Join a cluster, or start one on this machine and end it afterwards."""
     started = not ray.is_initialized()
     if started:
         try:
@@ -176,7 +176,7 @@ def _cluster(ray: Any, address: str | None, quiet: bool) -> Iterator[None]:
 
 
 def _room(ray: Any, cores: int, gpus: float) -> int:
-    """How many actors the cluster has room for.
+    """Return the number of actors that the cluster has room for.
 
     Raises:
         DeviceError: for none.
@@ -196,5 +196,5 @@ def _room(ray: Any, cores: int, gpus: float) -> int:
 
 
 def _device(config: PredictConfig) -> str:
-    """An actor without a share of a GPU must not take one that it sees."""
+    """Return the device of an actor: without a share of a GPU it must not take a visible one."""
     return "cpu" if config.device == "auto" and not config.gpus_per_actor else config.device

@@ -1,6 +1,6 @@
-"""A piece of work becomes a part: a Parquet file in the name of the piece, once, whoever writes it.
+"""Parts of a run: one Parquet file per piece of work, written once, whoever writes it.
 
-A part that is there is not made again. That is how a run is gone on with, and how a worker that
+A part that is there is not made again. That is how a run is resumed, and how a worker that
 died after its part was in place costs nothing and doubles nothing; one that died before has left
 nothing under the part's name. Two that write the same part at once write the same, and the rename,
 or the store's put, leaves one of them whole.
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from celebattr.predictions import Result
 
 Score = Callable[[Iterable["Input"]], Iterator[tuple["Input", list["Result"]]]]
-"""`Scorer.stream`, or what stands in for it."""
+"""`Scorer.stream`, or a substitute."""
 
 
 def name(number: int) -> str:
-    """The file of a part."""
+    """Return the file name of a part."""
     return f"part-{number:07}.parquet"
 
 
 def make(folder: Folder, number: int, run: Run, score: Score) -> Counter[str]:
-    """Makes a part, or finds it made: its inputs, and rows by status.
+    """Make a part unless it exists; return its number of inputs, and rows by status.
 
     Raises:
         DataError: what is there in the name of the part is another run's; or it cannot be written.
@@ -58,14 +58,14 @@ def make(folder: Folder, number: int, run: Run, score: Score) -> Counter[str]:
 
 
 def row_of(result: Result) -> Row:
-    """A result as a row of JSON lines."""
+    """Return a result as a row of JSON lines."""
     values = result.row()
     data = json.dumps(values).encode() + b"\n"
     return Row(result.path, result.status, values.get("face", 0), values.get("faces", 0), data)
 
 
 def _found(folder: Folder, number: int, about: str) -> Counter[str]:
-    """The counts of a part that is there."""
+    """Return the counts of an existing part."""
     pa = parquet.library()
     place = f"{folder.path}/{name(number)}"
     try:

@@ -1,6 +1,6 @@
-"""Inputs cut into pieces of work before any is scored, so that a piece is the same whoever does it.
+"""Plan of a run: inputs cut into fixed pieces of work before any is scored.
 
-A plan lies in the folder of its run as `plan/NNNNNN.jsonl`, a line a piece, and `plan/about.json`
+A plan lies in the folder of its run as `plan/NNNNNN.jsonl`, a line per piece, and `plan/about.json`
 once it is complete. The piece with the number k becomes the part with the number k; parts in the
 order of their names are in the order of the inputs. A tar, whose members are known only after
 reading it, is a piece of its own.
@@ -28,19 +28,19 @@ from celebattr.options import Location
 from celebattr.predictions import Failure
 
 PIECES_A_FILE = 32
-"""A worker that takes pieces in turn reads each file once, and keeps some 3 MB of it."""
+"""Pieces per file: a worker that takes pieces in turn reads each file once and keeps 3 MB."""
 
 ABOUT = "plan/about.json"
 
 
 @dataclass(frozen=True)
 class Archive(Input):
-    """An archive that was met among the inputs and is not opened yet."""
+    """An archive among the inputs that is not opened yet."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a complete plan holds.
+    """The figures of a complete plan.
 
     Attributes:
         pieces: how many, numbered from 0.
@@ -54,12 +54,12 @@ class Plan:
 
 
 def archive(path: str) -> Iterable[Input]:
-    """What `expand` is to make of an archive: nothing yet."""
+    """Return an unopened archive as an input, for `expand`."""
     return (Archive(path),)
 
 
 def write(folder: Folder, inputs: Iterable[Input], size: int) -> Plan:
-    """Writes a plan with `size` inputs a piece, in constant memory.
+    """Write a plan with `size` inputs per piece, in constant memory.
 
     Raises:
         DataError: it cannot be written.
@@ -80,7 +80,7 @@ def write(folder: Folder, inputs: Iterable[Input], size: int) -> Plan:
 
 
 def read(folder: Folder) -> Plan | None:
-    """The plan of a folder, or None where there is none that is complete."""
+    """Return the plan of a folder, or None if there is no complete one."""
     if not folder.exists(ABOUT):
         return None
     try:
@@ -90,7 +90,7 @@ def read(folder: Folder) -> Plan | None:
 
 
 def of(inputs: Iterable[Input]) -> tuple[int, str]:
-    """How many inputs there are, and the hash of their names: to compare with a plan."""
+    """Return the number of inputs and the hash of their names, to compare with a plan."""
     names = _Names()
     for _ in names.seen(inputs):
         pass
@@ -98,7 +98,7 @@ def of(inputs: Iterable[Input]) -> tuple[int, str]:
 
 
 def piece(folder: Folder, number: int) -> tuple[str, Iterator[Input]]:
-    """A piece of work: what tells it from others, and its inputs."""
+    """Return a piece of work: its identity, and its inputs."""
     line = _lines(folder.path, number // PIECES_A_FILE)[number % PIECES_A_FILE]
     return sha256(line).hexdigest(), _inputs(json.loads(line))
 
@@ -113,7 +113,7 @@ def _file(number: int) -> str:
 
 
 class _Names:
-    """Counts and hashes the names of inputs that pass, as a shard of a run does."""
+    """An iterator that counts and hashes the names of inputs that pass, as `Shard` does."""
 
     def __init__(self) -> None:
         self.count, self._hash = 0, sha256()
@@ -130,7 +130,7 @@ class _Names:
 
 
 def _cut(inputs: Iterable[Input], size: int) -> Iterator[list[Any]]:
-    """Pieces as JSON: a list of names, or of objects where a name does not say it all."""
+    """Yield pieces as JSON: lists of names, or of objects where a name is not enough."""
     held: list[Any] = []
     count = 0
     for item in inputs:
@@ -172,7 +172,7 @@ def _plain(item: Input) -> Any:
 
 
 def _absolute(path: str) -> str:
-    """A place for whoever reads it elsewhere. An address is one that `expand` lets pass."""
+    """Return a place that other machines can read; an address is one that `expand` allows."""
     return path if storage.is_remote(path) else os.path.abspath(path)  # noqa: PTH100
 
 

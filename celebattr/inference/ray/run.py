@@ -1,4 +1,4 @@
-"""`celebattr predict --engine ray`: a plan, its parts, and the proof that they are all there."""
+"""`celebattr predict --engine ray`: a plan, its parts, and the proof that none is missing."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def score_into_folder(
     resume: bool,
     show: Callable[[Counter[str]], None],
 ) -> Counter[str]:
-    """Scores inputs on a Ray cluster into the folder `output`.
+    """Score inputs on a Ray cluster into the folder `output`.
 
     Args:
         config: the options.
         inputs: gives them, archives not opened.
         output: a path or a URL.
-        resume: go on with what is there.
+        resume: continue what is there.
         show: told the counts so far; an exception that it raises ends the run.
 
     Returns:
@@ -80,7 +80,7 @@ def score_into_folder(
 
 
 def _run(config: PredictConfig) -> tuple[PredictConfig, Run]:
-    """The run that is asked for, and its options as they hold on other machines."""
+    """Return the requested run, and its options as they hold on other machines."""
     from celebattr import weights
     from celebattr.inference.output.manifest import Run, Shard
     from celebattr.inference.predictor import Predictor
@@ -95,7 +95,7 @@ def _run(config: PredictConfig) -> tuple[PredictConfig, Run]:
 def _planned(
     folder: Folder, inputs: Callable[[], Iterator[Input]], size: int, *, resume: bool
 ) -> Plan:
-    """The plan that is there, if it is of these inputs, or a new one."""
+    """Return the existing plan, if it is of these inputs, or write one."""
     from celebattr.inference.ray import plan
 
     found = plan.read(folder) if resume else None
