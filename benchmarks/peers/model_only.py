@@ -42,7 +42,7 @@ else:
     queue = openvino.AsyncInferQueue(compiled)
 
     def run(batches: int) -> None:
-        """Runs so many batches."""
+        """Run so many batches."""
         for _ in range(batches):
             queue.start_async({0: frames})
         queue.wait_all()
