@@ -28,7 +28,7 @@ if runtime == "onnxruntime":
     name = session.get_inputs()[0].name
 
     def run(batches: int) -> None:
-        """Runs so many batches."""
+        """Run so many batches."""
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(lambda _: session.run(None, {name: frames}), range(batches)))
 
@@ -42,7 +42,7 @@ else:
     queue = openvino.AsyncInferQueue(compiled)
 
     def run(batches: int) -> None:
-        """Runs so many batches."""
+        """Run so many batches."""
         for _ in range(batches):
             queue.start_async({0: frames})
         queue.wait_all()

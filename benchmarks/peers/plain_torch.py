@@ -1,4 +1,4 @@
-"""What one writes by hand with torch and torchvision: photos in, 40 probabilities each out.
+"""The plain script with torch and torchvision: photos in, 40 probabilities each out.
 
     python plain_torch.py WEIGHTS.safetensors HEIGHTxWIDTH PHOTO [PHOTO ...]
 

@@ -206,7 +206,7 @@ def _zip(file: Path, head: bytes, size: int, where: str) -> Iterator[Finding]:
 
 
 def _checksums(files: list[Path], where: str, hashes: bool) -> Iterator[Finding]:
-    """Yield findings on files that should be CelebA's own, by checksum."""
+    """Yield findings on files with names of CelebA's own, by MD5."""
     own: list[str] = []
     other: list[str] = []
     for file in files:
@@ -229,7 +229,7 @@ def _checksums(files: list[Path], where: str, hashes: bool) -> Iterator[Finding]
 
 
 def _nesting(path: Path, found: Tree) -> Iterator[Finding]:
-    """Yield folders nested too deeply, and images that the lists do not name."""
+    """Yield findings on data sets nested too deeply, and on images in the wrong place."""
     where = str(path)
     if (
         path / celebamask_hq.IMAGES in found.images

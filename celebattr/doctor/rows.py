@@ -190,7 +190,7 @@ def _columns(source: Source, where: str) -> Iterator[Finding]:
 
 
 def _official_splits(source: Source, where: str) -> Iterator[Finding]:
-    """Yield a finding on agreement of the splits with CelebA's own."""
+    """Yield findings on the agreement of the splits with CelebA's own."""
     known = [celeba.official_split(name) for name in source.names]
     given = source.splits_N.tolist()
     pairs = [(k, g) for k, g in zip(known, given, strict=True) if k is not None]
@@ -270,7 +270,7 @@ def beyond_chance(shares_A: NDArray[np.float64], truth_A: NDArray[np.float64], r
 
 
 def _exchanged(source: Source, where: str) -> Finding | None:
-    """Return a finding if another order of columns fits CelebA's frequencies far better."""
+    """Return a finding if exchanged values or column names fit CelebA far better, else None."""
     test = source.splits_N == constants.TEST
     rows = test if test.sum() >= FEW else np.ones(len(source.names), np.bool_)
     if rows.sum() < FEW:

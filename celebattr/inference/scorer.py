@@ -71,7 +71,7 @@ class Scorer:
             return facts, None
         from celebattr.inference.predictor import Predictor
 
-        predictor = Predictor(self.config)  # while the first process starts
+        predictor = Predictor(self.config)  # while the first worker process starts
         return predictor.facts, predictor
 
     def stream(

@@ -84,7 +84,7 @@ class MapHead(nn.Module):
         self.levels = nn.ModuleList()
         for width in reversed(WIDTHS):
             level = nn.Conv2d(width, attributes, 1, bias=width == WIDTHS[0])
-            nn.init.normal_(level.weight, std=0.01)
+            nn.init.normal_(level.weight, std=0.01)  # small: the first logits are the prior's
             self.levels.append(level)
 
     def maps(self, levels: list[Tensor]) -> Tensor:
@@ -98,7 +98,7 @@ class MapHead(nn.Module):
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Return the scaled logarithm of the mean of exponentials over each map."""
-        maps_BAP = self.maps(levels).flatten(2).float()
+        maps_BAP = self.maps(levels).flatten(2).float()  # exponentials overflow in half precision
         pixels = maps_BAP.shape[2]
         pooled = torch.logsumexp(SHARPNESS * maps_BAP, dim=2) - math.log(pixels)
         return pooled / SHARPNESS

@@ -329,7 +329,7 @@ def _leave() -> None:
     aborts the process: https://github.com/pytorch/pytorch/pull/179291.
     """
     dist.destroy_process_group()
-    gc.collect()
+    gc.collect()  # a cycle ends here or at exit, which is too late
 
 
 def _reduced(values: Tensor, how: Any) -> Tensor:

@@ -170,7 +170,7 @@ class Crops:
         return [named[file] for file in self._folder.missing(named)]
 
     def content(self, names: Sequence[str]) -> str:
-        """Digest the crops' files, the landmarks that align them and the code's version."""
+        """Digest the crops' files, OpenCV's version, and the landmarks that align them."""
         import cv2
 
         points = [] if self._landmarks is None else [self._landmarks[n].tobytes() for n in names]

@@ -176,7 +176,7 @@ class Explainer:
 
 
 def _smooth(maps_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Blur and scale to at most 1, in float64: small products would underflow in float32."""
+    """Blur and scale to at most 1, so that products of small maps do not underflow in float32."""
     import cv2
 
     smooth_NHW = np.stack([cv2.GaussianBlur(map_HW, (0, 0), BLUR) for map_HW in maps_NHW])

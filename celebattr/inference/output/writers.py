@@ -8,7 +8,7 @@ File names that are not UTF-8 (Python's surrogate escapes):
 
 - `jsonl` and `json` are pure ASCII and lossless: the byte 0xff is the escape "\udcff", and
   `os.fsencode(json.loads(line)["path"])` gives the name's bytes back.
-- `csv` is always valid UTF-8, so that one such name does not spoil the file for other programs:
+- `csv` is always valid UTF-8, so that one such name does not break the file for other programs:
   the byte 0xff is written as the six characters `\udcff`. Where names must be exact, take `jsonl`.
 
 CSV cells hold names as they are: one that begins with `=`, `+`, `-` or `@` may be taken for a

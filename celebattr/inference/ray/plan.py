@@ -113,7 +113,7 @@ def _file(number: int) -> str:
 
 
 class _Names:
-    """An iterator that counts and hashes the names of inputs that pass, as `Shard` does."""
+    """A counter and a hash of the names of inputs that pass, as `Shard` has."""
 
     def __init__(self) -> None:
         self.count, self._hash = 0, sha256()
@@ -141,7 +141,7 @@ def _cut(inputs: Iterable[Input], size: int) -> Iterator[list[Any]]:
             yield [_archive(item.path, 0, None)]
             held, count = [], 0
             continue
-        # The directory of a zip tells how many members there are, so it may be cut.
+        # The directory of a zip says how many members there are, so it may be cut.
         many = sum(1 for _ in archives.members(item.path)) if zipped else 1
         start = 0
         while start < many:
