@@ -30,8 +30,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import celebattr
-
 DEFAULT = "default"
 """For the weights: the process finds out itself what the default is on this machine."""
 
@@ -63,7 +61,7 @@ MEMORY_MEGABYTES = 1024
 BUNDLE_MEGABYTES = 512
 """And what one that scores may take for that: room for a bundle and its layers' outputs."""
 
-_PACKAGE = str(Path(celebattr.__file__).resolve().parent.parent)
+_PACKAGE = str(Path(__file__).resolve().parents[3])
 
 _ENVIRONMENT = {
     # There are as many processes as the processor can use; threads in each would be in the way, and
