@@ -16,7 +16,7 @@ from PIL import Image
 
 from celebattr.data import loader
 from celebattr.data.layouts.load import load_dataset
-from celebattr.doctor import duplicates
+from celebattr.diagnosis import duplicates
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.data.layouts.load import load_dataset
-from celebattr.doctor.labels import confident
-from celebattr.doctor.labels import evidence as label_evidence
+from celebattr.diagnosis.labels import confident
+from celebattr.diagnosis.labels import evidence as label_evidence
 from celebattr.models.backends import open_backend
 
 SEEDS = 5

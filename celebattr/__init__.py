@@ -1,5 +1,70 @@
-"""celebattr tells which of CelebA's 40 face attributes a photo shows."""
+"""celebattr tells which of CelebA's 40 face attributes a photo shows.
+
+>>> import celebattr
+>>> model = celebattr.load()
+>>> model("photo.jpg")[0].present  # doctest: +SKIP
+
+See docs/python.md.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from celebattr.api import (
+        doctor,
+        evaluate,
+        export,
+        load,
+        merge,
+        pack,
+        score,
+        to_frame,
+        train,
+    )
+    from celebattr.attributes import CELEBA as ATTRIBUTES
+    from celebattr.errors import CelebattrError
+    from celebattr.model import Face, Model
+    from celebattr.predictions import Failure
+
+__all__ = [
+    "ATTRIBUTES",
+    "CelebattrError",
+    "Face",
+    "Failure",
+    "Model",
+    "doctor",
+    "evaluate",
+    "export",
+    "load",
+    "merge",
+    "pack",
+    "score",
+    "to_frame",
+    "train",
+]
+
+_ELSEWHERE = {
+    "ATTRIBUTES": ("celebattr.attributes", "CELEBA"),
+    "CelebattrError": ("celebattr.errors", "CelebattrError"),
+    "Face": ("celebattr.model", "Face"),
+    "Failure": ("celebattr.predictions", "Failure"),
+    "Model": ("celebattr.model", "Model"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is first used (PEP 562): `import celebattr` imports next to nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'celebattr' has no attribute {name!r}")
+    module, attribute = _ELSEWHERE.get(name, ("celebattr.api", name))
+    value = globals()[name] = getattr(importlib.import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

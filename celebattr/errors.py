@@ -7,12 +7,13 @@
     │       ├── UnreadableImageError    its bytes are not an image we accept
     │       ├── ImageTooLargeError      more pixels than the limit
     │       └── ImageNotFoundError      there is no such file
+    │   └── TooManyFailuresError    6  more inputs failed than `max_failures` allows
     ├── WeightsError        4  a bundle is missing, damaged or not a bundle
     └── DeviceError         5  the device asked for is not there
         └── MissingExtraError   5  an optional dependency is not installed
 
-Any other exception is a bug (exit code 1). Two codes have no exception: 6, everything was done but
-some inputs failed; 130, interrupted from the keyboard.
+Any other exception is a bug (exit code 1). Also 6: everything was done but some inputs failed; 130:
+interrupted from the keyboard.
 """
 
 from __future__ import annotations
@@ -86,6 +87,15 @@ class ImageNotFoundError(ImageError):
     """There is no such file."""
 
     status = "not_found"
+
+
+class TooManyFailuresError(DataError):
+    """More inputs failed than `max_failures` allows."""
+
+    exit_code = ExitCode.SOME_FAILED
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(f"stopped after {failures:,} failures")
 
 
 class WeightsError(CelebattrError):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from celebattr.attributes import suggestion
 from celebattr.errors import UsageError
@@ -82,6 +83,50 @@ class Checks:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{flag(name)} {value} is outside {low:g} to {high:g}")
+
+
+C = TypeVar("C")
+
+
+def from_keywords(
+    kind: Callable[..., C], values: Mapping[str, Any], others: Sequence[str] = ()
+) -> C:
+    """Build a config from keyword arguments.
+
+    Paths and URLs may be strings; a field that takes several values also takes one; one that takes
+    names separated by commas also takes a list.
+
+    Args:
+        kind: the config.
+        values: its fields by name.
+        others: options that the caller has besides, for the message.
+
+    Raises:
+        UsageError: there is no such option, or a value is not possible.
+    """
+    hints = typing.get_type_hints(kind)
+    for name in values:
+        if name not in hints:
+            known = [*others, *hints]
+            raise UsageError(
+                f"unknown option {name!r}.{suggestion(name, known)} Known: {', '.join(known)}"
+            )
+    return kind(**{name: _fitted(value, hints[name]) for name, value in values.items()})
+
+
+def _fitted(value: Any, hint: Any) -> Any:
+    """A value as the field of a config holds it."""
+    if typing.get_origin(hint) is tuple:
+        many = (value,) if isinstance(value, str | Path) else value
+        return tuple(_fitted(one, typing.get_args(hint)[0]) for one in many)
+    kinds = typing.get_args(hint) or (hint,)
+    if isinstance(value, list | tuple) and str in kinds:
+        return ",".join(map(str, value))
+    if not isinstance(value, str | Path):
+        return value
+    if Url in kinds:
+        return parse_location(value)
+    return Path(value) if Path in kinds else str(value)
 
 
 def flag(name: str) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from layouts import write_celeba
 
 from celebattr.data.layouts.load import load_dataset
-from celebattr.doctor.config import DoctorConfig
-from celebattr.doctor.examine import examine
-from celebattr.doctor.report import SEVERITIES, DoctorReport, Finding
+from celebattr.diagnosis.config import DoctorConfig
+from celebattr.diagnosis.examine import examine
+from celebattr.diagnosis.report import SEVERITIES, DoctorReport, Finding
 from celebattr.errors import DataError
 
 LIST = "Anno/list_attr_celeba.txt"

@@ -75,4 +75,12 @@ def test_a_folder_takes_a_process_per_worker(faces: Path, tiny_onnx: Path, tmp_p
     assert 1 <= count <= 2
     assert len(output.read_text().splitlines()) == 24
     rooms = {name.partition(".")[0] for name in modules}
-    assert not rooms & {"data", "doctor", "evaluation", "images", "models", "reports", "training"}
+    assert not rooms & {
+        "data",
+        "diagnosis",
+        "evaluation",
+        "images",
+        "models",
+        "reports",
+        "training",
+    }

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celebattr.cli.options import OutputFile, command
-from celebattr.doctor.config import DoctorConfig
+from celebattr.diagnosis.config import DoctorConfig
 from celebattr.errors import ExitCode, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from celebattr.doctor.labels.report import LabelReport
-    from celebattr.doctor.report import DoctorReport, Finding
+    from celebattr.diagnosis.labels.report import LabelReport
+    from celebattr.diagnosis.report import DoctorReport, Finding
 
 SCHEMA = 1
 """Version of the keys that --json prints."""
@@ -57,7 +57,7 @@ def doctor(
     from rich.console import Console
     from rich.progress import Progress
 
-    from celebattr.doctor.examine import examine
+    from celebattr.diagnosis.examine import examine
 
     with Progress(
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
@@ -106,7 +106,7 @@ def _print_report(report: DoctorReport, console: Console) -> None:
 
 
 def _print_findings(findings: list[Finding], console: Console) -> None:
-    from celebattr.doctor.report import SEVERITIES
+    from celebattr.diagnosis.report import SEVERITIES
 
     for finding in sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity)):
         if finding.check != "layout":  # it stands above
@@ -164,7 +164,7 @@ def _search_labels(
     from rich.console import Console
     from rich.progress import Progress
 
-    from celebattr.doctor.labels import writers as reports
+    from celebattr.diagnosis.labels import writers as reports
     from celebattr.io.files import check_target, write_text
     from celebattr.options import format_of_suffix
 
@@ -172,7 +172,7 @@ def _search_labels(
     suffixes = {suffix: suffix for suffix in reports.FORMATS}
     format = None if output is None else format_of_suffix(output, suffixes)
     render = None if sheet is None else _renderer()
-    from celebattr.doctor.labels.search import search
+    from celebattr.diagnosis.labels.search import search
 
     with Progress(
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
@@ -200,7 +200,7 @@ def _renderer() -> Callable[[LabelReport], str]:
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
     from celebattr.cli.info import made
-    from celebattr.doctor.labels.writers import page
+    from celebattr.diagnosis.labels.writers import page
 
     return lambda report: page(report, made(report.data))
 
@@ -210,7 +210,7 @@ def _print_labels(report: LabelReport, console: Console) -> None:
     from rich.text import Text
 
     from celebattr.cli.tables import printable
-    from celebattr.doctor.labels.writers import headline, table
+    from celebattr.diagnosis.labels.writers import headline, table
 
     ascii_only = console.options.ascii_only
     for name, value in headline(report):

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from celebattr.cli.options import data_sets
-from celebattr.errors import UsageError
 
 
 def export(
@@ -43,18 +42,12 @@ def export(
     ] = 256,
 ) -> None:
     """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch."""
-    from celebattr.data.layouts.load import load_dataset
-    from celebattr.inference.export import export as run
-    from celebattr.weights import bundle_file
+    from celebattr import api
+    from celebattr.models.bundle import card_of
 
-    source = bundle_file(weights)
-    calibration = None
-    if int8:
-        folders = data_sets(data)
-        if not folders:
-            raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
-        calibration = load_dataset(folders).split("validation", images)
-    target = output or source.with_name(f"{source.stem}{'-int8' if int8 else ''}.onnx")
-    card = run(source, target, calibration=calibration)
-    typer.echo(f"{target}  {card.precision}, {target.stat().st_size / 1e6:.1f} MB", err=True)
+    target = api.export(
+        weights, output, int8=int8, data=data_sets(data) if int8 else (), calibration_images=images
+    )
+    size = target.stat().st_size / 1e6
+    typer.echo(f"{target}  {card_of(target).precision}, {size:.1f} MB", err=True)
     typer.echo(target)

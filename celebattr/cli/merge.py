@@ -30,11 +30,11 @@ def merge(
     """
     if output is None:
         raise UsageError("give --output, the file to write")
-    from celebattr.inference.output.merge import merge as run
+    from celebattr import api
 
-    whole = run(parts, output)
+    counts = api.merge(parts, output)
     shards = str(parts[0]) if parts[0].is_dir() else f"{len(parts):,} shards"
     typer.echo(
-        f"{output}: {whole.counts.get('inputs', 0):,} inputs of {shards}, all there",
+        f"{output}: {counts.get('inputs', 0):,} inputs of {shards}, all there",
         err=True,
     )

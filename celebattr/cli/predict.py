@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self, TextIO
 
 import typer
 
 from celebattr.cli.options import command, format_option, known_format
-from celebattr.errors import DataError, ExitCode, UsageError
+from celebattr.errors import ExitCode, TooManyFailuresError, UsageError
 from celebattr.inference.config import PredictConfig
-from celebattr.inference.output.sinks import Growing, Output, Text, complete
+from celebattr.inference.run import ScoreOptions, Summary, failures, score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from rich.status import Status
+
+    from celebattr.inference.output.sinks import Output
 
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
@@ -104,155 +107,50 @@ def predict(
     complete; cut off, it is gone on with by the same command and --resume.
     """
     known_format(format, FORMATS)
-    limit = 0 if fail_fast else max_failures
-    if config.engine == "ray":
-        alone = {"--shard": shard != "1/1", "--annotate": annotate, "--explain": explain}
-        given = [name for name, value in alone.items() if value]
-        if given or format not in (None, "parquet") or output is None:
-            raise UsageError(
-                f"--engine ray does not go with {given[0]}"
-                if given
-                else "--engine ray writes Parquet into a folder: name it with --output"
-            )
-        _on_ray(config, paths, output, null, column, resume, limit, progress, quiet)
-        return
-    if explain is not None and annotate is None:
-        raise UsageError("--explain draws pictures: say where with --annotate DIR")
-    from celebattr.inference.output.journal import FORMATS_THAT_GROW
-    from celebattr.inference.output.writers import format_of
-    from celebattr.inference.scorer import Scorer
+    if output is None and config.engine == "local":
+        format = format or ("table" if sys.stdout.isatty() else "jsonl")
+    target: str | TextIO | Output = sys.stdout if output is None else output
+    if format == "table" and config.engine == "local":
+        if output is not None:
+            raise UsageError("--format table is for the terminal: --output takes a file's format")
+        from celebattr.cli.tables import Tables
 
-    target = None if output is None else Path(output)
-    if target is not None:
-        format = format or format_of(target)
-    format = format or ("table" if sys.stdout.isatty() else "jsonl")
-    if output is not None and format == "table":
-        raise UsageError("--format table is for the terminal: --output takes a file's format")
-    if output is None and format == "parquet":
-        raise UsageError("--format parquet is for a file: give --output")
-    # What is no regular file, a pipe for instance, is written like standard output.
-    file = target if target is not None and (not target.exists() or target.is_file()) else None
-    grows = file is not None and format in FORMATS_THAT_GROW
-    if resume and not grows:
-        raise UsageError("--resume goes on with an --output in jsonl, csv or parquet")
-    started = time.monotonic()
-    with Scorer(config) as scorer:
-        from celebattr.inference.inputs.expand import expand
-        from celebattr.inference.output.manifest import Run, Shard
-
-        share = Shard.parse(shard)
-        facts = scorer.facts
-        if facts.never_present and not quiet:
-            typer.echo(
-                f"{config.operating_point} is out of reach for "
-                f"{', '.join(facts.never_present)}: never reported as present",
-                err=True,
-            )
-        pictures = None
-        if annotate is not None:
-            from celebattr.inference.draw.pictures import Pictures
-
-            pictures = Pictures(annotate, explain, config.bundle)
-        out: Output
-        if grows:
-            assert file is not None
-            run = Run.of(facts, config, format, share)
-            if resume and (counts := complete(file, run)) is not None:
-                typer.echo(f"{file} is complete already", err=True)
-                _end(counts, 0, 0.0, quiet=quiet, where=str(file))
-                return
-            out = Growing(file, facts.attributes, run, resume=resume, quiet=quiet)
-        elif format == "table":
-            from celebattr.cli.tables import Tables
-
-            out = Tables()
-        else:
-            out = Text(target, facts.attributes, format)
-        allow = config.allow_protocol
-        inputs = share.take(expand(paths, null=null, column=column, allow=allow))
-        with out, _Progress(progress, quiet) as show:
-            out.skip(item.path for item in inputs)
-            before = out.counts["inputs"]
-            for item, results in scorer.stream(inputs, keep_data=pictures is not None):
-                out.write(results)
-                if pictures is not None:
-                    pictures.write(item, results)
-                show(out.counts)
-                _stop_after(limit, out.counts)
-            if not share.inputs:
-                raise DataError(f"no images in {', '.join(paths)}")
-            out.finish(share)
-    seconds = time.monotonic() - started
-    where = "" if format == "table" else str(output or "standard output")
-    _end(out.counts, out.counts["inputs"] - before, seconds, quiet=quiet, where=where)
-
-
-def _on_ray(
-    config: PredictConfig,
-    paths: list[str],
-    output: str,
-    null: bool,
-    column: str | None,
-    resume: bool,
-    limit: int | None,
-    progress: bool | None,
-    quiet: bool,
-) -> None:
-    """Score on a Ray cluster, into a folder of Parquet parts."""
-    from celebattr.inference.inputs.expand import expand
-    from celebattr.inference.ray import plan
-    from celebattr.inference.ray.run import score_into_folder
-
-    started = time.monotonic()
-    with _Progress(progress, quiet) as show:
-
-        def watch(counts: Counter[str]) -> None:
-            show(counts)
-            _stop_after(limit, counts)
-
-        counts = score_into_folder(
-            config,
-            lambda: expand(
-                paths,
-                null=null,
-                column=column,
-                archive=plan.archive,
-                allow=config.allow_protocol,
-            ),
-            output,
-            resume=resume,
-            show=watch,
-        )
-    seconds = time.monotonic() - started
-    _end(counts, counts["inputs"], seconds, quiet=quiet, where=output)
-
-
-def _failed(counts: Counter[str]) -> int:
-    return counts.total() - counts["inputs"] - counts["ok"]
-
-
-def _stop_after(limit: int | None, counts: Counter[str]) -> None:
-    """End the run when more inputs have failed than allowed."""
-    failed = _failed(counts)
-    if limit is not None and failed > limit:
-        typer.echo(f"stopped after {failed:,} failures", err=True)
+        target = Tables()
+    options = ScoreOptions(
+        format=format,
+        annotate=annotate,
+        explain=explain,
+        null=null,
+        column=column,
+        resume=resume,
+        shard=shard,
+        max_failures=0 if fail_fast else max_failures,
+    )
+    notice = (lambda text: None) if quiet else partial(typer.echo, err=True)
+    try:
+        with _Progress(progress, quiet) as show:
+            done = score(paths, target, config, options, notice=notice, on_progress=show)
+    except TooManyFailuresError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(error.exit_code) from error
+    if done.complete:
+        typer.echo(f"{output} is complete already", err=True)
+    if not quiet and format != "table" and (done.counts["inputs"] > 1 or done.failed):
+        typer.echo(_told(done, output or "standard output"), err=True)
+    if done.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _end(counts: Counter[str], now: int, seconds: float, *, quiet: bool, where: str) -> None:
-    """Print a summary, and exit with 6 if some inputs failed."""
-    failed = _failed(counts)
-    if not quiet and where and (counts["inputs"] > 1 or failed):
-        text = f"{counts['inputs']:,} inputs, {counts['ok']:,} faces"
-        if seconds:
-            text += f", {now / seconds:.1f} inputs/s"
-        if failed:
-            each = sorted((k, n) for k, n in counts.items() if k not in ("inputs", "ok"))
-            reasons = ", ".join(f"{n:,} {k}" for k, n in each if n)
-            text += f"; {failed:,} failed ({reasons}), see their rows in {where}"
-        typer.echo(text, err=True)
-    if failed:
-        raise typer.Exit(ExitCode.SOME_FAILED)
+def _told(done: Summary, where: str) -> str:
+    """One line: how many inputs, how fast, and which failures."""
+    text = f"{done.counts['inputs']:,} inputs, {done.counts['ok']:,} faces"
+    if done.seconds:
+        text += f", {done.scored / done.seconds:.1f} inputs/s"
+    if done.failed:
+        each = sorted((k, n) for k, n in done.counts.items() if k not in ("inputs", "ok"))
+        reasons = ", ".join(f"{n:,} {k}" for k, n in each if n)
+        text += f"; {done.failed:,} failed ({reasons}), see their rows in {where}"
+    return text
 
 
 class _Progress:
@@ -261,27 +159,25 @@ class _Progress:
     def __init__(self, wanted: bool | None, quiet: bool) -> None:
         alone = sys.stderr.isatty() and not sys.stdout.isatty() and not quiet
         self.shown = alone if wanted is None else wanted
+        self.status: Status | None = None
 
-    def __enter__(self) -> Callable[[Counter[str]], None]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, counts: Counter[str]) -> None:
+        """Shows the counts so far."""
         if not self.shown:
-            return lambda counts: None
-        from rich.console import Console
+            return
+        if self.status is None:  # not before: notices come first
+            from rich.console import Console
 
-        self.status = Console(stderr=True).status("starting")
-        self.status.start()
-        started = time.monotonic()
-        first: int | None = None
-
-        def update(counts: Counter[str]) -> None:
-            nonlocal first
-            first = counts["inputs"] - 1 if first is None else first
-            speed = (counts["inputs"] - first) / max(time.monotonic() - started, 1e-9)
-            self.status.update(
-                f"{counts['inputs']:,} inputs, {_failed(counts):,} failed, {speed:.1f} inputs/s"
-            )
-
-        return update
+            self.status = Console(stderr=True).status("starting")
+            self.status.start()
+            self.started, self.first = time.monotonic(), counts["inputs"] - 1
+        speed = (counts["inputs"] - self.first) / max(time.monotonic() - self.started, 1e-9)
+        text = f"{counts['inputs']:,} inputs, {failures(counts):,} failed, {speed:.1f} inputs/s"
+        self.status.update(text)
 
     def __exit__(self, *error: object) -> None:
-        if self.shown:
+        if self.status is not None:
             self.status.stop()

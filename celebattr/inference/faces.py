@@ -59,12 +59,19 @@ class Preparer:
         if item.failure is not None:
             return Prepared(item, failure=item.failure)
         try:
-            photo = Photo(item.source, _SIDE, name=item.path)
-            if self.faces == "none" or is_aligned(photo.size):
-                return Prepared(item, (None,), (photo.frame(),), (None,), 1)
-            return self._find_faces(item, photo)
+            return self.crop(item, Photo(item.source, _SIDE, name=item.path))
         except ImageError as error:
             return Prepared(item, failure=Failure(item.path, error.status, str(error)))
+
+    def crop(self, item: Input, photo: Photo) -> Prepared:
+        """Finds the faces of an opened photo and brings them into the frame.
+
+        Raises:
+            ImageError: the photo cannot be decoded in the size that is needed.
+        """
+        if self.faces == "none" or is_aligned(photo.size):
+            return Prepared(item, (None,), (photo.frame(),), (None,), 1)
+        return self._find_faces(item, photo)
 
     def detector(self) -> YuNet:
         """Return the face detector, loaded on first use: an aligned photo needs none."""

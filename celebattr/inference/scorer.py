@@ -40,12 +40,19 @@ class Scorer:
         config: what `celebattr predict` can be asked for.
         cores: processes, and batches scored at once. Without it, `config.workers`, and else as
             many as the processor has.
+        predictor: scores in this process, where that is not left to the others; loaded if None.
 
     Raises:
         UsageError, WeightsError, DeviceError: see `Predictor`.
     """
 
-    def __init__(self, config: PredictConfig | None = None, *, cores: int | None = None) -> None:
+    def __init__(
+        self,
+        config: PredictConfig | None = None,
+        *,
+        cores: int | None = None,
+        predictor: Predictor | None = None,
+    ) -> None:
         self.config = config or PredictConfig()
         self._cores = cores
         self._workers = cores or self.config.workers or usable_cores()
@@ -59,19 +66,21 @@ class Scorer:
         first = protocol.take(self.config.faces, default=default)
         self._processes = Workers(self.config, weights, first)
         try:
-            self.facts, self._predictor = self._begin(scores_itself=weights is None)
+            self.facts, self._predictor = self._begin(weights is None, predictor)
         except BaseException:
             self._processes.close()
             raise
 
-    def _begin(self, *, scores_itself: bool) -> tuple[Facts, Predictor | None]:
+    def _begin(
+        self, scores_itself: bool, predictor: Predictor | None
+    ) -> tuple[Facts, Predictor | None]:
         if not scores_itself:
             facts = self._processes.facts()
             assert facts is not None
             return facts, None
         from celebattr.inference.predictor import Predictor
 
-        predictor = Predictor(self.config)  # while the first worker process starts
+        predictor = predictor or Predictor(self.config)  # while the first worker starts
         return predictor.facts, predictor
 
     def stream(
@@ -85,8 +94,6 @@ class Scorer:
             inputs: what to score.
             keep_data: give inputs back with the bytes of their files, where they came with them.
         """
-        pass
-
         if self._predictor is None:
             return apart(
                 inputs, self._processes.results, workers=self._workers, keep_data=keep_data

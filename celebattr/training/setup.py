@@ -18,7 +18,7 @@ from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.soft_labels import soften
 from celebattr.device import DeviceChoice, resolve, resolve_one_of
-from celebattr.doctor import pictures
+from celebattr.diagnosis import pictures
 from celebattr.errors import DataError, DeviceError, UsageError
 from celebattr.models import bundle, pretrained, registry
 from celebattr.models.network import Network

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from celebattr.attributes import CELEBA
-from celebattr.doctor.labels import writers
-from celebattr.doctor.labels.report import LabelEstimate, LabelReport, Suspect
+from celebattr.diagnosis.labels import writers
+from celebattr.diagnosis.labels.report import LabelEstimate, LabelReport, Suspect
 from celebattr.evaluation import html as evaluation_html
 from celebattr.evaluation.report import (
     AttributeCurves,

@@ -5,8 +5,8 @@ import dataclasses
 from html.parser import HTMLParser
 from urllib.parse import quote
 
-from celebattr.doctor.labels import writers
-from celebattr.doctor.labels.report import LabelReport
+from celebattr.diagnosis.labels import writers
+from celebattr.diagnosis.labels.report import LabelReport
 from celebattr.reports.page import Made
 
 MADE = Made("2026-01-02 03:04 UTC", ["celebattr 0.1.0"], "my-faces")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from celebattr.attributes import select
 from celebattr.images.open import open_image
 from celebattr.inference.draw.annotate import annotate, output_name, save
+from celebattr.inference.draw.heatmaps import Explainer, heat, name_of, overlay
 from celebattr.inference.inputs.source import Input
 from celebattr.predictions import Prediction, Result
 
@@ -20,8 +23,6 @@ class Pictures:
         self.folder = folder
         self.attributes: list[str] = []
         if explain is not None:
-            from celebattr.inference.draw.heatmaps import Explainer
-
             self.explainer = Explainer(weights)
             self.attributes = list(select(explain.split(","), self.explainer.card.attributes))
 
@@ -34,15 +35,31 @@ class Pictures:
         file = output_name(item.path, self.folder)
         save(annotate(image, predictions), file)
         if self.attributes:
-            from celebattr.inference.draw import heatmaps
+            drawn = heat_maps(self.explainer, image, predictions, self.attributes)
+            for name, picture in zip(self.attributes, drawn, strict=True):
+                save(picture, name_of(file, name))
 
-            pixels = np.asarray(image)
-            maps = [self.explainer.on_photo(pixels, p, self.attributes) for p in predictions]
-            for k, name in enumerate(self.attributes):
-                # An attribute that --attributes left out has no probability to show.
-                parts = [
-                    heatmaps.heat(maps_KHW[k], face.probabilities.get(name, 1.0))
-                    for maps_KHW, face in zip(maps, predictions, strict=True)
-                ]
-                # Faces may overlap: the stronger map shows.
-                save(heatmaps.overlay(image, np.max(parts, axis=0)), heatmaps.name_of(file, name))
+
+def heat_maps(
+    explainer: Explainer,
+    image: Image.Image,
+    faces: Sequence[Prediction],
+    attributes: Sequence[str],
+) -> Iterator[Image.Image]:
+    """A photo with the heat map over its faces, for each of some attributes.
+
+    Args:
+        explainer: the bundle whose maps they are.
+        image: RGB, the upright photo.
+        faces: the predictions of its faces; at least one.
+        attributes: some of the bundle's attributes.
+    """
+    pixels_HWC = np.asarray(image)
+    maps = [explainer.on_photo(pixels_HWC, face, attributes) for face in faces]
+    for k, name in enumerate(attributes):
+        # An attribute that --attributes left out has no probability to show.
+        parts = [
+            heat(maps_KHW[k], face.probabilities.get(name, 1.0))
+            for maps_KHW, face in zip(maps, faces, strict=True)
+        ]
+        yield overlay(image, np.max(parts, axis=0))  # faces may overlap: the stronger map shows

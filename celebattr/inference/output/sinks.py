@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TextIO, runtime_checkable
 
 from celebattr.errors import DataError, UsageError
 from celebattr.io.files import remove_torn
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from celebattr.predictions import Result
 
 
+@runtime_checkable
 class Output(Protocol):
     """A sink for the results of one input after another; a context manager."""
 
@@ -70,11 +70,11 @@ class Plain:
 class Text(Plain):
     """A stream, or a format or place that can only be written in one go."""
 
-    def __init__(self, target: Path | None, attributes: tuple[str, ...], format: str) -> None:
+    def __init__(self, target: Path | TextIO, attributes: tuple[str, ...], format: str) -> None:
         super().__init__()
         from celebattr.inference.output.writers import open_writer
 
-        self._writer = open_writer(target or sys.stdout, attributes, format)
+        self._writer = open_writer(target, attributes, format)
 
     def write(self, results: Sequence[Result]) -> None:
         """Write results and hand them on."""
@@ -100,12 +100,18 @@ class Growing:
     """
 
     def __init__(
-        self, path: Path, attributes: tuple[str, ...], run: Run, *, resume: bool, quiet: bool
+        self,
+        path: Path,
+        attributes: tuple[str, ...],
+        run: Run,
+        *,
+        resume: bool,
+        notice: Callable[[str], None],
     ) -> None:
         from celebattr.inference.output import manifest
         from celebattr.inference.output.journal import Journal, part_of
 
-        self._path, self._run, self._quiet = path, run, quiet
+        self._path, self._run, self._notice = path, run, notice
         if run.format == "parquet":
             from celebattr.inference.output.parquet import library
 
@@ -129,8 +135,8 @@ class Growing:
     def skip(self, names: Iterator[str]) -> None:
         """Take the inputs whose rows are there already."""
         done = self._journal.skip(names)
-        if done and not self._quiet:
-            print(f"{self._path}: going on after {done:,} inputs", file=sys.stderr)
+        if done:
+            self._notice(f"{self._path}: going on after {done:,} inputs")
 
     def write(self, results: Sequence[Result]) -> None:
         """Write the rows of one input."""
@@ -179,12 +185,10 @@ class Growing:
         except DataError:
             if error is None:
                 raise
-        if not self._quiet:
-            print(
-                f"{self._journal.part} keeps {self.counts['inputs']:,} inputs that are done: go on "
-                "with --resume",
-                file=sys.stderr,
-            )
+        self._notice(
+            f"{self._journal.part} keeps {self.counts['inputs']:,} inputs that are done: go on "
+            "with --resume"
+        )
 
 
 def complete(path: Path, run: Run) -> Counter[str] | None:

@@ -30,8 +30,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import celebattr
-
 DEFAULT = "default"
 """Value of `weights` that leaves the choice of the default bundle to the process."""
 
@@ -63,7 +61,7 @@ MEMORY_MEGABYTES = 1024
 BUNDLE_MEGABYTES = 512
 """Further memory of a process that scores: room for a bundle and its layers' outputs."""
 
-_PACKAGE = str(Path(celebattr.__file__).resolve().parent.parent)
+_PACKAGE = str(Path(__file__).resolve().parents[3])
 
 _ENVIRONMENT = {
     # There are as many processes as the processor can use; threads in each would be in the way, and

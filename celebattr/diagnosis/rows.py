@@ -15,8 +15,8 @@ from celebattr.constants import SPLITS
 from celebattr.data import label_files
 from celebattr.data.dataset import Source
 from celebattr.data.layouts import celeba, celebamask_hq
-from celebattr.doctor import reference
-from celebattr.doctor.report import Finding, SplitReport
+from celebattr.diagnosis import reference
+from celebattr.diagnosis.report import Finding, SplitReport
 from celebattr.errors import DataError
 
 EXAMPLES = 3

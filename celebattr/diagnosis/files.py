@@ -10,8 +10,8 @@ from pathlib import Path
 
 from celebattr.constants import IMAGE_SUFFIXES
 from celebattr.data.layouts import celeba, celebamask_hq
-from celebattr.doctor import reference
-from celebattr.doctor.report import Finding
+from celebattr.diagnosis import reference
+from celebattr.diagnosis.report import Finding
 
 DEPTH = 3
 """Depth to which folders below the given one are searched."""

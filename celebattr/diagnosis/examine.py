@@ -13,9 +13,9 @@ from celebattr.constants import SPLITS
 from celebattr.data import synthetic
 from celebattr.data.dataset import Source
 from celebattr.data.layouts.load import read_source
-from celebattr.doctor import files, leaks, pictures, rows
-from celebattr.doctor.config import DoctorConfig
-from celebattr.doctor.report import DoctorReport, Finding, FolderReport
+from celebattr.diagnosis import files, leaks, pictures, rows
+from celebattr.diagnosis.config import DoctorConfig
+from celebattr.diagnosis.report import DoctorReport, Finding, FolderReport
 from celebattr.errors import CelebattrError, MissingExtraError
 from celebattr.options import Location, Url
 

@@ -7,7 +7,7 @@ import pytest
 from cleanlab.count import compute_confident_joint, estimate_joint
 from cleanlab.filter import find_label_issues
 
-from celebattr.doctor.labels import confident
+from celebattr.diagnosis.labels import confident
 from celebattr.evaluation.bootstrap import Resamples, interval
 
 

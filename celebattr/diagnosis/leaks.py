@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from celebattr.constants import SPLITS
 from celebattr.data.dataset import Source
 from celebattr.data.layouts import celeba
-from celebattr.doctor import duplicates
-from celebattr.doctor.report import Finding
-from celebattr.doctor.rows import EXAMPLES, many
+from celebattr.diagnosis import duplicates
+from celebattr.diagnosis.report import Finding
+from celebattr.diagnosis.rows import EXAMPLES, many
 
 _WORDS = dict(zip(SPLITS.values(), SPLITS, strict=True))
 _REMEDY = "Take the rows of one of the two splits out of the lists: scores on it are too good"

@@ -15,10 +15,10 @@ from layouts import LAYOUTS
 from PIL import Image
 
 from celebattr.data.layouts.load import load_dataset
-from celebattr.doctor import files
-from celebattr.doctor import reference as official
-from celebattr.doctor.config import DoctorConfig
-from celebattr.doctor.examine import examine
+from celebattr.diagnosis import files
+from celebattr.diagnosis import reference as official
+from celebattr.diagnosis.config import DoctorConfig
+from celebattr.diagnosis.examine import examine
 
 # What happens to images
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celebattr.constants import LIST_SEPARATOR
-from celebattr.doctor.labels.report import LabelReport, Suspect
+from celebattr.diagnosis.labels.report import LabelReport, Suspect
 from celebattr.predictions import SCHEMA
 from celebattr.reports.formatting import between, percent
 

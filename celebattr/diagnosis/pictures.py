@@ -14,9 +14,9 @@ from celebattr.constants import FRAME_SIZE
 from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.image_stores import Folder, Store, Zip
 from celebattr.data.layouts.celebamask_hq import Crops
-from celebattr.doctor import duplicates, files
-from celebattr.doctor.report import Finding
-from celebattr.doctor.rows import EXAMPLES, many
+from celebattr.diagnosis import duplicates, files
+from celebattr.diagnosis.report import Finding
+from celebattr.diagnosis.rows import EXAMPLES, many
 from celebattr.errors import ImageError
 from celebattr.images.open import decode, read_bytes
 from celebattr.io.prefetch import ordered_map

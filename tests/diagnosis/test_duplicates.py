@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from celebattr.data import synthetic
-from celebattr.doctor import duplicates
-from celebattr.doctor.config import DoctorConfig
-from celebattr.doctor.examine import examine
+from celebattr.diagnosis import duplicates
+from celebattr.diagnosis.config import DoctorConfig
+from celebattr.diagnosis.examine import examine
 from celebattr.images.open import decode
 
 

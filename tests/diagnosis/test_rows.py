@@ -8,8 +8,8 @@ import numpy as np
 from accidents import LIST, PARTITION, found, lines_of, loads, report_of, write
 
 from celebattr.attributes import CELEBA
-from celebattr.doctor import reference, rows
-from celebattr.doctor.report import Finding
+from celebattr.diagnosis import reference, rows
+from celebattr.diagnosis.report import Finding
 
 # What happens to lists
 

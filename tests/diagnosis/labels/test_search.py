@@ -15,11 +15,11 @@ from celebattr.constants import SPLITS
 from celebattr.data import synthetic
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
-from celebattr.doctor.config import DoctorConfig
-from celebattr.doctor.labels import confident, search
-from celebattr.doctor.labels import evidence as label_evidence
-from celebattr.doctor.labels.evidence import Evidence
-from celebattr.doctor.labels.search import NETWORK
+from celebattr.diagnosis.config import DoctorConfig
+from celebattr.diagnosis.labels import confident, search
+from celebattr.diagnosis.labels import evidence as label_evidence
+from celebattr.diagnosis.labels.evidence import Evidence
+from celebattr.diagnosis.labels.search import NETWORK
 from celebattr.errors import DataError
 from celebattr.models.backends import open_backend
 

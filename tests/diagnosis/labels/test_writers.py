@@ -5,8 +5,8 @@ import dataclasses
 import io
 import json
 
-from celebattr.doctor.labels import writers
-from celebattr.doctor.labels.report import LabelEstimate, LabelReport, Suspect
+from celebattr.diagnosis.labels import writers
+from celebattr.diagnosis.labels.report import LabelEstimate, LabelReport, Suspect
 
 ODD = '=1+1,"<b>\n.jpg'
 

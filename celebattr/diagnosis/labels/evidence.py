@@ -13,8 +13,8 @@ from PIL import Image
 from celebattr.constants import SPLITS
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.soft_labels import read_probabilities
-from celebattr.doctor import duplicates
-from celebattr.doctor.pictures import spread
+from celebattr.diagnosis import duplicates
+from celebattr.diagnosis.pictures import spread
 from celebattr.errors import DataError
 from celebattr.evaluation.predict_split import probabilities
 from celebattr.io.prefetch import ordered_map

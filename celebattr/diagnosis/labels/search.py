@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from celebattr.attributes import Rule, rules_of
 from celebattr.constants import SPLITS
 from celebattr.data.layouts.load import load_dataset
-from celebattr.doctor.config import DoctorConfig
-from celebattr.doctor.labels import confident
-from celebattr.doctor.labels import evidence as label_evidence
-from celebattr.doctor.labels.evidence import Evidence, Progress
-from celebattr.doctor.labels.report import LabelEstimate, LabelReport, Suspect
+from celebattr.diagnosis.config import DoctorConfig
+from celebattr.diagnosis.labels import confident
+from celebattr.diagnosis.labels import evidence as label_evidence
+from celebattr.diagnosis.labels.evidence import Evidence, Progress
+from celebattr.diagnosis.labels.report import LabelEstimate, LabelReport, Suspect
 from celebattr.evaluation.bootstrap import Interval, Resamples, Samples, interval
 from celebattr.evaluation.examples import thumbnail
 from celebattr.models.backends import open_backend

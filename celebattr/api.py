@@ -1,0 +1,335 @@
+"""The functions of `import celebattr`: the commands, as Python calls.
+
+The keyword options of a function are the options of its command: the fields of its config, with
+underscores, as `help()` lists them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from celebattr.data.shards.config import PackConfig
+from celebattr.diagnosis.config import DoctorConfig
+from celebattr.errors import DeviceError, MissingExtraError, UsageError
+from celebattr.evaluation.config import EvaluateConfig
+from celebattr.inference.config import PredictConfig
+from celebattr.inference.run import ScoreOptions, Summary
+from celebattr.options import Location, from_keywords
+from celebattr.predictions import Failure, Prediction, Result
+from celebattr.training.config import TrainConfig
+from celebattr.weights import SPEEDS
+
+if TYPE_CHECKING:
+    from celebattr.diagnosis.labels.report import LabelReport
+    from celebattr.diagnosis.report import DoctorReport
+    from celebattr.evaluation.report import EvalReport
+    from celebattr.model import Model
+    from celebattr.training.callbacks import Listener
+
+F = TypeVar("F", bound=Callable[..., Any])
+StrPath = str | os.PathLike[str]
+Data = str | Path | Sequence[str | Path]
+"""A data set, a folder or a URL, or several."""
+Progress = Callable[[int, int], None]
+"""Told how many images are done, and of how many."""
+
+
+def options_of(*configs: type) -> Callable[[F], F]:
+    """Show the fields of configs in place of **options, in `help()` and in notebooks."""
+
+    def wrap(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        names = {p.name for p in own} | {"out", "speed"}  # by another name: output, weights
+        fields = [field for config in configs for field in dataclasses.fields(config)]
+        own += [
+            inspect.Parameter(
+                f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type
+            )
+            for f in fields
+            if f.name not in names
+        ]
+        function.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
+        return function
+
+    return wrap
+
+
+@options_of(PredictConfig)
+def load(weights: StrPath = "accurate", **options: Any) -> Model:
+    """Load a model.
+
+    Args:
+        weights: "accurate", "fast", the path of a bundle, or a run folder.
+        **options: those of `celebattr predict`: faces="all", device, operating_point, ...
+
+    Raises:
+        UsageError: an option is unknown or not possible.
+        WeightsError, DeviceError: the bundle cannot be loaded.
+    """
+    from celebattr.model import Model
+
+    return Model(_predict_config(weights, options))
+
+
+@options_of(ScoreOptions, PredictConfig)
+def score(
+    inputs: StrPath | Sequence[StrPath],
+    output: StrPath,
+    *,
+    weights: StrPath = "accurate",
+    notice: Callable[[str], None] = lambda text: None,
+    **options: Any,
+) -> Summary:
+    """Score photos into a file, as `celebattr predict --output` does.
+
+    Args:
+        inputs: photos, folders, globs, archives, lists or URLs.
+        output: a file in jsonl, json, csv or parquet; with engine="ray", a folder or URL.
+        weights: as `load` takes them.
+        notice: told one line at a time what the command prints on standard error.
+        **options: the fields of `ScoreOptions` (resume, shard, annotate, ...) and of
+            `PredictConfig` (faces, workers, ...).
+
+    Returns:
+        How many inputs and faces there are, and how many inputs failed.
+
+    Raises:
+        UsageError: an option is unknown or not possible.
+        DataError: there is no image, or the output cannot be written or resumed.
+        TooManyFailuresError: more than `max_failures` inputs failed.
+        WeightsError, DeviceError: the bundle cannot be loaded.
+    """
+    from celebattr.inference.run import score as run
+
+    paths = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    names = [field.name for field in dataclasses.fields(ScoreOptions)]
+    written = {name: options.pop(name) for name in names if name in options}
+    return run(
+        [os.fspath(path) for path in paths],
+        os.fspath(output),
+        _predict_config(weights, options, names),
+        from_keywords(ScoreOptions, written),
+        notice=notice,
+    )
+
+
+@options_of(TrainConfig)
+def train(
+    data: Data, output: StrPath = "runs/train", *, listener: Listener | None = None, **options: Any
+) -> Path:
+    """Train a network on CelebA or on your own attributes.
+
+    Args:
+        data: data sets to join.
+        output: the run folder.
+        listener: told of steps and epochs; without it, they are logged.
+        **options: those of `celebattr train`: epochs, arch, lr, ...
+
+    Returns:
+        The path of the best bundle, for `load`.
+
+    Raises:
+        UsageError: an option is unknown or not possible.
+        DataError, WeightsError, DeviceError: see `celebattr.training.loop.train`.
+    """
+    config = from_keywords(TrainConfig, {"data": data, "out": output, **options})
+    try:
+        from celebattr.training.loop import train as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "train") from error
+    return run(config, listener)
+
+
+@options_of(EvaluateConfig)
+def evaluate(
+    weights: StrPath | None,
+    data: Data,
+    *,
+    on_progress: Progress | None = None,
+    **options: Any,
+) -> EvalReport:
+    """Measure a bundle on a labelled split, attribute by attribute.
+
+    Args:
+        weights: as `load` takes them; None is the default.
+        data: data sets to join.
+        on_progress: told of images done and their total.
+        **options: those of `celebattr evaluate`: split, slices, against, ...
+
+    Raises:
+        UsageError: an option is unknown or not possible.
+        DataError, WeightsError, DeviceError: see `celebattr.evaluation.evaluate.evaluate`.
+    """
+    config = from_keywords(EvaluateConfig, {"weights": weights, "data": data, **options})
+    try:
+        from celebattr.evaluation.evaluate import evaluate as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "train") from error
+    return run(config, on_progress)
+
+
+def export(
+    weights: StrPath,
+    output: StrPath | None = None,
+    *,
+    int8: bool = False,
+    data: Data = (),
+    calibration_images: int = 256,
+) -> Path:
+    """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch.
+
+    Args:
+        weights: a safetensors bundle, as `load` takes it.
+        output: the file to write; without it, beside the bundle.
+        int8: int8 weights and activations; needs `data`.
+        data: data sets whose validation images set the int8 ranges.
+        calibration_images: how many of them.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        UsageError: int8 without data.
+        WeightsError, MissingExtraError: see `celebattr.inference.export.export`.
+    """
+    from celebattr.data.layouts.load import load_dataset
+    from celebattr.inference.export import export as run
+    from celebattr.weights import bundle_file
+
+    source = bundle_file(os.fspath(weights))
+    calibration = None
+    if int8:
+        folders = from_keywords(EvaluateConfig, {"data": data}).data
+        if not folders:
+            raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
+        calibration = load_dataset(folders).split("validation", calibration_images)
+    target = Path(output or source.with_name(f"{source.stem}{'-int8' if int8 else ''}.onnx"))
+    run(source, target, calibration=calibration)
+    return target
+
+
+def merge(parts: Sequence[StrPath], output: StrPath) -> dict[str, int]:
+    """Join the parts of a sharded run into what one run would have written.
+
+    Args:
+        parts: the outputs of all shards, in any order, or a folder of them.
+        output: the file to write.
+
+    Returns:
+        Inputs, and rows by status.
+
+    Raises:
+        UsageError, DataError: the parts are not all there, or not of one run.
+    """
+    from celebattr.inference.output.merge import merge as run
+
+    return dict(run([Path(part) for part in parts], Path(output)).counts)
+
+
+@options_of(PackConfig)
+def pack(
+    data: Data,
+    output: StrPath | None = None,
+    *,
+    on_progress: Progress = lambda done, total: None,
+    **options: Any,
+) -> Location:
+    """Write a data set as tar shards, or as a cache of decoded images.
+
+    Args:
+        data: data sets to join.
+        output: a folder or URL.
+        on_progress: told of images done and their total.
+        **options: those of `celebattr pack`: format, shard_size, ...
+
+    Returns:
+        Where the files are.
+
+    Raises:
+        UsageError: an option is unknown or not possible.
+        DataError, DeviceError: see `celebattr.data.shards.pack.run`.
+    """
+    from celebattr.data.shards.pack import run
+
+    return run(from_keywords(PackConfig, {"data": data, "out": output, **options}), on_progress)[0]
+
+
+@overload
+def doctor(data: Data, *, labels: Literal[True], **options: Any) -> LabelReport: ...
+@overload
+def doctor(data: Data, *, labels: Literal[False] = False, **options: Any) -> DoctorReport: ...
+@options_of(DoctorConfig)
+def doctor(data: Data, *, labels: bool = False, **options: Any) -> DoctorReport | LabelReport:
+    """Check a data set, or search it for wrong labels.
+
+    Args:
+        data: data sets that are used together.
+        labels: search for labels that are likely wrong instead.
+        **options: those of `celebattr doctor`: quick, limit, probabilities, ...
+
+    Raises:
+        UsageError: an option is unknown or not possible.
+        DataError, WeightsError: the search for wrong labels cannot read data or bundle.
+    """
+    config = from_keywords(DoctorConfig, {"data": data, "labels": labels, **options})
+    if labels:
+        from celebattr.diagnosis.labels.search import search
+
+        return search(config)
+    from celebattr.diagnosis.examine import examine
+
+    return examine(config)
+
+
+def _predict_config(
+    weights: StrPath, options: dict[str, Any], others: Sequence[str] = ()
+) -> PredictConfig:
+    """The config of a bundle and options; `others` are known too, for the message."""
+    name = "speed" if weights in SPEEDS else "weights"
+    return from_keywords(PredictConfig, {name: weights, **options}, others)
+
+
+def _flattened(results: Iterable[Any]) -> Iterator[Result]:
+    """Predictions and failures, however they are nested."""
+    for result in results:
+        if isinstance(result, Prediction | Failure):
+            yield result
+        elif hasattr(result, "prediction"):
+            yield result.prediction
+        elif not isinstance(result, str):  # the path of a pair
+            yield from _flattened(result)
+
+
+def to_frame(results: Iterable[Any]) -> Any:
+    """Make a table of results: one row per face or failure, with the columns of the CSV.
+
+    Args:
+        results: faces, failures, lists of them, or what `Model.stream` yields.
+
+    Returns:
+        A pandas or, where only that is installed, a polars DataFrame.
+
+    Raises:
+        DeviceError: neither is installed.
+    """
+    from celebattr.inference.output.writers import flat
+
+    rows = [flat(result) for result in _flattened(results)]
+    try:
+        import pandas
+
+        return pandas.DataFrame(rows)
+    except ModuleNotFoundError:
+        pass
+    try:
+        import polars
+
+        return polars.DataFrame(rows)
+    except ModuleNotFoundError as error:
+        raise DeviceError("a table needs pandas or polars: pip install pandas") from error
