@@ -151,6 +151,8 @@ def evaluate(
     weights: StrPath | None,
     data: Data,
     *,
+    report: StrPath | None = None,
+    write_card: bool = False,
     on_progress: Progress | None = None,
     **options: Any,
 ) -> EvalReport:
@@ -159,6 +161,8 @@ def evaluate(
     Args:
         weights: as `load` takes them; None is the default.
         data: data sets to join.
+        report: HTML page to write.
+        write_card: also write the figures into the bundle's own card.
         on_progress: told of images done and their total.
         **options: those of `celebattr evaluate`: split, slices, against, ...
 
@@ -166,12 +170,14 @@ def evaluate(
         UsageError: an option is unknown or not possible.
         DataError, WeightsError, DeviceError: see `celebattr.evaluation.evaluate.evaluate`.
     """
-    config = from_keywords(EvaluateConfig, {"weights": weights, "data": data, **options})
-    try:
-        from celebattr.evaluation.evaluate import evaluate as run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "train") from error
-    return run(config, on_progress)
+    from celebattr.evaluation.run import run
+
+    return run(
+        from_keywords(EvaluateConfig, {"weights": weights, "data": data, **options}),
+        page=None if report is None else Path(report),
+        write_card=write_card,
+        on_progress=on_progress,
+    )
 
 
 def export(

@@ -184,7 +184,11 @@ def test_a_data_set_is_trained_on_measured_packed_and_checked(
     drawn_celeba: Path, tmp_path: Path
 ) -> None:
     best = celebattr.train(drawn_celeba, tmp_path / "run", arch="linear", epochs=1, device="cpu")
-    report = celebattr.evaluate(tmp_path / "run", drawn_celeba, slices=["Male", "Young"])
+    page = tmp_path / "report.html"
+    report = celebattr.evaluate(
+        tmp_path / "run", drawn_celeba, slices=["Male", "Young"], report=page, write_card=True
+    )
+    assert "<table" in page.read_text()
     assert best == tmp_path / "run/best.safetensors"
     assert report.images == 24
     assert celebattr.doctor(drawn_celeba, quick=True).trains

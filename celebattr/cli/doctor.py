@@ -199,8 +199,8 @@ def _renderer() -> Callable[[LabelReport], str]:
         import celebattr.reports.page  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
-    from celebattr.cli.info import made
     from celebattr.diagnosis.labels.writers import page
+    from celebattr.reports.versions import made
 
     return lambda report: page(report, made(report.data))
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from celebattr.cli.options import format_option, known_format
+from celebattr.reports.versions import versions
 
 if TYPE_CHECKING:
     from celebattr.models.card import Card
-    from celebattr.reports.page import Made
 
 FORMATS = ("text", "json", "markdown")
-
-PACKAGES = ("onnxruntime", "torch", "torchvision", "opencv-python-headless", "pillow", "numpy")
 
 
 def info(
@@ -73,33 +70,6 @@ def _device() -> str:
         return resolve("auto", "auto").reason
     except DeviceError:
         return "CPU through onnxruntime (torch is not installed)"
-
-
-def versions() -> list[str]:
-    """Return names and versions of celebattr, Python, and the packages that decide results."""
-    from celebattr import __version__
-
-    return [
-        f"celebattr {__version__}",
-        f"Python {platform.python_version()}",
-        *(_version(name) for name in PACKAGES),
-    ]
-
-
-def made(data: str) -> Made:
-    """Describe the making of a page now, from `data`, named for a person."""
-    from celebattr.reports.page import Made
-
-    return Made.now(versions(), data)
-
-
-def _version(name: str) -> str:
-    import importlib.metadata  # a third of what --help may take
-
-    try:
-        return f"{name} {importlib.metadata.version(name)}"
-    except importlib.metadata.PackageNotFoundError:
-        return f"{name} not installed"
 
 
 def _summary(card: Card) -> str:
