@@ -155,7 +155,7 @@ def test_int8_weights_cannot_overflow_sums_of_16_bits(
     assert np.all(columns.sum(axis=0, dtype=int) == integers.TOTAL)  # so no two of them exceed it
     assert 255 * integers.TOTAL < 2**15
     weights = [array for array in stored.values() if array.dtype == np.int8 and array.ndim > 1]
-    assert len(weights) > 20  # filters of the convolutions
+    assert len(weights) >= 20  # filters of the convolutions
     largest = max(int(np.abs(array.astype(int)).max()) for array in weights)
     assert largest > 60
     assert 2 * 255 * largest < 2**15
