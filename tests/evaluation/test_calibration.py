@@ -46,14 +46,15 @@ def test_half_of_what_sets_a_scale_apart_from_the_median_is_left_out() -> None:
 def test_the_scale_is_that_of_images_with_the_shares_of_train() -> None:
     """Positives that are rarer in validation than in train: as if every second were missing."""
     rng = np.random.default_rng(0)
-    logits = rng.normal(scale=2.0, size=(40_000, 1))
+    logits = rng.normal(loc=-1.5, scale=2.0, size=(40_000, 1))
     targets = (rng.random(logits.shape) < decisions.probabilities(logits, ONE, ZERO)).astype(int)
     kept = (targets[:, 0] == 0) | (rng.random(len(targets)) < 0.5)
     fewer = calibration.likeliest_scale(logits[kept], targets[kept])
     weighted = calibration.likeliest_scale(logits[kept], targets[kept], targets.mean(axis=0))
     assert weighted == pytest.approx([1.0], rel=0.03)
     assert abs(fewer[0] - 1.0) > 0.05
-    assert calibration.fit_scale(logits[kept], targets[kept], targets.mean(axis=0)) == weighted
+    fitted = calibration.fit_scale(logits[kept], targets[kept], targets.mean(axis=0))
+    assert fitted == pytest.approx(weighted)
 
 
 def test_an_attribute_that_train_or_validation_lacks_does_no_harm() -> None:

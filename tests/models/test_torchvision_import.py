@@ -33,9 +33,9 @@ def test_nothing_is_declared_where_the_plain_import_works() -> None:
         "for name in ('nms', 'qnms'):\n"
         "    library.define(name + '(Tensor dets, Tensor scores, float iou) -> Tensor')\n"
         "import torchvision\n"
-        "from celebattr.models import _torchvision\n"
-        "assert _torchvision.import_torchvision() is torchvision\n"
-        "assert not _torchvision._libraries\n"
+        "from celebattr.models import resnet\n"
+        "assert resnet.import_torchvision() is torchvision\n"
+        "assert not resnet._libraries\n"
     )
     assert done.returncode == 0, done.stderr
 
@@ -45,8 +45,9 @@ def test_a_missing_package_names_the_extra(package: str) -> None:
     done = run(
         f"import sys; sys.modules[{package!r}] = None\n"
         "from celebattr.errors import MissingExtraError\n"
+        "from celebattr.models import registry, spec\n"
         "try:\n"
-        "    import celebattr.models.resnet\n"
+        "    registry.build(spec.ModelSpec('resnet18', 1))\n"
         "except MissingExtraError as error:\n"
         "    print(error)\n"
     )

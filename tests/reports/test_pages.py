@@ -44,7 +44,7 @@ def test_templates_style_and_script_are_files_of_the_package() -> None:
     folder = resources.files("celebattr.reports")
     for name in ("base.html", "parts.html"):
         assert folder.joinpath(name).read_text("utf-8").strip()
-    for room, name in (("evaluation",) * 2, ("training",) * 2, ("doctor.labels", "labels")):
+    for room, name in (("evaluation",) * 2, ("training",) * 2, ("diagnosis.labels", "labels")):
         page = resources.files(f"celebattr.{room}").joinpath(f"{name}.html")
         assert page.read_text("utf-8").strip()
     assert "color-scheme" in folder.joinpath("page.css").read_text("utf-8")

@@ -47,7 +47,8 @@ def views(
         identities_N=None if people is None else np.array(people),
         summary="",
     )
-    return Views(dataclasses.replace(TrainConfig(), **changes), train_set, CPU, autocast)
+    config = dataclasses.replace(TrainConfig(person_balance=0.5), **changes)
+    return Views(config, train_set, CPU, autocast)
 
 
 @pytest.fixture(scope="module")
