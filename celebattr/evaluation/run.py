@@ -60,7 +60,7 @@ def run(
 
 
 def _with_page(config: EvaluateConfig, page: Path) -> EvaluateConfig:
-    """What the page shows is computed, where nothing else is asked for.
+    """Ask for what the page shows, where nothing else is asked for.
 
     Raises:
         ModuleNotFoundError: what makes the page is not installed; better now than after the work.

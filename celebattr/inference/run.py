@@ -46,7 +46,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What to score, and how its results are written; the names are those of `celebattr predict`.
+    """Inputs of a run and how its results are written, named as in `celebattr predict`.
 
     Attributes:
         format: jsonl, json, csv or parquet. Without it, what the suffix says; jsonl to a stream.

@@ -23,7 +23,7 @@ def versions() -> list[str]:
 
 
 def made(data: str) -> Made:
-    """How a page comes about that a command writes now, from `data`, named for a person."""
+    """Return the origin of a page that is written now: versions, date and `data`."""
     from celebattr.reports.page import Made
 
     return Made.now(versions(), data)
