@@ -24,7 +24,7 @@ def failures(counts: Counter[str]) -> int:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run has done.
+    """Counts of a run, and how long it took.
 
     Attributes:
         counts: inputs, and rows by status, those of a resumed run included.
@@ -106,7 +106,7 @@ def score(
         raise UsageError("--explain draws pictures: say where with --annotate DIR")
     format, file = _form(output, options.format)
     if options.resume and file is None:
-        raise UsageError("--resume goes on with an --output in jsonl, csv or parquet")
+        raise UsageError("--resume continues an --output in jsonl, csv or parquet")
     from celebattr.inference.scorer import Scorer
 
     started = time.monotonic()

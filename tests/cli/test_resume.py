@@ -186,7 +186,7 @@ def test_resuming_with_other_options_is_refused(
     assert len((tmp_path / "x.jsonl.part").read_text().splitlines()) == 39
     result = run("predict", photos, "--resume", "--weights", tiny_onnx)
     assert result.exit_code == 2
-    assert "--resume goes on with an --output" in result.stderr
+    assert "--resume continues an --output" in result.stderr
 
 
 def test_a_full_disk_keeps_what_is_done_and_says_so(

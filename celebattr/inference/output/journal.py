@@ -72,7 +72,7 @@ class Journal:
         if not resume and self.part.exists():
             raise DataError(
                 f"{self.part} holds an unfinished run: give --resume to go on with it, or delete "
-                "it to start anew"
+                "it to start over"
             )
         with reporting(self.part):
             self._file = cast(BinaryIO, self.part.open("r+b" if self.part.exists() else "w+b"))
@@ -91,7 +91,7 @@ class Journal:
             if len(start) == len(head):
                 raise DataError(
                     f"{self.part} has other columns: it was made with other attributes. Delete it "
-                    "to start anew"
+                    "to start over"
                 )
             with reporting(self.part):  # new, or cut off in its first line
                 self._file.seek(0)
@@ -105,7 +105,7 @@ class Journal:
                 where = f"input {done + 1} there is {group[0].path}, now it is {name or 'no more'}"
                 raise DataError(
                     f"{self.part} is of other inputs: {where}. Give the same as before, or delete "
-                    "it to start anew"
+                    "it to start over"
                 )
             done += 1
             end += sum(len(row.data) for row in group)

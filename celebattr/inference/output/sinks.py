@@ -214,5 +214,5 @@ def _same(path: Path, found: Run, run: Run) -> None:
     if odd:
         raise UsageError(
             f"{path} was made otherwise: {'; '.join(odd)}. Give the same options, or delete it to "
-            "start anew"
+            "start over"
         )

@@ -77,7 +77,7 @@ def _found(folder: Folder, number: int, about: str) -> Counter[str]:
     if said != about:
         raise DataError(
             f"{place} was made of other inputs, weights or options: choose another --output, or "
-            "delete the folder to start anew"
+            "delete the folder to start over"
         )
     counts = Counter(columns["status"])
     counts["inputs"] = sum(not face for face in columns["face"])

@@ -86,7 +86,7 @@ def read(folder: Folder) -> Plan | None:
     try:
         return Plan(**json.loads(folder.read(ABOUT)))
     except (ValueError, TypeError) as error:
-        raise DataError(f"{folder.path}/{ABOUT} is damaged ({error}): start anew") from error
+        raise DataError(f"{folder.path}/{ABOUT} is damaged ({error}): start over") from error
 
 
 def of(inputs: Iterable[Input]) -> tuple[int, str]:
