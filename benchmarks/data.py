@@ -22,10 +22,9 @@ from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.shards import writer
 from celebattr.io.folder import Local, folder_at
-from celebattr.options import Url
 
 BATCH, WORKERS = 64, 2
-FAR = Url("memory://celebattr-benchmark")
+FAR = "memory://celebattr-benchmark"
 
 
 def timed(what: str, dataset: FaceDataset, order: np.ndarray) -> None:
@@ -65,7 +64,7 @@ sys.stdin.read()
 
 
 @contextlib.contextmanager
-def bucket() -> Iterator[Url]:
+def bucket() -> Iterator[str]:
     """Start an S3 server in another process of this machine and yield one of its buckets."""
     from fsspec.config import conf
 
@@ -77,7 +76,7 @@ def bucket() -> Iterator[Url]:
         port = server.stdout.readline().strip()
         conf["s3"] = {"endpoint_url": f"http://127.0.0.1:{port}", "key": "x", "secret": "x"}
         fsspec.filesystem("s3").mkdir("bucket")
-        yield Url("s3://bucket/faces")
+        yield "s3://bucket/faces"
         server.stdin.close()
 
 

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from celebattr.device import resolve
 from celebattr.models import bundle, registry
 from celebattr.models.backends import TorchBackend
+from celebattr.models.device import resolve
 from celebattr.models.spec import ModelSpec
 from celebattr.training.config import TrainConfig
 from celebattr.training.loop import train

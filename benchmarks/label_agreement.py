@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from celebattr.data import loader
+from celebattr.data import duplicates, loader
 from celebattr.data.layouts.load import load_dataset
-from celebattr.diagnosis import duplicates
 
 
 def main() -> None:

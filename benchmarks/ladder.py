@@ -21,11 +21,10 @@ from matplotlib.ticker import ScalarFormatter
 from scaling import correct
 from speed import HERE, machine, peer, put, run, table
 
-from celebattr import weights
 from celebattr.data.layouts.load import load_dataset
 from celebattr.evaluation.bootstrap import Resamples, interval
 from celebattr.inference.export import export
-from celebattr.models import bundle
+from celebattr.models import bundle, weights
 
 FRAMES = 512
 """Crops per run, for every bundle: some seconds of the slowest."""

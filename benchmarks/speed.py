@@ -24,7 +24,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from celebattr import weights
+from celebattr.models import weights
 
 HERE = Path(__file__).parent
 TESTS = HERE.resolve().parent / "tests"

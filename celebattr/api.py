@@ -19,10 +19,10 @@ from celebattr.errors import DeviceError, MissingExtraError, UsageError
 from celebattr.evaluation.config import EvaluateConfig
 from celebattr.inference.config import PredictConfig
 from celebattr.inference.run import ScoreOptions, Summary
+from celebattr.models.weights import SPEEDS
 from celebattr.options import Location, from_keywords
 from celebattr.predictions import Failure, Prediction, Result
 from celebattr.training.config import TrainConfig
-from celebattr.weights import SPEEDS
 
 if TYPE_CHECKING:
     from celebattr.diagnosis.labels.report import LabelReport
@@ -206,7 +206,7 @@ def export(
     """
     from celebattr.data.layouts.load import load_dataset
     from celebattr.inference.export import export as run
-    from celebattr.weights import bundle_file
+    from celebattr.models.weights import bundle_file
 
     source = bundle_file(os.fspath(weights))
     calibration = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from celebattr.errors import UsageError
+from celebattr.errors import UsageError, suggestion
 
 CELEBA: tuple[str, ...] = (
     "5_o_Clock_Shadow",
@@ -170,15 +170,6 @@ def rules_of(attributes: Iterable[str]) -> tuple[Rule, ...]:
     """Return the rules whose two attributes are both among these."""
     known = set(attributes)
     return tuple(rule for rule in RULES if {rule.first, rule.second} <= known)
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return a ' Did you mean ...?' for a mistyped word, or an empty string."""
-    import difflib  # only the mistaken wait for it
-
-    lowered = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
-    return f" Did you mean {lowered[close[0]]}?" if close else ""
 
 
 def select(asked: Sequence[str], known: Sequence[str]) -> list[str]:

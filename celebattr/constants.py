@@ -1,6 +1,13 @@
-"""Sizes, names and limits that several rooms share. Imports nothing."""
+"""Sizes, names, limits and places that several rooms share. Imports nothing of the package."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+VERSION = "0.1.0"
+
+REPORT_SCHEMA = 1
+"""Version of the keys of an evaluation or of a search for wrong labels as JSON."""
 
 FRAME_SIZE: tuple[int, int] = (218, 178)
 """Height and width of CelebA's aligned crop, in pixels: every face is warped to it."""
@@ -17,8 +24,6 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(
 IMAGE_COLUMNS = ("image_id", "image", "path", "file", "filename", "file_name", "img_path")
 """Headers of the column that names the image, in lists of photos and in label files."""
 
-PRECISIONS: tuple[str, ...] = ("auto", "float32", "bfloat16", "float16")
-
 MAX_PIXELS = 89_478_485
 """Pixels of an image before it is decoded: a quarter of a GiB of RGB. Pillow's own limit."""
 
@@ -31,3 +36,10 @@ MAX_BYTES = 1 << 28
 
 LIST_SEPARATOR = ";"
 """Separator of the names in the `present` and `unsure` columns of a CSV."""
+
+
+def weights_folder() -> Path:
+    """Return the folder of shipped weights: the checkout's `weights/`, or the wheel's."""
+    package = Path(__file__).resolve().parent
+    inside = package / "weights"
+    return inside if inside.is_dir() else package.parent / "weights"

@@ -19,6 +19,7 @@ interrupted from the keyboard.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 
 class ExitCode(enum.IntEnum):
@@ -45,6 +46,15 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return a ' Did you mean ...?' for a mistyped word, or an empty string."""
+    import difflib  # only the mistaken wait for it
+
+    lowered = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return f" Did you mean {lowered[close[0]]}?" if close else ""
 
 
 class CelebattrError(Exception):

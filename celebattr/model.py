@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from celebattr.attributes import select
-from celebattr.device import usable_cores
 from celebattr.errors import ImageError, UnreadableImageError, UsageError
 from celebattr.images.open import open_image, to_rgb
 from celebattr.images.photo import Photo
@@ -28,6 +27,7 @@ from celebattr.inference.inputs.source import Input, photo
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.scorer import Scorer
 from celebattr.io.prefetch import ordered_map
+from celebattr.models.device import usable_cores
 from celebattr.predictions import Failure, Prediction
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]"

@@ -11,12 +11,10 @@ import os
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from celebattr.attributes import suggestion
-from celebattr.errors import UsageError
+from celebattr.errors import UsageError, suggestion
 
 T = TypeVar("T")
 
@@ -202,8 +200,7 @@ def parse_widths(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
+class OperatingPoint(NamedTuple):
     """The rule of thresholds: `default`, `f1`, or a least `precision` or `recall`."""
 
     kind: str

@@ -45,11 +45,9 @@ def test_imports_go_down_the_table_only() -> None:
     [
         "attributes",
         "constants",
-        "device",
         "errors",
         "options",
         "predictions",
-        "weights",
         "diagnosis.config",
         "evaluation.config",
         "evaluation.report",
@@ -58,6 +56,8 @@ def test_imports_go_down_the_table_only() -> None:
         "inference.output.manifest",
         "inference.pool.pool",
         "io.storage",
+        "models.device",
+        "models.weights",
         "training.config",
     ],
 )

@@ -28,7 +28,7 @@ def info(
 ) -> None:
     """Show the device that would be used and why, versions, and the bundles found."""
     from celebattr.models import bundle
-    from celebattr.weights import bundle_file, shipped_bundles
+    from celebattr.models.weights import bundle_file, shipped_bundles
 
     if weights is not None:
         _card(bundle.card_of(bundle_file(weights)), format)
@@ -63,8 +63,8 @@ def _card(card: Card, format: str | None) -> None:
 
 
 def _device() -> str:
-    from celebattr.device import resolve
     from celebattr.errors import DeviceError
+    from celebattr.models.device import resolve
 
     try:
         return resolve("auto", "auto").reason

@@ -30,7 +30,6 @@ from PIL import features
 from celebattr.constants import FRAME_SIZE
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.image_stores import Distant, digest
-from celebattr.device import free_memory
 from celebattr.errors import DataError
 from celebattr.io.files import free_room, output_error, reporting, write_text
 
@@ -232,8 +231,6 @@ def in_memory(parts: Sequence[FaceDataset]) -> tuple[MemoryFrames, ...]:
 _MEMORY_SHARE = 4
 _DISK_SHARE = 2
 
-log = logging.getLogger(__name__)
-
 
 def attach_cache(
     dataset: FaceDataset,
@@ -323,3 +320,25 @@ def _is_begun(dataset: FaceDataset, folder: Path) -> bool:
 
 def _size(count: int) -> str:
     return f"{count:,} images, {count * FRAME_BYTES / 1e9:.1f} GB"
+
+
+def free_memory() -> int | None:
+    """Return the bytes a program can take without swapping; None if unknown.
+
+    Within a container, the rest of its limit.
+    """
+    found = []
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            name, _, value = line.partition(":")
+            if name == "MemAvailable":
+                found.append(int(value.split()[0]) * 1024)
+        group = Path("/sys/fs/cgroup")  # version 2; a container sees its own here
+        most = (group / "memory.max").read_text(encoding="ascii").strip()
+        if most != "max":
+            found.append(int(most) - int((group / "memory.current").read_text(encoding="ascii")))
+    except (OSError, ValueError, IndexError):
+        pass
+    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(min(found), 0) if found else None

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from celebattr.constants import SPLITS
-from celebattr.data import synthetic
+from celebattr.data import duplicates, synthetic
 from celebattr.data.dataset import Source
 from celebattr.data.layouts.load import read_source
 from celebattr.diagnosis import files, leaks, pictures, rows
@@ -162,7 +162,7 @@ def _pictures(
     findings: list[Finding] = []
     source_N, row_N, thumbnails = [], [], []
     for number, (source, picked) in enumerate(zip(sources, chosen, strict=True)):
-        opened = pictures.open_all(source, picked, workers=config.workers, progress=step)
+        opened = duplicates.open_all(source, picked, workers=config.workers, progress=step)
         findings += pictures.check(source, picked, opened)
         if source.store.path == Path(synthetic.NAME):
             continue  # drawings of the same attributes are all but one picture

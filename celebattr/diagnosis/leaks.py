@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import SPLITS
+from celebattr.data import duplicates
 from celebattr.data.dataset import Source
 from celebattr.data.layouts import celeba
-from celebattr.diagnosis import duplicates
 from celebattr.diagnosis.report import Finding
 from celebattr.diagnosis.rows import EXAMPLES, many
 

@@ -4,46 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.data.dataset import FaceDataset, Source
-from celebattr.data.image_stores import Folder, Store, Zip
+from celebattr.data.dataset import Source
+from celebattr.data.duplicates import Picture
+from celebattr.data.image_stores import Folder, Zip
 from celebattr.data.layouts.celebamask_hq import Crops
-from celebattr.diagnosis import duplicates, files
+from celebattr.diagnosis import files
 from celebattr.diagnosis.report import Finding
 from celebattr.diagnosis.rows import EXAMPLES, many
-from celebattr.errors import ImageError
-from celebattr.images.open import decode, read_bytes
-from celebattr.io.prefetch import ordered_map
 
 _NUMBERED = re.compile(r"\d{1,5}\.(jpg|png)")
 """Names in CelebAMask-HQ and its copies: numbers without leading zeros."""
 
-_SIDE = 48.0
-"""Pixels of the longer side that suffice: a JPEG is decoded in part, every byte of it is read."""
-
 STRETCH = 1.05
 """Ratio to CelebA's aspect of 218 to 178 beyond which a face is visibly stretched."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One opened image, or the reason that it could not be opened.
-
-    Attributes:
-        size: width and height in pixels, as stored.
-        thumbnail_HW: uint8 [16, 16], or None where `error` says why not.
-        error: what is wrong with it.
-    """
-
-    size: tuple[int, int]
-    thumbnail_HW: NDArray[np.uint8] | None
-    error: str = ""
 
 
 def spread(count: int, limit: int | None) -> NDArray[np.int64]:
@@ -51,62 +30,6 @@ def spread(count: int, limit: int | None) -> NDArray[np.int64]:
     if limit is None or limit >= count:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, limit).round().astype(np.int64))
-
-
-def open_all(
-    source: Source, rows: Sequence[int], *, workers: int, progress: Callable[[], None]
-) -> list[Picture]:
-    """Open the images at some rows, in threads; results come in the order of `rows`."""
-
-    def read(row: int) -> Picture:
-        return _open(source.store, source.names[row])
-
-    pictures = []
-    for picture in ordered_map(read, rows, workers=workers, ahead=4 * workers):
-        pictures.append(picture)
-        progress()
-    return pictures
-
-
-def _open(store: Store, name: str) -> Picture:
-    try:
-        data, shown = read_bytes(store.read(name), name=name)
-        image, size = decode(data, shown, side=_SIDE)
-    except ImageError as error:
-        return Picture((0, 0), None, str(error))
-    return Picture(size, duplicates.thumbnail(image, size))
-
-
-def repeats(
-    train: FaceDataset, others: Sequence[FaceDataset], *, workers: int
-) -> NDArray[np.bool_]:
-    """Find training images whose picture is also in another split, under another name.
-
-    Images that cannot be read are no repeats: training itself reports them.
-
-    Args:
-        train: the training images.
-        others: the images that training must not have seen.
-        workers: threads that decode.
-
-    Returns:
-        bool [N], one per training image.
-    """
-    parts = [train, *others]
-    rows = [(part, row) for part in parts for row in range(len(part))]
-
-    def read(at: tuple[FaceDataset, int]) -> NDArray[np.uint8] | None:
-        part, row = at
-        return _open(part.stores[part.store_N[row]], part.names[row]).thumbnail_HW
-
-    blank_HW = np.zeros((duplicates.SIDE, duplicates.SIDE), np.uint8)  # is no pair of anything
-    thumbnails = ordered_map(read, rows, workers=workers, ahead=4 * workers)
-    pairs_P2 = duplicates.pairs(np.stack([blank_HW if t is None else t for t in thumbnails]))
-    # The lower row comes first, and training images come before all others.
-    across = (pairs_P2[:, 0] < len(train)) & (pairs_P2[:, 1] >= len(train))
-    repeated_N = np.zeros(len(train), np.bool_)
-    repeated_N[pairs_P2[across, 0]] = True
-    return repeated_N
 
 
 def missing(source: Source) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from celebattr.constants import PRECISIONS, SPLITS
+from celebattr.constants import SPLITS
+from celebattr.models.device import PRECISIONS
 from celebattr.options import (
     Checks,
     Location,

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.attributes import suggestion
-from celebattr.errors import UsageError
+from celebattr.errors import UsageError, suggestion
 
 Frame = NDArray[np.uint8]
 """uint8 [H, W, 3]."""

@@ -92,7 +92,7 @@ def evaluate(
         # With another network, or corrupted images, the time is not this one's.
         images_per_second=None if other or corruptions else len(images) / seconds,
     )
-    thresholds_A = card.thresholds_at(parse_operating_point(config.operating_point))
+    thresholds_A = card.thresholds_at(*parse_operating_point(config.operating_point))
     report = replace(
         measured.report,
         measured_in=backend.precision + "+flip" * config.flip,
@@ -159,7 +159,7 @@ def _targets(images: FaceDataset, backend: Backend) -> NDArray[Any]:
 
 def _decider(card: Card, config: EvaluateConfig) -> Decide:
     """Return the decision function of a bundle at the chosen operating point."""
-    thresholds_A = card.thresholds_at(parse_operating_point(config.operating_point))
+    thresholds_A = card.thresholds_at(*parse_operating_point(config.operating_point))
     how = decisions.Consistent(card.attributes).present if config.consistent else decisions.present
     return partial(how, thresholds_A=thresholds_A)
 

@@ -7,12 +7,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from celebattr import weights
 from celebattr.errors import MissingExtraError, UsageError
 from celebattr.evaluation.config import EvaluateConfig
 from celebattr.evaluation.report import EvalReport
 from celebattr.io.files import write_text
-from celebattr.models import bundle
+from celebattr.models import bundle, weights
 from celebattr.options import Location, Url
 
 _EXAMPLES = 12  # of each kind on the page, where nothing else is asked for

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from celebattr.attributes import suggestion
-from celebattr.errors import UsageError
+from celebattr.constants import REPORT_SCHEMA
+from celebattr.errors import UsageError, suggestion
 from celebattr.evaluation.report import (
     MEANS,
     AttributeReport,
@@ -22,7 +22,6 @@ from celebattr.evaluation.report import (
 from celebattr.evaluation.tables import TITLES, Part, parts
 from celebattr.io.files import StrPath
 from celebattr.options import format_of_suffix
-from celebattr.predictions import SCHEMA
 from celebattr.reports.formatting import between, percent
 
 COLUMNS: tuple[str, ...] = tuple(
@@ -89,7 +88,7 @@ def to_json(report: EvalReport) -> str:
     values = dataclasses.asdict(report)
     rows = values.pop("attributes")
     del values["examples"]  # pictures: for the HTML report
-    plain: dict[str, Any] = {"schema": SCHEMA}
+    plain: dict[str, Any] = {"schema": REPORT_SCHEMA}
     plain.update({name: _defined(value) for name, value in values.items()})
     plain["worst_slice"] = None if report.worst_slice is None else report.worst_slice.name
     plain["attributes"] = [{name: _defined(value) for name, value in row.items()} for row in rows]

@@ -17,9 +17,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from celebattr.constants import weights_folder
 from celebattr.errors import WeightsError
 from celebattr.predictions import FaceBox
-from celebattr.weights import weights_folder
 
 MODEL_FILE = "face_detection_yunet_2023mar.onnx"
 MODEL_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"

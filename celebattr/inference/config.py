@@ -6,10 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from celebattr import weights
-from celebattr.constants import PRECISIONS
-from celebattr.device import gpu_likely
 from celebattr.errors import UsageError
+from celebattr.models import weights
+from celebattr.models.device import PRECISIONS, gpu_likely
 from celebattr.options import (
     Checks,
     consistent_option,
@@ -108,7 +107,7 @@ class PredictConfig(Checks):
 
     @property
     def bundle(self) -> str:
-        """The requested bundle, as `celebattr.weights.bundle_file` takes it."""
+        """The requested bundle, as `celebattr.models.weights.bundle_file` takes it."""
         return self.speed if self.weights is None else self.weights
 
     def of_bundle(self, path: Path) -> PredictConfig:

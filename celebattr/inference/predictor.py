@@ -35,7 +35,7 @@ class Predictor:
         if config.attributes is not None:
             self.attributes = tuple(select(config.attributes.split(","), card.attributes))
         self._columns = np.array([card.attributes.index(a) for a in self.attributes])
-        self._thresholds = card.thresholds_at(parse_operating_point(config.operating_point))
+        self._thresholds = card.thresholds_at(*parse_operating_point(config.operating_point))
         self._unsure_below = card.unsure_below
         if config.unsure_below is not None:
             self._unsure_below = config.unsure_below

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from celebattr.device import usable_cores
 from celebattr.inference.config import PredictConfig, bundle_for
 from celebattr.inference.pool import protocol
 from celebattr.inference.pool.pool import Workers
 from celebattr.io.prefetch import ordered_map
+from celebattr.models.device import usable_cores
 
 if TYPE_CHECKING:
     from celebattr.inference.faces import Prepared

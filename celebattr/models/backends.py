@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.device import gpu_likely, usable_cores
 from celebattr.errors import DeviceError, MissingExtraError, WeightsError
 from celebattr.models import bundle
 from celebattr.models.card import Card
-from celebattr.weights import bundle_file
+from celebattr.models.device import gpu_likely, usable_cores
+from celebattr.models.weights import bundle_file
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +130,7 @@ class TorchBackend:
             import torch
         except ModuleNotFoundError as error:
             raise MissingExtraError("torch", "train") from error
-        from celebattr.device import resolve
+        from celebattr.models.device import resolve
         from celebattr.models.preprocess import Preprocess, PreprocessSpec
 
         self.path = path

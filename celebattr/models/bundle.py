@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celebattr import weights
 from celebattr.errors import MissingExtraError, WeightsError
 from celebattr.io.files import write_bytes
+from celebattr.models import weights
 from celebattr.models.card import NO_HASH, Card
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from celebattr.errors import UsageError, WeightsError
 from celebattr.models import decisions
 from celebattr.models.spec import ModelSpec
-from celebattr.options import OperatingPoint
 
 SCHEMA = 1
 NO_HASH = "0" * 64
@@ -74,22 +73,26 @@ class Card:
         object.__setattr__(self, "attributes", tuple(self.attributes))
         object.__setattr__(self, "head", tuple(self.head))
 
-    def thresholds_at(self, point: OperatingPoint) -> NDArray[np.float64]:
+    def thresholds_at(self, kind: str, least: float = 0.0) -> NDArray[np.float64]:
         """Return the threshold of each attribute, [A], at an operating point.
 
         Infinite where an attribute can never be called present.
 
+        Args:
+            kind: default, f1, precision or recall.
+            least: of precision or recall, 0 to 1.
+
         Raises:
             UsageError: the card has no counts to choose other thresholds from.
         """
-        if point.kind == "default":
+        if kind == "default":
             return np.array(self.thresholds)
         if not self.counts:
             raise UsageError(
                 f"{self.name} holds no counts of validation images, so only the default operating "
                 "point is known: train it anew, or give --threshold"
             )
-        return decisions.thresholds(np.array(self.counts), point.kind, point.least)
+        return decisions.thresholds(np.array(self.counts), kind, least)
 
     @property
     def spec(self) -> ModelSpec:

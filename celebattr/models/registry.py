@@ -10,8 +10,7 @@ import importlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from celebattr.attributes import suggestion
-from celebattr.errors import MissingExtraError, UsageError
+from celebattr.errors import MissingExtraError, UsageError, suggestion
 from celebattr.models.spec import ModelSpec
 
 if TYPE_CHECKING:

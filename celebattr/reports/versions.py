@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
+from celebattr.constants import VERSION
+
 if TYPE_CHECKING:
     from celebattr.reports.page import Made
 
@@ -13,10 +15,8 @@ PACKAGES = ("onnxruntime", "torch", "torchvision", "opencv-python-headless", "pi
 
 def versions() -> list[str]:
     """Names and versions: celebattr, Python, and the packages that decide results."""
-    from celebattr import __version__
-
     return [
-        f"celebattr {__version__}",
+        f"celebattr {VERSION}",
         f"Python {platform.python_version()}",
         *(_version(name) for name in PACKAGES),
     ]

@@ -17,8 +17,8 @@ from celebattr.data.loader import Batch
 from celebattr.errors import WeightsError
 from celebattr.models import bundle
 from celebattr.models.preprocess import Preprocess, PreprocessSpec, to_unit
+from celebattr.models.weights import bundle_file
 from celebattr.training.config import TrainConfig
-from celebattr.weights import bundle_file
 
 
 class View(NamedTuple):

@@ -25,7 +25,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from celebattr import __version__
+from celebattr.constants import VERSION
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import TERMS
 from celebattr.errors import DataError, UsageError, WeightsError
@@ -217,7 +217,7 @@ def make_card(
             "train_loss": epoch["train_loss"],
         },
         versions={
-            "celebattr": __version__,
+            "celebattr": VERSION,
             "torch": str(torch.__version__),
             "python": platform.python_version(),
         },

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from celebattr.constants import PRECISIONS
+from celebattr.models.device import PRECISIONS
 from celebattr.options import (
     CACHES,
     Checks,

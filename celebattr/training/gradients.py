@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from celebattr.data.loader import Batch
-from celebattr.device import DeviceChoice
 from celebattr.errors import DeviceError
+from celebattr.models.device import DeviceChoice
 from celebattr.models.preprocess import Preprocess
 from celebattr.training.batch import Views
 from celebattr.training.callbacks import Listener

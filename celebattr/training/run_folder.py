@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from celebattr import __version__
 from celebattr.data.dataset import FaceDataset
 from celebattr.errors import MissingExtraError
 from celebattr.evaluation.examples import examples
 from celebattr.evaluation.report import Example
 from celebattr.io.files import write_bytes, write_text
-from celebattr.reports.page import Made
+from celebattr.reports.versions import made
 from celebattr.training import curves, html
 from celebattr.training.checkpoint import Progress
 from celebattr.training.config import TrainConfig
@@ -89,14 +86,6 @@ class Record:
         """
         config = self.config
         curves.curves(rows, config.out / "curves.png")
-        made = Made.now(
-            versions=[
-                f"celebattr {__version__}",
-                f"Python {platform.python_version()}",
-                f"torch {torch.__version__}",
-            ],
-            data=self.data,
-        )
         shown: tuple[Example, ...] = ()
         if rows[-1]["epoch"] == config.epochs:
             shown = examples(
@@ -114,7 +103,7 @@ class Record:
             epochs=config.epochs or 0,
             recipe=config.recipe(),
             device=self.device,
-            made=made,
+            made=made(self.data),
             examples=shown,
         )
         write_text(config.out / "report.html", text)

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from celebattr import weights
+from celebattr.data import duplicates
 from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.soft_labels import soften
-from celebattr.device import DeviceChoice, resolve, resolve_one_of
-from celebattr.diagnosis import pictures
 from celebattr.errors import DataError, DeviceError, UsageError
-from celebattr.models import bundle, pretrained, registry
+from celebattr.models import bundle, pretrained, registry, weights
+from celebattr.models.device import DeviceChoice, resolve, resolve_one_of
 from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
 from celebattr.options import parse_widths
@@ -117,7 +116,7 @@ def _without_repeats(
 ) -> FaceDataset:
     """Leave out training images whose picture is in another split too; report them."""
     others = [dataset.split(name) for name in ("validation", "test")]
-    repeated_N = pictures.repeats(train_set, others, workers=workers)
+    repeated_N = duplicates.repeats(train_set, others, workers=workers)
     count = int(repeated_N.sum())
     listener.notice(
         f"repeats    {count:,} training image{'s' if count != 1 else ''} left out: validation or "

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from celebattr.models import bundle
-from celebattr.weights import bundle_file
+from celebattr.models.weights import bundle_file
 
 BLUR = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16.0
 """The lecture's Gaussian blur: a weighted mean of a pixel and its neighbours."""

@@ -13,7 +13,6 @@ from celebattr.data import cache
 from celebattr.data.cache import FRAME_BYTES, attach_cache, choose_cache
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
-from celebattr.device import free_memory
 
 
 def small(folder: Path, seed: int = 0) -> FaceDataset:
@@ -80,7 +79,7 @@ def test_more_than_all_memory_is_not_begun(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_free_memory_is_known_and_no_more_than_there_is() -> None:
-    memory = free_memory()
+    memory = cache.free_memory()
     if sys.platform == "linux":
         assert memory is not None
         assert 0 < memory < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

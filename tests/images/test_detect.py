@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from celebattr.constants import weights_folder
 from celebattr.errors import WeightsError
 from celebattr.images.detect import (
     MIN_SCORE,
@@ -22,7 +23,6 @@ from celebattr.images.detect import (
 )
 from celebattr.images.photo import Photo
 from celebattr.predictions import FaceBox
-from celebattr.weights import weights_folder
 
 EYES_AND_MOUTH = np.array([[203, 101], [246, 103], [224, 141]])  # of the astronaut, by hand
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from celebattr import weights
 from celebattr.errors import WeightsError
 from celebattr.inference.config import SPEEDS
-from celebattr.models import bundle, registry
+from celebattr.models import bundle, registry, weights
 from celebattr.models.backends import open_backend
 from celebattr.models.card import Card
 from celebattr.models.preprocess import PreprocessSpec

@@ -19,8 +19,8 @@ import psutil
 import pytest
 import torch
 
-from celebattr.device import resolve_one_of
 from celebattr.errors import DeviceError, UsageError
+from celebattr.models.device import resolve_one_of
 from celebattr.options import flag
 from celebattr.training import checkpoint, distributed, loop, run_folder
 from celebattr.training.config import TrainConfig
@@ -319,7 +319,7 @@ def test_each_process_of_a_machine_has_a_gpu_of_its_own_or_the_cpu(
     with pytest.raises(DeviceError, match=r"4 processes and 2 GPU.*--nproc-per-node 2"):
         resolve_one_of("auto", "auto", 0, 4)
     asked = []
-    monkeypatch.setattr("celebattr.device.resolve", lambda device, _: asked.append(device))
+    monkeypatch.setattr("celebattr.models.device.resolve", lambda device, _: asked.append(device))
     resolve_one_of("auto", "auto", 1, 2)
     resolve_one_of("cuda", "auto", 0, 2)
     assert asked == ["cuda:1", "cuda:0"]

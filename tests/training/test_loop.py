@@ -24,9 +24,9 @@ from safetensors.torch import load_file
 
 from celebattr.constants import SPLITS
 from celebattr.data import synthetic
+from celebattr.data.duplicates import repeats
 from celebattr.data.image_stores import Zip
 from celebattr.data.layouts.load import load_dataset
-from celebattr.diagnosis.pictures import repeats
 from celebattr.errors import DataError, DeviceError, UsageError
 from celebattr.models import bundle, registry
 from celebattr.models.network import Network

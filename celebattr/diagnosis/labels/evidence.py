@@ -8,16 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from celebattr.constants import SPLITS
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.soft_labels import read_probabilities
-from celebattr.diagnosis import duplicates
 from celebattr.diagnosis.pictures import spread
 from celebattr.errors import DataError
 from celebattr.evaluation.predict_split import probabilities
-from celebattr.io.prefetch import ordered_map
 from celebattr.models.backends import Backend
 
 Progress = Callable[[int, int], None]
@@ -123,19 +120,3 @@ def from_file(path: Path, images: FaceDataset) -> Evidence:
     return Evidence(
         images.take(rows_n[order]), images.attributes, p_nA[order], path.name, tuple(notes)
     )
-
-
-def copies(images: FaceDataset, *, workers: int) -> NDArray[np.int64]:
-    """Return pairs of rows that show the same picture, int64 [P, 2].
-
-    Raises:
-        ImageError: an image cannot be read.
-    """
-
-    def read(row: int) -> NDArray[np.uint8]:
-        frame = Image.fromarray(images.read(row))
-        return duplicates.thumbnail(frame, frame.size)
-
-    rows = range(len(images))
-    found = list(ordered_map(read, rows, workers=workers, ahead=4 * workers))
-    return duplicates.pairs(np.stack(found))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from celebattr.attributes import Rule, rules_of
 from celebattr.constants import SPLITS
+from celebattr.data import duplicates
 from celebattr.data.layouts.load import load_dataset
 from celebattr.diagnosis.config import DoctorConfig
 from celebattr.diagnosis.labels import confident
@@ -58,7 +59,7 @@ def search(
     return find(
         evidence,
         rules=rules_of(evidence.attributes),
-        copies=label_evidence.copies(images, workers=config.workers).tolist(),
+        copies=duplicates.copies(images, workers=config.workers).tolist(),
         picture=(lambda row: thumbnail(images.read(row))) if pictures else None,
         pictures=config.pictures,
     )

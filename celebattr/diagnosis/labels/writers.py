@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from celebattr.constants import LIST_SEPARATOR
+from celebattr.constants import LIST_SEPARATOR, REPORT_SCHEMA
 from celebattr.diagnosis.labels.report import LabelReport, Suspect
-from celebattr.predictions import SCHEMA
 from celebattr.reports.formatting import between, percent
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def to_csv(report: LabelReport) -> str:
 
 def to_json(report: LabelReport) -> str:
     """Return the whole report, without pictures, as one JSON object; null is undefined."""
-    values: dict[str, Any] = {"schema": SCHEMA, "data": report.data, "source": report.source}
+    values: dict[str, Any] = {"schema": REPORT_SCHEMA, "data": report.data, "source": report.source}
     values |= {"images": report.images, "people": report.people}
     values["estimates"] = [dataclasses.asdict(one) for one in report.estimates]
     values |= {"contradictions": report.contradictions, "duplicates": report.duplicates}

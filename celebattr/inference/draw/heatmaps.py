@@ -27,8 +27,8 @@ from celebattr.errors import MissingExtraError, UsageError
 from celebattr.images.align import inverse, warp
 from celebattr.images.photo import to_frame
 from celebattr.models import bundle
+from celebattr.models.weights import bundle_file
 from celebattr.predictions import Prediction
-from celebattr.weights import bundle_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,7 +44,7 @@ class Explainer:
     """A safetensors bundle that makes heat maps, in torch on the CPU.
 
     Args:
-        weights: a bundle, as `celebattr.weights.bundle_file` takes it; None is the shipped one.
+        weights: a bundle, as `models.weights.bundle_file` takes it; None is the shipped one.
 
     Raises:
         WeightsError: the bundle is missing, damaged, or ONNX.

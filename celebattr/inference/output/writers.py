@@ -26,9 +26,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from celebattr.attributes import suggestion
 from celebattr.constants import LIST_SEPARATOR
-from celebattr.errors import UsageError
+from celebattr.errors import UsageError, suggestion
 from celebattr.io.files import Replacement, StrPath, reporting
 from celebattr.options import format_of_suffix
 from celebattr.predictions import Result

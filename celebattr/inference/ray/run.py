@@ -81,9 +81,9 @@ def score_into_folder(
 
 def _run(config: PredictConfig) -> tuple[PredictConfig, Run]:
     """Return the requested run, and its options as they hold on other machines."""
-    from celebattr import weights
     from celebattr.inference.output.manifest import Run, Shard
     from celebattr.inference.predictor import Predictor
+    from celebattr.models import weights
 
     here = weights.bundle_file(config.bundle, gpu=config.gpus_per_actor > 0)
     predictor = Predictor(dataclasses.replace(config.of_bundle(here), device="cpu"))

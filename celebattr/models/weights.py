@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from celebattr.attributes import suggestion
-from celebattr.errors import WeightsError
-
-PACKAGE = Path(__file__).resolve().parent
+from celebattr.constants import weights_folder
+from celebattr.errors import WeightsError, suggestion
 
 SPEEDS = {"accurate": "celebattr-resnet50", "fast": "celebattr-resnet50slim"}
 """Shipped networks by speed; the first is the default."""
@@ -16,12 +14,6 @@ SUFFIXES = (".safetensors", ".onnx")
 
 ONNX_BEGINS = b"\x08"
 """First bytes of ONNX: ModelProto's field 1, ir_version. Safetensors begin with a length."""
-
-
-def weights_folder() -> Path:
-    """Return the folder of shipped weights: the checkout's `weights/`, or the wheel's."""
-    inside = PACKAGE / "weights"
-    return inside if inside.is_dir() else PACKAGE.parent / "weights"
 
 
 def bundle_file(weights: str | None, *, gpu: bool = False) -> Path:

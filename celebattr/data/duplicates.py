@@ -10,10 +10,18 @@ by random hyperplanes: time grows with the number of pictures, not with its squa
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from celebattr.data.dataset import FaceDataset, Source
+from celebattr.data.image_stores import Store
+from celebattr.errors import ImageError
+from celebattr.images.open import decode, read_bytes
+from celebattr.io.prefetch import ordered_map
 
 SIDE = 16
 """Side of the grey thumbnail that stands for a picture, in pixels."""
@@ -45,6 +53,25 @@ _WINDOW = 32
 
 _CHUNK = 16_384
 """Pictures worked on at once."""
+
+
+_SIDE = 48.0
+"""Pixels of the longer side that suffice: a JPEG is decoded in part, every byte of it is read."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One opened image, or the reason that it could not be opened.
+
+    Attributes:
+        size: width and height in pixels, as stored.
+        thumbnail_HW: uint8 [16, 16], or None where `error` says why not.
+        error: what is wrong with it.
+    """
+
+    size: tuple[int, int]
+    thumbnail_HW: NDArray[np.uint8] | None
+    error: str = ""
 
 
 def thumbnail(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -127,3 +154,75 @@ def _agreeing(rest_ND: NDArray[np.float16], pairs_P2: NDArray[np.int64]) -> NDAr
         one, other = (rest_ND[part[:, side]].astype(np.float32) for side in (0, 1))
         kept.append(part[np.einsum("pd,pd->p", one, other) >= SAME])
     return np.concatenate(kept)
+
+
+def open_all(
+    source: Source, rows: Sequence[int], *, workers: int, progress: Callable[[], None]
+) -> list[Picture]:
+    """Open the images at some rows, in threads; results come in the order of `rows`."""
+
+    def read(row: int) -> Picture:
+        return _open(source.store, source.names[row])
+
+    pictures = []
+    for picture in ordered_map(read, rows, workers=workers, ahead=4 * workers):
+        pictures.append(picture)
+        progress()
+    return pictures
+
+
+def _open(store: Store, name: str) -> Picture:
+    try:
+        data, shown = read_bytes(store.read(name), name=name)
+        image, size = decode(data, shown, side=_SIDE)
+    except ImageError as error:
+        return Picture((0, 0), None, str(error))
+    return Picture(size, thumbnail(image, size))
+
+
+def repeats(
+    train: FaceDataset, others: Sequence[FaceDataset], *, workers: int
+) -> NDArray[np.bool_]:
+    """Find training images whose picture is also in another split, under another name.
+
+    Images that cannot be read are no repeats: training itself reports them.
+
+    Args:
+        train: the training images.
+        others: the images that training must not have seen.
+        workers: threads that decode.
+
+    Returns:
+        bool [N], one per training image.
+    """
+    parts = [train, *others]
+    rows = [(part, row) for part in parts for row in range(len(part))]
+
+    def read(at: tuple[FaceDataset, int]) -> NDArray[np.uint8] | None:
+        part, row = at
+        return _open(part.stores[part.store_N[row]], part.names[row]).thumbnail_HW
+
+    blank_HW = np.zeros((SIDE, SIDE), np.uint8)  # is no pair of anything
+    thumbnails = ordered_map(read, rows, workers=workers, ahead=4 * workers)
+    pairs_P2 = pairs(np.stack([blank_HW if t is None else t for t in thumbnails]))
+    # The lower row comes first, and training images come before all others.
+    across = (pairs_P2[:, 0] < len(train)) & (pairs_P2[:, 1] >= len(train))
+    repeated_N = np.zeros(len(train), np.bool_)
+    repeated_N[pairs_P2[across, 0]] = True
+    return repeated_N
+
+
+def copies(images: FaceDataset, *, workers: int) -> NDArray[np.int64]:
+    """Return pairs of rows that show the same picture, int64 [P, 2].
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+
+    def read(row: int) -> NDArray[np.uint8]:
+        crop = Image.fromarray(images.read(row))
+        return thumbnail(crop, crop.size)
+
+    rows = range(len(images))
+    found = list(ordered_map(read, rows, workers=workers, ahead=4 * workers))
+    return pairs(np.stack(found))

@@ -271,25 +271,3 @@ def usable_cores() -> int:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
-
-
-def free_memory() -> int | None:
-    """Return the bytes a program can take without swapping; None if unknown.
-
-    Within a container, the rest of its limit.
-    """
-    found = []
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            name, _, value = line.partition(":")
-            if name == "MemAvailable":
-                found.append(int(value.split()[0]) * 1024)
-        group = Path("/sys/fs/cgroup")  # version 2; a container sees its own here
-        most = (group / "memory.max").read_text(encoding="ascii").strip()
-        if most != "max":
-            found.append(int(most) - int((group / "memory.current").read_text(encoding="ascii")))
-    except (OSError, ValueError, IndexError):
-        pass
-    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return max(min(found), 0) if found else None

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from celebattr import device
 from celebattr.errors import DeviceError, ExitCode, MissingExtraError, UsageError
+from celebattr.models import device
 
 GIB = 2**30
 

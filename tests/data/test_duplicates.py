@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celebattr.data import synthetic
-from celebattr.diagnosis import duplicates
+from celebattr.data import duplicates, synthetic
 from celebattr.diagnosis.config import DoctorConfig
 from celebattr.diagnosis.examine import examine
 from celebattr.images.open import decode
