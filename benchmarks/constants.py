@@ -102,7 +102,7 @@ def main() -> None:
         text = [json.dumps(json.loads(row.data)) for row in rows]
         print(f"JSON lines: {np.mean([len(line) + 1 for line in text]):.0f} bytes a row")
         names = (f"/photos/{number:09}.jpg" for number in range(200_000))
-        place = Folder(folder)
+        place = Folder(Path(folder))
         spent = cpu(lambda: plan.write(place, map(Input, names), 1024), 200_000)
         size = sum(file.stat().st_size for file in Path(folder, "plan").iterdir()) / 200_000
         print(f"plan: {1000 * spent:.1f} us and {size:.0f} bytes an input")

@@ -21,7 +21,7 @@ from celebattr.data import cache, loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.shards import writer
-from celebattr.io.folder import Local, folder_at
+from celebattr.io.folder import Folder, folder_at
 
 BATCH, WORKERS = 64, 2
 FAR = "memory://celebattr-benchmark"
@@ -100,7 +100,7 @@ def main() -> None:
         timed("--cache disk, later", filled, order)
         again = replace(part, frames=cache.on_disk(dataset, Path(folder) / "cache"))
         timed("--cache disk, first epoch of another run", again, order)
-        shards = Local(Path(folder) / "shards")
+        shards = Folder(Path(folder) / "shards")
         writer.write(part, shards, shard_bytes=256 << 20)
         timed("shards on the disk", load_dataset([shards.path]), order)
     with bucket() as url:

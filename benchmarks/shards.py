@@ -71,8 +71,7 @@ def inputs(count: int) -> Iterator[Input]:
 
 def by_parts(count: int, folder: Path) -> Cost:
     """Measure one plan and its parts, as --engine ray writes them."""
-    place = Folder(str(folder / "rows"))
-    place.make("")
+    place = Folder(folder / "rows")
     chance = random.Random(0)
     start = time.process_time()
     made = plan.write(place, inputs(count), INPUTS)

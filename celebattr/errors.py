@@ -57,6 +57,15 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {lowered[close[0]]}?" if close else ""
 
 
+def reason(error: BaseException, most: int = 200) -> str:
+    """Return why something failed: the system's words or the message, on one line, shortened.
+
+    Unprintable characters are escaped: libraries quote the file that they could not read.
+    """
+    text = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+    return printable(" ".join(text.split()))[:most] or type(error).__name__
+
+
 class CelebattrError(Exception):
     """Base of the errors a user can cause; the message says what, where and what to do."""
 

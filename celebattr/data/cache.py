@@ -30,7 +30,7 @@ from PIL import features
 from celebattr.constants import FRAME_SIZE
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.image_stores import Distant, digest
-from celebattr.errors import DataError
+from celebattr.errors import DataError, reason
 from celebattr.io.files import free_room, output_error, reporting, write_text
 
 VERSION = 1
@@ -280,7 +280,7 @@ def attach_cache(
                 line += f"; of earlier versions of the data, may be deleted: {', '.join(old)}"
             return list(parts), line
     except (MemoryError, DataError) as error:
-        return list(parts), f"off: {' '.join(str(error).split()) or 'not enough memory'}"
+        return list(parts), f"off: {reason(error, 1000) if str(error) else 'not enough memory'}"
     return list(parts), f"off: {why}"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from celebattr.constants import IMAGE_SUFFIXES
-from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
+from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError, reason
 from celebattr.io.files import stamp
 from celebattr.options import Location
 
@@ -75,7 +75,7 @@ class Folder:
         except FileNotFoundError as error:
             raise ImageNotFoundError(f"{path}: no such file") from error
         except OSError as error:
-            raise UnreadableImageError(f"{path}: {(error.strerror or '').lower()}") from error
+            raise UnreadableImageError(f"{path}: {reason(error)}") from error
 
     def content(self, names: Sequence[str]) -> str:
         """Digest each file's size and times."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import IMAGE_COLUMNS, TEST, TRAIN, VALIDATION
-from celebattr.errors import DataError
+from celebattr.errors import DataError, reason
 
 PARTITIONS: dict[str, int] = {
     "0": TRAIN,
@@ -59,7 +59,7 @@ def read_text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DataError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a text file") from error
     if text.lstrip()[:15].lower().startswith(("<!doctype", "<html")):

@@ -12,6 +12,7 @@ from celebattr.constants import IMAGE_SUFFIXES
 from celebattr.data.layouts import celeba, celebamask_hq
 from celebattr.diagnosis import reference
 from celebattr.diagnosis.report import Finding
+from celebattr.errors import reason
 
 DEPTH = 3
 """Depth to which folders below the given one are searched."""
@@ -135,9 +136,9 @@ def _file(file: Path, where: str) -> Iterator[Finding]:
         with file.open("rb") as opened:
             head = opened.read(512)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
+        what = f"{file} cannot be read: {reason(error)}"
         remedy = f"Give yourself the right to read it: chmod u+r {file}"
-        yield Finding("problem", "permission", where, f"{file} cannot be read: {why}", remedy)
+        yield Finding("problem", "permission", where, what, remedy)
         return
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGE):
         yield Finding(
@@ -215,9 +216,7 @@ def _checksums(files: list[Path], where: str, hashes: bool) -> Iterator[Finding]
         try:
             same = reference.md5(file) == reference.MD5[file.name]
         except OSError as error:
-            what = (
-                f"{file.name} cannot be read to its end: {(error.strerror or str(error)).lower()}"
-            )
+            what = f"{file.name} cannot be read to its end: {reason(error)}"
             yield Finding("problem", "checksum", where, what, "Download it again, to another disk")
             continue
         (own if same else other).append(file.name)

@@ -26,6 +26,7 @@ from celebattr.errors import (
     ImageTooLargeError,
     UnreadableImageError,
     printable,
+    reason,
 )
 from celebattr.images.sanitize import sieve
 
@@ -126,11 +127,6 @@ def read_bytes(
     return data, shown
 
 
-def _reason(error: Exception) -> str:
-    """Return an error's text, which may quote the file, made printable and short."""
-    return printable(" ".join(str(error).split()))[:200] or type(error).__name__
-
-
 def _read(path: str | os.PathLike[str], name: str) -> bytes:
     """Read a regular file; anything else is refused: a pipe would block, a device may act."""
     try:
@@ -142,14 +138,14 @@ def _read(path: str | os.PathLike[str], name: str) -> bytes:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageNotFoundError(f"{name}: no such file") from error
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
+        why = reason(error)
         if error.errno == errno.ELOOP:
             why = "a symbolic link that leads round in a circle"
-        raise UnreadableImageError(f"{name}: {printable(why)}") from error
+        raise UnreadableImageError(f"{name}: {why}") from error
     except MemoryError as error:
         raise ImageTooLargeError(f"{name}: too large to read (out of memory)") from error
     except ValueError as error:  # a NUL in the name, or what no file system takes
-        raise ImageNotFoundError(f"{name}: not a file name ({_reason(error)})") from error
+        raise ImageNotFoundError(f"{name}: not a file name ({reason(error)})") from error
 
 
 def _opener(path: str, flags: int) -> int:
@@ -196,13 +192,13 @@ def decode(
                 raise UnreadableImageError(f"{name}: an image of no pixels")
             return to_rgb(upright), (height, width) if sideways else (width, height)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        why = "out of memory" if isinstance(error, MemoryError) else _reason(error)
+        why = "out of memory" if isinstance(error, MemoryError) else reason(error)
         raise ImageTooLargeError(f"{name}: too large to decode ({why})") from error
     except UnidentifiedImageError as error:
         accepted = "JPEG, PNG, WebP, BMP, GIF or TIFF"
         raise UnreadableImageError(f"{name}: not a {accepted} image") from error
     except _BROKEN as error:
-        raise UnreadableImageError(f"{name}: damaged or truncated ({_reason(error)})") from error
+        raise UnreadableImageError(f"{name}: damaged or truncated ({reason(error)})") from error
 
 
 def _check_size(image: ImageFile.ImageFile, data: bytes, name: str, max_pixels: int) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from celebattr.errors import DataError, UnreadableImageError
+from celebattr.errors import DataError, UnreadableImageError, reason
 
 StrPath = str | os.PathLike[str]
 
@@ -36,9 +36,8 @@ _REMEDIES: dict[int, str] = {
 
 def output_error(target: StrPath, error: OSError) -> DataError:
     """Return the error a user sees when `target` cannot be written."""
-    reason = (error.strerror or str(error) or type(error).__name__).lower()
     remedy = _REMEDIES.get(error.errno or 0, "Try another folder or disk.")
-    return DataError(f"cannot write {os.fspath(target)}: {reason}. {remedy}")
+    return DataError(f"cannot write {os.fspath(target)}: {reason(error)}. {remedy}")
 
 
 @contextlib.contextmanager
@@ -211,7 +210,7 @@ def stamp(path: Path) -> str:
     try:
         status = path.stat()
     except OSError as error:
-        raise UnreadableImageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise UnreadableImageError(f"{path}: {reason(error)}") from error
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 

@@ -27,6 +27,7 @@ from celebattr.errors import (
     UnreadableImageError,
     UsageError,
     printable,
+    reason,
 )
 
 PROTOCOLS = ("file", "s3", "gs", "gcs", "abfs", "az")
@@ -118,7 +119,7 @@ def locate(url: str) -> tuple[Any, str]:
         DeviceError: the package of that kind of store is not installed.
         UsageError: there is no such kind of store.
     """
-    with _reporting(url):
+    with _importing(url):
         import fsspec
 
         return cast("tuple[Any, str]", fsspec.core.url_to_fs(url))
@@ -126,7 +127,7 @@ def locate(url: str) -> tuple[Any, str]:
 
 def find(url: str) -> tuple[Any, str]:
     """Locate an input as `locate` does, with `::` as a part of a name that chains nothing."""
-    with _reporting(url):
+    with _importing(url):
         import fsspec
 
         protocol = _protocol(url)
@@ -136,7 +137,28 @@ def find(url: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def _reporting(url: str) -> Iterator[None]:
+def reporting(url: str, done: str) -> Iterator[None]:
+    """Turn any failure of a store to be listed, read or written into a `DataError`.
+
+    Each store's package has exceptions of its own, so all are caught.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{shown(url)} does not exist, or a file in it ({_text(error)})") from error
+    except Exception as error:
+        raise DataError(
+            f"{shown(url)} cannot be {done} ({type(error).__name__}: {_text(error)}): check the "
+            "address, the network and the credentials"
+        ) from error
+
+
+def _text(error: Exception) -> str:
+    return shown(reason(error))
+
+
+@contextlib.contextmanager
+def _importing(url: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
@@ -166,13 +188,15 @@ def open_binary(path: str) -> BinaryIO:
 def is_folder(url: str) -> bool:
     """Return True if there is anything below a URL."""
     store, name = find(url)
-    return bool(_asked(url, lambda: store.isdir(name)))
+    with reporting(url, "listed"):
+        return bool(store.isdir(name))
 
 
 def matches(url: str) -> list[str]:
     """Return the URLs that a pattern with * ? [] matches, sorted."""
     store, name = find(url)
-    found = _asked(url, lambda: store.glob(name))
+    with reporting(url, "listed"):
+        found = store.glob(name)
     # As in a shell a star matches no hidden name, nor what lies below one.
     named = set(name.split("/"))
     return sorted(
@@ -195,7 +219,8 @@ def files(url: str) -> Iterator[tuple[str, int]]:
 
 
 def _below(store: Any, folder: str) -> Iterator[tuple[str, int]]:
-    entries = _asked(store.unstrip_protocol(folder), lambda: store.ls(folder, detail=True))
+    with reporting(store.unstrip_protocol(folder), "listed"):
+        entries = store.ls(folder, detail=True)
     # A folder may list itself: some programs write an empty object in its name.
     here = folder.strip("/")
     for entry in sorted(entries, key=lambda entry: str(entry["name"]).rstrip("/")):
@@ -222,7 +247,7 @@ def read(url: str, size: int | None = None) -> bytes:
             says so would be wrong tomorrow: the run ends, and is resumed later.
     """
     store, name = find(url)
-    reason, called = "", shown(url)
+    why, called = "", shown(url)
     for attempt in range(_TRIES):
         try:
             if size is None:
@@ -237,10 +262,10 @@ def read(url: str, size: int | None = None) -> bytes:
         except ImageError:
             raise
         except Exception as error:  # each package has its own for a connection that breaks
-            reason = _text(error)
+            why = _text(error)
             if attempt + 1 < _TRIES:
                 time.sleep(attempt)
-    raise DataError(f"{called} cannot be read ({reason}): --resume when the store is back")
+    raise DataError(f"{called} cannot be read ({why}): --resume when the store is back")
 
 
 def _size(store: Any, name: str, called: str) -> int:
@@ -249,14 +274,3 @@ def _size(store: Any, name: str, called: str) -> int:
         what = "a directory" if about["type"] == "directory" else "a device or the like"
         raise UnreadableImageError(f"{called}: is {what}, not a file")
     return int(about.get("size") or 0)
-
-
-def _asked(url: str, question: Any) -> Any:
-    try:
-        return question()
-    except Exception as error:  # as above; without credentials for instance
-        raise DataError(f"{shown(url)} cannot be listed ({_text(error)})") from error
-
-
-def _text(error: Exception) -> str:
-    return shown(" ".join(str(error).split()))[:200] or type(error).__name__

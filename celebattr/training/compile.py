@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from celebattr.errors import reason
 from celebattr.training.callbacks import Listener
 
 LEAST_STEPS = 2000
@@ -76,8 +77,7 @@ class Compiled:
                 logits: Tensor = self._fast(images_NCHW)
                 return logits
             except TorchDynamoException as error:  # compiling is lazy: it fails at the first call
-                said = " ".join(str(error).split())
-                self._listener.notice(f"compile    off: it failed ({said[:SAID]})")
+                self._listener.notice(f"compile    off: it failed ({reason(error, SAID)})")
                 self._fast = None
         plain: Tensor = self._network(images_NCHW)
         return plain

@@ -21,7 +21,7 @@ from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.image_stores import Folder
 from celebattr.data.layouts import celeba, celebamask_hq, parquet, split_lists
 from celebattr.data.shards import reader as shards
-from celebattr.errors import DataError
+from celebattr.errors import DataError, reason
 from celebattr.options import Location, Url, parse_location
 
 TERMS = "CelebA: non-commercial research and education only, no redistribution of images"
@@ -84,8 +84,7 @@ def _reporting(path: Location) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{error.filename or path} cannot be read: {reason}") from error
+        raise DataError(f"{error.filename or path} cannot be read: {reason(error)}") from error
 
 
 def _present(source: Source, skip_missing: bool) -> Source:

@@ -22,7 +22,13 @@ from celebattr.constants import TRAIN
 from celebattr.data.dataset import Source
 from celebattr.data.image_stores import digest
 from celebattr.data.label_files import split_of
-from celebattr.errors import DataError, ImageNotFoundError, MissingExtraError, UnreadableImageError
+from celebattr.errors import (
+    DataError,
+    ImageNotFoundError,
+    MissingExtraError,
+    UnreadableImageError,
+    reason,
+)
 from celebattr.io.files import find_files, stamp
 
 PEOPLE = ("celeb_id", "identity", "person_id")
@@ -149,7 +155,7 @@ class Groups:
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(
                 f"{file} is not a complete Parquet file: the download was cut off, or a page that "
-                f"refused it was saved in its place. Download it again ({_line(error)})"
+                f"refused it was saved in its place. Download it again ({reason(error)})"
             ) from error
 
     def _attributes(self) -> tuple[str, ...]:
@@ -189,7 +195,7 @@ class Groups:
             with library().ParquetFile(file, metadata=self._about[number]) as opened:
                 return opened.read(columns, use_threads=False)
         except (pyarrow.ArrowException, OSError) as error:
-            raise DataError(f"{file} is damaged: {_line(error)}. Download it again") from error
+            raise DataError(f"{file} is damaged: {reason(error)}. Download it again") from error
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return the names that are not there."""
@@ -235,7 +241,7 @@ class Groups:
                 table = opened.read_row_group(group, columns=["image.bytes"], use_threads=False)
             return table["image"].combine_chunks().field("bytes")
         except (pyarrow.ArrowException, OSError) as error:
-            raise UnreadableImageError(f"{file}, row group {group}: {_line(error)}") from error
+            raise UnreadableImageError(f"{file}, row group {group}: {reason(error)}") from error
 
 
 def _fields(schema: Any) -> set[str]:
@@ -244,7 +250,3 @@ def _fields(schema: Any) -> set[str]:
     if "image" not in schema.names or not kinds.is_struct(schema.field("image").type):
         return set()
     return {field.name for field in schema.field("image").type}
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

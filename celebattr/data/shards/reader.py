@@ -24,7 +24,7 @@ from celebattr.data.image_stores import digest
 from celebattr.data.label_files import split_of
 from celebattr.data.shards import index as shard_index
 from celebattr.data.shards.index import ShardIndex
-from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError
+from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError, reason
 from celebattr.io.folder import Folder, folder_at
 from celebattr.options import Url
 
@@ -256,9 +256,8 @@ class Members:
         try:
             found = self._files.ranges([(p.shard, p.offset, p.size) for p in places])
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
             where = f"{self.path}/{places[0].shard}, member {names[0]}"
-            raise UnreadableImageError(f"{where}: {why}") from error
+            raise UnreadableImageError(f"{where}: {reason(error)}") from error
         for name, place, data in zip(names, places, found, strict=True):
             where = f"{self.path}/{place.shard}, member {name}"
             if len(data) < place.size:

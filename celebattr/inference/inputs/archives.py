@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from celebattr.constants import IMAGE_SUFFIXES, MAX_BYTES, MAX_NAME
+from celebattr.errors import reason
 from celebattr.inference.inputs.source import Input
 from celebattr.io import storage
 from celebattr.predictions import Failure
@@ -58,7 +59,7 @@ def members(path: str, file: str | None = None) -> Iterator[Input]:
     try:
         yield from (_zip_members if is_zip(file) else _tar_members)(path, file)
     except Exception as error:  # what these modules raise on damaged files has no common base
-        yield _failed(path, f"the archive is damaged or cut off ({_reason(error)})")
+        yield _failed(path, f"the archive is damaged or cut off ({reason(error)})")
 
 
 def is_zip(path: str) -> bool:
@@ -126,7 +127,7 @@ def _zip_member(
         with lock, archive.open(info) as file:
             return _read(file, name)
     except Exception as error:  # as above; the members after it may be whole
-        return _failed(name, f"damaged ({_reason(error)})")
+        return _failed(name, f"damaged ({reason(error)})")
 
 
 def _tar_members(path: str, file: str) -> Iterator[Input]:
@@ -147,7 +148,7 @@ def _tar_members(path: str, file: str) -> Iterator[Input]:
             try:
                 member = _read(content, name)
             except Exception as error:  # the rest cannot be found either: one row for both
-                raise tarfile.ReadError(f"in {info.name}: {_reason(error)}") from error
+                raise tarfile.ReadError(f"in {info.name}: {reason(error)}") from error
             yield member
         while stream.read(_CHUNK):  # the checksum of compressed data stands at its end
             pass
@@ -227,14 +228,9 @@ def _read(file: IO[bytes], name: str) -> Input:
     return Input(name, data=b"".join(parts))
 
 
-def _failed(name: str, reason: str, status: str = "unreadable") -> Input:
-    return Input(name, failure=Failure(name, status, f"{name}: {reason}"))
+def _failed(name: str, why: str, status: str = "unreadable") -> Input:
+    return Input(name, failure=Failure(name, status, f"{name}: {why}"))
 
 
 def _too_large(name: str) -> Input:
     return _failed(name, f"more bytes than the limit of {MAX_BYTES:,}", "too_large")
-
-
-def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) else None
-    return " ".join((text or str(error)).split())[:200] or type(error).__name__

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from typing import BinaryIO
 
 from celebattr.constants import IMAGE_SUFFIXES, MAX_NAME
-from celebattr.errors import DataError
+from celebattr.errors import DataError, reason
 from celebattr.inference.inputs.source import (
     STDIN,
     Input,
@@ -203,8 +203,8 @@ def _folder(folder: str, above: set[tuple[int, int]]) -> Iterator[Input]:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
-        reason = f"{folder}: the folder cannot be read ({(error.strerror or str(error)).lower()})"
-        yield Input(folder, failure=Failure(folder, "unreadable", reason))
+        why = f"{folder}: the folder cannot be read ({reason(error)})"
+        yield Input(folder, failure=Failure(folder, "unreadable", why))
         return
     identity = (status.st_dev, status.st_ino)
     if identity in above:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from celebattr.constants import IMAGE_COLUMNS
-from celebattr.errors import DataError, MissingExtraError
+from celebattr.errors import DataError, MissingExtraError, reason
 from celebattr.io import storage
 
 _DELIMITERS = ",;\t"
@@ -44,7 +44,7 @@ def paths_in(
             file.seek(0)
             yield from (_parquet if parquet else _csv)(file, path, column)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
 
 
 def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | DataError]:
@@ -108,8 +108,7 @@ def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str | Da
             for value in _as_bytes(pa, batch.column(0)).to_pylist():
                 yield os.fsdecode(value or b"")
     except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        wrong = DataError(f"{path} cannot be read as Parquet ({reason})")
+        wrong = DataError(f"{path} cannot be read as Parquet ({reason(error)})")
         if not begun:
             raise wrong from error
         yield wrong

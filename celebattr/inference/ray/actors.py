@@ -21,6 +21,7 @@ from celebattr.errors import (
     DeviceError,
     MissingExtraError,
     WeightsError,
+    reason,
 )
 from celebattr.inference.config import PredictConfig
 from celebattr.inference.output.manifest import Run
@@ -163,7 +164,7 @@ def _cluster(ray: Any, address: str | None, quiet: bool) -> Iterator[None]:
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"at {address}" if address else "on this machine"
             raise DeviceError(
-                f"no Ray cluster {where} ({' '.join(str(error).split())[:200]}): see 'ray status'"
+                f"no Ray cluster {where} ({reason(error)}): see 'ray status'"
             ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
