@@ -9,7 +9,7 @@ import numpy as np
 
 from celebattr.data.layouts.load import load_dataset
 from celebattr.diagnosis.labels import confident
-from celebattr.diagnosis.labels import evidence as label_evidence
+from celebattr.diagnosis.labels import search as label_evidence
 from celebattr.models.backends import open_backend
 
 SEEDS = 5

@@ -164,7 +164,7 @@ def _search_labels(
     from rich.console import Console
     from rich.progress import Progress
 
-    from celebattr.diagnosis.labels import writers as reports
+    from celebattr.diagnosis.labels import report as reports
     from celebattr.io.files import check_target, write_text
     from celebattr.options import format_of_suffix
 
@@ -199,8 +199,8 @@ def _renderer() -> Callable[[LabelReport], str]:
         import celebattr.reports.page  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
-    from celebattr.diagnosis.labels.writers import page
-    from celebattr.reports.versions import made
+    from celebattr.diagnosis.labels.report import page
+    from celebattr.reports.formatting import made
 
     return lambda report: page(report, made(report.data))
 
@@ -210,7 +210,7 @@ def _print_labels(report: LabelReport, console: Console) -> None:
     from rich.text import Text
 
     from celebattr.cli.tables import printable
-    from celebattr.diagnosis.labels.writers import headline, table
+    from celebattr.diagnosis.labels.report import headline, table
 
     ascii_only = console.options.ascii_only
     for name, value in headline(report):

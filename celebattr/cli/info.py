@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celebattr.cli.options import format_option, known_format
-from celebattr.reports.versions import versions
+from celebattr.reports.formatting import versions
 
 if TYPE_CHECKING:
     from celebattr.models.card import Card

@@ -80,7 +80,7 @@ def _name(place: Location) -> str:
 def _page(report: EvalReport, config: EvaluateConfig) -> str:
     """The text of the page."""
     from celebattr.evaluation import html
-    from celebattr.reports.versions import made
+    from celebattr.reports.formatting import made
 
     # Names of folders, not paths: a page may be passed on.
     data = ", ".join(_name(path) for path in config.data)

@@ -1,8 +1,17 @@
-"""Figures as text for people: shares in percent, intervals, differences."""
+"""Text for people: shares in percent, intervals, differences, and the versions behind them."""
 
 from __future__ import annotations
 
 import math
+import platform
+from typing import TYPE_CHECKING
+
+from celebattr.constants import VERSION
+
+if TYPE_CHECKING:
+    from celebattr.reports.page import Made
+
+PACKAGES = ("onnxruntime", "torch", "torchvision", "opencv-python-headless", "pillow", "numpy")
 
 
 def percent(value: float | None) -> str:
@@ -26,3 +35,28 @@ def points(value: float | None, interval: tuple[float, float] | None = None) -> 
 def _signed(value: float) -> str:
     # Of what is rounded to nothing the sign tells on which side of it; minus zero has no side.
     return f"{100 * value + 0.0:+.2f}"
+
+
+def versions() -> list[str]:
+    """Names and versions: celebattr, Python, and the packages that decide results."""
+    return [
+        f"celebattr {VERSION}",
+        f"Python {platform.python_version()}",
+        *(_version(name) for name in PACKAGES),
+    ]
+
+
+def made(data: str) -> Made:
+    """Return the origin of a page that is written now: versions, date and `data`."""
+    from celebattr.reports.page import Made
+
+    return Made.now(versions(), data)
+
+
+def _version(name: str) -> str:
+    import importlib.metadata  # a third of what --help may take
+
+    try:
+        return f"{name} {importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{name} not installed"

@@ -14,7 +14,7 @@ from celebattr.errors import MissingExtraError
 from celebattr.evaluation.examples import examples
 from celebattr.evaluation.report import Example
 from celebattr.io.files import write_bytes, write_text
-from celebattr.reports.versions import made
+from celebattr.reports.formatting import made
 from celebattr.training import curves, html
 from celebattr.training.checkpoint import Progress
 from celebattr.training.config import TrainConfig

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from celebattr.cli.app import app
-from celebattr.diagnosis.labels.writers import COLUMNS
+from celebattr.diagnosis.labels.report import COLUMNS
 
 
 def run(*arguments: str | Path, columns: int = 200) -> Result:

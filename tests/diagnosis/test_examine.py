@@ -16,7 +16,7 @@ from PIL import Image
 
 from celebattr.data.layouts.load import load_dataset
 from celebattr.diagnosis import files
-from celebattr.diagnosis import reference as official
+from celebattr.diagnosis import files as official
 from celebattr.diagnosis.config import DoctorConfig
 from celebattr.diagnosis.examine import examine
 

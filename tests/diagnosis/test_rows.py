@@ -8,7 +8,7 @@ import numpy as np
 from accidents import LIST, PARTITION, found, lines_of, loads, report_of, write
 
 from celebattr.attributes import CELEBA
-from celebattr.diagnosis import reference, rows
+from celebattr.diagnosis import rows
 from celebattr.diagnosis.report import Finding
 
 # What happens to lists
@@ -107,7 +107,7 @@ def test_folders_with_other_attributes_cannot_be_joined(tmp_path: Path) -> None:
 
 def like_celeba(folder: Path, count: int, seed: int = 0) -> Path:
     """Lists with CelebA's frequencies, all test but for two rows, and no images."""
-    shares = np.array([reference.TEST_PERCENT[name] for name in CELEBA]) / 100
+    shares = np.array([rows.PERCENT["test"][name] for name in CELEBA]) / 100
     targets = np.random.default_rng(seed).random((count, 40)) < shares
     names = [f"{182_638 + i}.jpg" for i in range(count)]
     (folder / "Anno").mkdir(parents=True)
@@ -183,7 +183,7 @@ def test_official_test_images_in_train_are_a_warning(tmp_path: Path) -> None:
 
 
 def test_few_rows_say_nothing_of_frequencies() -> None:
-    truth = np.array(list(reference.TEST_PERCENT.values()))
+    truth = np.array(list(rows.PERCENT["test"].values()))
     rng = np.random.default_rng(0)
     for count in (100, 1000, 20_000):
         off = [

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from celebattr.attributes import CELEBA
-from celebattr.diagnosis.labels import writers
+from celebattr.diagnosis.labels import report as writers
 from celebattr.diagnosis.labels.report import LabelEstimate, LabelReport, Suspect
 from celebattr.evaluation import html as evaluation_html
 from celebattr.evaluation.report import (

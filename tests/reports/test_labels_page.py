@@ -5,7 +5,7 @@ import dataclasses
 from html.parser import HTMLParser
 from urllib.parse import quote
 
-from celebattr.diagnosis.labels import writers
+from celebattr.diagnosis.labels import report as writers
 from celebattr.diagnosis.labels.report import LabelReport
 from celebattr.reports.page import Made
 

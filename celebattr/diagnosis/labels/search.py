@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +14,59 @@ from numpy.typing import NDArray
 from celebattr.attributes import Rule, rules_of
 from celebattr.constants import SPLITS
 from celebattr.data import duplicates
+from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
+from celebattr.data.soft_labels import read_probabilities
 from celebattr.diagnosis.config import DoctorConfig
 from celebattr.diagnosis.labels import confident
-from celebattr.diagnosis.labels import evidence as label_evidence
-from celebattr.diagnosis.labels.evidence import Evidence, Progress
 from celebattr.diagnosis.labels.report import LabelEstimate, LabelReport, Suspect
+from celebattr.diagnosis.pictures import spread
+from celebattr.errors import DataError
 from celebattr.evaluation.bootstrap import Interval, Resamples, Samples, interval
 from celebattr.evaluation.examples import thumbnail
-from celebattr.models.backends import open_backend
+from celebattr.evaluation.predict_split import probabilities
+from celebattr.models.backends import Backend, open_backend
 
 NETWORK = "the network"
 """The reason of a suspect by its probability alone."""
+
+Progress = Callable[[int, int], None]
+"""Callback with the number of images done and their total."""
+
+_HARD = (
+    "What the network cannot see counts as a wrong label: for attributes that are hard to predict "
+    "the error rate is too high."
+)
+_BY_HEART = (
+    "A network learns the wrong labels of its own training images by heart: if the train images "
+    "here are among them, it finds fewer of theirs, and their error rates are too low. For these, "
+    "give --probabilities of networks that did not see them (cross-validation)."
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Labelled images and a network's probabilities for them.
+
+    Attributes:
+        images: the labelled images.
+        attributes: the A names that are looked at.
+        probabilities_NA: of these, calibrated, 0 to 1.
+        source: where they come from: name of a bundle or of a file.
+        notes: what to know before believing them, sentences.
+    """
+
+    images: FaceDataset
+    attributes: tuple[str, ...]
+    probabilities_NA: NDArray[np.float32]
+    source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def labels_NA(self) -> NDArray[np.bool_]:
+        """The labels of `attributes`, bool [N, A]."""
+        columns = [self.images.attributes.index(name) for name in self.attributes]
+        return self.images.targets_NA[:, columns] >= 0.5
 
 
 def search(
@@ -44,11 +87,11 @@ def search(
         WeightsError, DeviceError: see `open_backend`.
     """
     dataset = load_dataset(config.data, skip_missing=True)
-    images = label_evidence.choose(dataset, config.split, config.limit)
+    images = choose(dataset, config.split, config.limit)
     if config.probabilities is not None:
-        evidence = label_evidence.from_file(config.probabilities, images)
+        evidence = from_file(config.probabilities, images)
     else:
-        evidence = label_evidence.from_bundle(
+        evidence = from_bundle(
             open_backend(config.weights, device=config.device),
             images,
             batch_size=config.batch_size,
@@ -62,6 +105,72 @@ def search(
         copies=duplicates.copies(images, workers=config.workers).tolist(),
         picture=(lambda row: thumbnail(images.read(row))) if pictures else None,
         pictures=config.pictures,
+    )
+
+
+def choose(dataset: FaceDataset, split: str, limit: int | None) -> FaceDataset:
+    """Return the images of a split, or of `all`: at most `limit` of each, evenly spread.
+
+    Raises:
+        DataError: there are none.
+    """
+    names = list(SPLITS) if split == "all" else [split]
+    each = [np.flatnonzero(dataset.splits_N == SPLITS[name]) for name in names]
+    rows_N = np.concatenate([rows[spread(len(rows), limit)] for rows in each])
+    if len(rows_N) == 0:
+        raise DataError(f"no {split} images: {dataset.describe()}")
+    return dataset.take(rows_N)
+
+
+def from_bundle(
+    backend: Backend,
+    images: FaceDataset,
+    *,
+    batch_size: int,
+    workers: int,
+    on_progress: Progress = lambda done, total: None,
+) -> Evidence:
+    """Score images with a bundle, on the attributes that both know.
+
+    Raises:
+        DataError: an image cannot be read, or they have no attribute in common.
+    """
+    card = backend.card
+    shared = [name for name in card.attributes if name in images.attributes]
+    if not shared:
+        raise DataError(f"the data has labels for none of the attributes of {backend.path.name}")
+    columns = [card.attributes.index(name) for name in shared]
+    p_VNA = probabilities(
+        [backend], images, batch_size=batch_size, workers=workers, on_progress=on_progress
+    )[0]
+    trained = card.trained_on.get("data") or "images that its card does not name"
+    notes = [f"{backend.path.name} was trained on: {trained}.", _HARD]
+    if (images.splits_N == SPLITS["train"]).any():
+        notes.insert(1, _BY_HEART)
+    return Evidence(images, tuple(shared), p_VNA[0][:, columns], backend.path.name, tuple(notes))
+
+
+def from_file(path: Path, images: FaceDataset) -> Evidence:
+    """Read the probabilities of a CSV written by `celebattr predict --format csv`.
+
+    Raises:
+        DataError: see `read_probabilities`.
+    """
+    rows_n, p_nA = read_probabilities(images, path)
+    order = np.argsort(rows_n)
+    notes = [
+        f"The probabilities of {path.name} are taken as they are; they should come from networks "
+        "that were not trained on the images they judge.",
+        _HARD,
+    ]
+    if len(rows_n) < len(images):
+        notes.insert(
+            0,
+            f"{path.name} names {len(rows_n):,} of {len(images):,} images: only they "
+            "were looked at.",
+        )
+    return Evidence(
+        images.take(rows_n[order]), images.attributes, p_nA[order], path.name, tuple(notes)
     )
 
 
@@ -95,7 +204,7 @@ def find(
         reasons[row, column].append(NETWORK)
     scores_NA = confident.scores(p_NA, labels_NA)
     contradictions = _contradictions(evidence, scores_NA, rules, reasons)
-    duplicates = None if copies is None else _copies(evidence, copies, reasons)
+    copies_that_differ = None if copies is None else _copies(evidence, copies, reasons)
     for row, column in reasons:
         found_NA[row, column] = True
     suspects = _ranked(evidence, scores_NA, reasons, picture, pictures)
@@ -111,7 +220,7 @@ def find(
         estimates=tuple(sorted(estimates, key=lambda e: evidence.attributes.index(e.attribute))),
         suspects=suspects,
         contradictions=contradictions,
-        duplicates=duplicates,
+        duplicates=copies_that_differ,
         notes=evidence.notes,
     )
 

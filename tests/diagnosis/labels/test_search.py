@@ -17,9 +17,8 @@ from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 from celebattr.diagnosis.config import DoctorConfig
 from celebattr.diagnosis.labels import confident, search
-from celebattr.diagnosis.labels import evidence as label_evidence
-from celebattr.diagnosis.labels.evidence import Evidence
-from celebattr.diagnosis.labels.search import NETWORK
+from celebattr.diagnosis.labels import search as label_evidence
+from celebattr.diagnosis.labels.search import NETWORK, Evidence
 from celebattr.errors import DataError
 from celebattr.models.backends import open_backend
 

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 
-from celebattr.diagnosis.labels import writers
+from celebattr.diagnosis.labels import report as writers
 from celebattr.diagnosis.labels.report import LabelEstimate, LabelReport, Suspect
 
 ODD = '=1+1,"<b>\n.jpg'
