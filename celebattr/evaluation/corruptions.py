@@ -12,13 +12,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.errors import UsageError, suggestion
 
-Frame = NDArray[np.uint8]
+Crop = NDArray[np.uint8]
 """uint8 [H, W, 3]."""
 
 
@@ -34,89 +35,88 @@ class Corruption:
 
     name: str
     level: str
-    apply: Callable[[Frame, int], Frame]
+    apply: Callable[[Crop, int], Crop]
 
 
-def jpeg(frame_HWC: Frame, index: int, quality: int) -> Frame:
+def jpeg(crop_HWC: Crop, index: int, quality: int) -> Crop:
     """Compress as JPEG, quality 1 to 95, with half the resolution of colours."""
-    from PIL import Image
-
-    data = io.BytesIO()
-    Image.fromarray(frame_HWC).save(data, "JPEG", quality=quality, subsampling="4:2:0")
-    with Image.open(data) as image:
-        return np.asarray(image.convert("RGB"), np.uint8)
+    return _compressed(crop_HWC, "JPEG", quality=quality, subsampling="4:2:0")
 
 
-def webp(frame_HWC: Frame, index: int, quality: int) -> Frame:
+def webp(crop_HWC: Crop, index: int, quality: int) -> Crop:
     """Compress as WebP, quality 1 to 100."""
+    return _compressed(crop_HWC, "WEBP", quality=quality)
+
+
+def _compressed(crop_HWC: Crop, format: str, **options: Any) -> Crop:
     from PIL import Image
 
     data = io.BytesIO()
-    Image.fromarray(frame_HWC).save(data, "WEBP", quality=quality)
+    Image.fromarray(crop_HWC).save(data, format, **options)
     with Image.open(data) as image:
         return np.asarray(image.convert("RGB"), np.uint8)
 
 
-def blur(frame_HWC: Frame, index: int, sigma: float) -> Frame:
+def blur(crop_HWC: Crop, index: int, sigma: float) -> Crop:
     """Blur with a Gaussian of `sigma` pixels."""
     import cv2
 
-    blurred = cv2.GaussianBlur(frame_HWC, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    blurred = cv2.GaussianBlur(crop_HWC, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred, np.uint8)
 
 
-def noise(frame_HWC: Frame, index: int, sigma: float) -> Frame:
+def noise(crop_HWC: Crop, index: int, sigma: float) -> Crop:
     """Add Gaussian noise of `sigma` grey values to each pixel and colour."""
     random = _random(index)
-    noisy_HWC = frame_HWC + sigma * random.standard_normal(frame_HWC.shape, np.float32)
+    noisy_HWC = crop_HWC + sigma * random.standard_normal(crop_HWC.shape, np.float32)
     return np.asarray(np.clip(np.rint(noisy_HWC), 0, 255), np.uint8)
 
 
-def dark(frame_HWC: Frame, index: int, factor: float) -> Frame:
+def dark(crop_HWC: Crop, index: int, factor: float) -> Crop:
     """Multiply all values by `factor`, 0 to 1."""
-    return np.asarray(np.rint(frame_HWC * np.float32(factor)), np.uint8)
+    return np.asarray(np.rint(crop_HWC * np.float32(factor)), np.uint8)
 
 
-def small(frame_HWC: Frame, index: int, height: int) -> Frame:
+def small(crop_HWC: Crop, index: int, height: int) -> Crop:
     """Scale down to `height` pixels, with the antialiased filter of photo programs, and back."""
     from PIL import Image
 
-    full_height, full_width = frame_HWC.shape[:2]
+    full_height, full_width = crop_HWC.shape[:2]
     size = (max(1, round(full_width * height / full_height)), height)
-    image = Image.fromarray(frame_HWC).resize(size, Image.Resampling.BICUBIC)
+    image = Image.fromarray(crop_HWC).resize(size, Image.Resampling.BICUBIC)
     back = image.resize((full_width, full_height), Image.Resampling.BICUBIC)
     return np.asarray(back, np.uint8)
 
 
-def grey(frame_HWC: Frame, index: int) -> Frame:
+def grey(crop_HWC: Crop, index: int) -> Crop:
     """Take the colour away, as Pillow's mode L does."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(frame_HWC).convert("L").convert("RGB"), np.uint8)
+    return np.asarray(Image.fromarray(crop_HWC).convert("L").convert("RGB"), np.uint8)
 
 
-def rotate(frame_HWC: Frame, index: int, degrees: float) -> Frame:
+def rotate(crop_HWC: Crop, index: int, degrees: float) -> Crop:
     """Turn about the middle, half of the images to the left; the edge fills what comes in."""
     import cv2
 
-    height, width = frame_HWC.shape[:2]
+    height, width = crop_HWC.shape[:2]
     sign = 1.0 if _random(index).random() < 0.5 else -1.0
     middle = ((width - 1) / 2.0, (height - 1) / 2.0)
-    return _warped(frame_HWC, np.asarray(cv2.getRotationMatrix2D(middle, sign * degrees, 1.0)))
+    return _warped(crop_HWC, np.asarray(cv2.getRotationMatrix2D(middle, sign * degrees, 1.0)))
 
 
-def shift(frame_HWC: Frame, index: int, pixels: float) -> Frame:
+def shift(crop_HWC: Crop, index: int, pixels: float) -> Crop:
     """Move by `pixels`, each image in a direction of its own; the edge fills what comes in."""
     angle = 2.0 * np.pi * _random(index).random()
     move = np.array([[1.0, 0.0, pixels * np.cos(angle)], [0.0, 1.0, pixels * np.sin(angle)]])
-    return _warped(frame_HWC, move)
+    return _warped(crop_HWC, move)
 
 
-def _warped(frame_HWC: Frame, matrix_23: NDArray[np.float64]) -> Frame:
+def _warped(crop_HWC: Crop, matrix_23: NDArray[np.float64]) -> Crop:
     import cv2
 
-    height, width = frame_HWC.shape[:2]
-    warped = cv2.warpAffine(frame_HWC, matrix_23, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    height, width = crop_HWC.shape[:2]
+    warped = cv2.warpAffine(crop_HWC, matrix_23, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
 
 
@@ -124,12 +124,12 @@ def _random(index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[index, 0]))
 
 
-def _levels(function: Callable[..., Frame], unit: str, *levels: float) -> tuple[Corruption, ...]:
+def _levels(function: Callable[..., Crop], unit: str, *levels: float) -> tuple[Corruption, ...]:
     """Return the corruption of a function at each level; `unit` has {} for the level."""
 
     def at(level: float) -> Corruption:
-        def apply(frame_HWC: Frame, index: int) -> Frame:
-            return function(frame_HWC, index, level)
+        def apply(crop_HWC: Crop, index: int) -> Crop:
+            return function(crop_HWC, index, level)
 
         return Corruption(function.__name__, unit.format(level), apply)
 
@@ -171,14 +171,14 @@ def chosen(text: str | None) -> tuple[Corruption, ...]:
 
 
 def versions(
-    frames_BHWC: NDArray[np.uint8], indices_B: NDArray[np.int64], corruptions: Sequence[Corruption]
+    crops_BHWC: NDArray[np.uint8], indices_B: NDArray[np.int64], corruptions: Sequence[Corruption]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the crops, then each corruption of them, uint8 [B, H, W, 3], one at a time."""
-    yield frames_BHWC
+    yield crops_BHWC
     for corruption in corruptions:
         yield np.stack(
             [
-                corruption.apply(frame_HWC, int(index))
-                for frame_HWC, index in zip(frames_BHWC, indices_B, strict=True)
+                corruption.apply(crop_HWC, int(index))
+                for crop_HWC, index in zip(crops_BHWC, indices_B, strict=True)
             ]
         )

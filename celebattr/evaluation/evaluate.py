@@ -102,11 +102,8 @@ def evaluate(
         published=published(card.attributes),
     )
     if other is not None:
-        their_p_NA = others_p[0][0]
-        comparison = _compared(measured, other, their_p_NA, others_decide[0](their_p_NA), images)
-        if other.path.name == backend.path.name and other.path != backend.path:
-            # Every run folder's is best.safetensors.
-            comparison = replace(comparison, weights=str(other.path))
+        p = others_p[0][0]
+        comparison = _compared(measured, other, p, others_decide[0](p), images, backend)
         report = replace(report, against=comparison)
     if config.curves:
         report = with_curves(report, p_NA, targets_NA)
@@ -115,15 +112,9 @@ def evaluate(
         wide = gaps(parts, targets_NA, present_NA, card.attributes, people_N)
         report = replace(report, slices=parts, gaps=wide)
     if config.examples:
-        found = examples(
-            images,
-            p_NA,
-            targets_NA,
-            present_NA,
-            card.attributes,
-            count=config.examples,
-            thumbnails=config.thumbnails,
-        )
+        count, pictured = config.examples, config.thumbnails
+        decided = (p_NA, targets_NA, present_NA, card.attributes)
+        found = examples(images, *decided, count=count, thumbnails=pictured)
         report = replace(report, examples=found)
     if explainer is not None:
         report = replace(report, pointing=pointing(explainer, images, on_progress))
@@ -184,8 +175,9 @@ def _compared(
     p_NA: NDArray[np.float32],
     present_NA: NDArray[np.bool_],
     images: FaceDataset,
+    backend: Backend,
 ) -> Comparison:
-    """Return the comparison with the other bundle, over the attributes of both."""
+    """Return the comparison of `backend` with the other bundle, over the attributes of both."""
     known = other.card.attributes
     shared = [row.attribute for row in ours.report.attributes if row.attribute in known]
     columns = [known.index(name) for name in shared]
@@ -198,4 +190,8 @@ def _compared(
         weights=other.path.name,
         people_N=images.identities_N,
     )
-    return compare(ours, theirs)
+    comparison = compare(ours, theirs)
+    if other.path.name == backend.path.name and other.path != backend.path:
+        # Every run folder's is best.safetensors.
+        return replace(comparison, weights=str(other.path))
+    return comparison

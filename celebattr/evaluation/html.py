@@ -51,6 +51,7 @@ def page(report: EvalReport, card: Mapping[str, Any], made: Made) -> str:
         subjective=SUBJECTIVE,
         sensitive=SENSITIVE,
         titles=TITLES,
+        tables={name: make(report, None) for name, make in tables.PARTS.items()},
         means=MEANS,
     )
 
@@ -115,9 +116,9 @@ def charts(report: EvalReport) -> dict[str, Markup]:
     if report.corruptions:
         found["corruptions"] = svg.dots(
             "corruptions",
-            "Accuracy lost on spoiled images",
+            "Accuracy lost on corrupted images",
             "The difference in mean attribute accuracy to the images as they are, with its 95 % "
-            "interval, for each way of spoiling them.",
+            "interval, for each corruption.",
             [
                 Dot(f"{c.corruption}, {c.level}", c.difference, c.interval)
                 for c in report.corruptions
@@ -141,12 +142,10 @@ def gaps(report: EvalReport) -> tuple[list[GapReport], list[GapReport]]:
 
 def differences(report: EvalReport) -> tuple[list[Difference], list[Difference]]:
     """Return the means and significant differences, largest first, and the others."""
-    every = () if report.against is None else report.against.differences
-    means = [one for one in every if one.attribute is None]
-    each = [one for one in every if one.attribute is not None]
-    clear = [one for one in each if not one.noise]
-    clear.sort(key=lambda one: -abs(one.difference or 0.0))
-    return [*means, *clear], [one for one in each if one.noise]
+    if report.against is None:
+        return [], []
+    means, clear, noise = report.against.ranked
+    return [*means, *clear], noise
 
 
 _DIAGONAL = Line([(0.0, 0.0), (1.0, 1.0)], "reference")
@@ -169,37 +168,15 @@ def _curves(rows: Sequence[AttributeReport]) -> dict[str, Markup]:
         for name, kind in kinds
         for i, c in known
     ]
+    drawn: tuple[tuple[str, str, list[Line], str, str], ...] = (
+        ("roc", "ROC curve", [_DIAGONAL, *roc], "false positive rate", "true positive rate"),
+        ("pr", "Precision and recall", precision, "recall", "precision"),
+        ("reliable", "Reliability", [_DIAGONAL, *reliable], "probability", "share present"),
+        ("thresholds", "Figures by threshold", thresholds, "threshold", "share"),
+    )
     return {
-        "roc": svg.lines(
-            "roc",
-            "ROC curve",
-            text,
-            [_DIAGONAL, *roc],
-            x="false positive rate",
-            y="true positive rate",
-            shares=True,
-        ),
-        "pr": svg.lines(
-            "pr", "Precision and recall", text, precision, x="recall", y="precision", shares=True
-        ),
-        "reliable": svg.lines(
-            "reliable",
-            "Reliability",
-            text,
-            [_DIAGONAL, *reliable],
-            x="probability",
-            y="share present",
-            shares=True,
-        ),
-        "thresholds": svg.lines(
-            "thresholds",
-            "Figures by threshold",
-            text,
-            thresholds,
-            x="threshold",
-            y="share",
-            shares=True,
-        ),
+        name: svg.lines(name, title, text, lines, x=x, y=y, shares=True)
+        for name, title, lines, x, y in drawn
     }
 
 

@@ -22,7 +22,7 @@ from celebattr.errors import DataError, MissingExtraError
 from celebattr.evaluation import bootstrap
 from celebattr.evaluation.bootstrap import Resamples
 from celebattr.evaluation.calibration import calibration_error, check
-from celebattr.evaluation.report import AttributeReport, EvalReport
+from celebattr.evaluation.report import MEANS, AttributeReport, EvalReport
 
 try:
     import torch
@@ -121,21 +121,15 @@ def measure(
     samples = bootstrap.metric_samples(probabilities_NA, targets_NA, present_NA, resamples)
     rows = _attribute_rows(probabilities_NA, targets_NA, present_NA, attributes, samples)
     unsure_NA = np.zeros_like(present_NA) if unsure_NA is None else unsure_NA
+    means: dict[str, Any] = {
+        field: mean([getattr(row, metric) for row in rows]) for metric, field in MEANS.items()
+    }
     whole = EvalReport(
         images=images,
         people=None if people_N is None else len(np.unique(people_N)),
         split=split,
         weights=weights,
-        mean_attribute_accuracy=_sure_mean([row.accuracy for row in rows]),
-        majority_accuracy=_sure_mean([row.majority_accuracy for row in rows]),
-        mean_balanced_accuracy=mean([row.balanced_accuracy for row in rows]),
-        mean_f1=mean([row.f1 for row in rows]),
-        mean_average_precision=mean([row.average_precision for row in rows]),
-        mean_roc_auc=mean([row.roc_auc for row in rows]),
-        mean_expected_calibration_error=_sure_mean(
-            [row.expected_calibration_error for row in rows]
-        ),
-        mean_brier_score=_sure_mean([row.brier_score for row in rows]),
+        **means,
         exact_match_ratio=float(right_NA.all(axis=1).mean()),
         unsure_share=float(unsure_NA.mean()),
         accuracy_where_sure=_share(right_NA[~unsure_NA]),
@@ -172,9 +166,7 @@ def _attribute_rows(
     rows = []
     for a, name in enumerate(attributes):
         positives, true_positives, correct = (
-            int(positives_A[a]),
-            int(true_positives_A[a]),
-            int(correct_A[a]),
+            int(of_A[a]) for of_A in (positives_A, true_positives_A, correct_A)
         )
         negatives = images - positives
         recall = true_positives / positives if positives else None
@@ -235,11 +227,7 @@ def _share(right: NDArray[np.bool_]) -> float | None:
 def mean(values: Sequence[float | None]) -> float | None:
     """Return the mean of the defined values, None if there are none."""
     defined = [value for value in values if value is not None]
-    return _sure_mean(defined) if defined else None
-
-
-def _sure_mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+    return float(np.mean(defined)) if defined else None
 
 
 def _columns(

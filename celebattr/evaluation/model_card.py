@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from celebattr.attributes import REPEATED, SENSITIVE, SUBJECTIVE, reliability
-from celebattr.evaluation.report import EvalReport, GapReport
-from celebattr.evaluation.tables import gap_cells
+from celebattr.evaluation.report import EvalReport, GapReport, SliceReport
+from celebattr.evaluation.tables import TITLES, gap_cells, slice_cells
 from celebattr.evaluation.writers import to_json
 from celebattr.models import bundle
 from celebattr.reports.formatting import between, percent
@@ -36,7 +36,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         f"# {card['name']}",
         "",
         f"{card['arch']}, {card['precision']}, {len(card['attributes'])} attributes, input "
-        f"{size[0]}x{size[1]} pixels of a face in CelebA's aligned 178x218 frame.",
+        f"{size[0]}x{size[1]} pixels of a face in CelebA's aligned 178x218 crop.",
         "",
         "## Trained on",
         "",
@@ -75,23 +75,23 @@ def _lineage(trained: Mapping[str, Any]) -> list[str]:
 
 
 _COLUMNS = (
-    ("accuracy", "mean_attribute_accuracy"),
-    ("floor", "majority_accuracy"),
-    ("mAP", "mean_average_precision"),
-    ("balanced accuracy", "mean_balanced_accuracy"),
-    ("F1", "mean_f1"),
-    ("calibration error", "mean_expected_calibration_error"),
+    "mean_attribute_accuracy",
+    "majority_accuracy",
+    "mean_average_precision",
+    "mean_balanced_accuracy",
+    "mean_f1",
+    "mean_expected_calibration_error",
 )
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[str]:
     if not metrics:
         return ["Not measured.", ""]
-    titles = ["split", "images", *(title for title, _ in _COLUMNS)]
+    titles = ["split", "images", *(TITLES[name] for name in _COLUMNS)]
     lines = [f"| {' | '.join(titles)} |", "| --- |" + " ---: |" * (len(titles) - 1)]
     for split, values in metrics.items():
         bounds = values.get("intervals", {})
-        cells = [percent(values.get(name)) + between(bounds.get(name)) for _, name in _COLUMNS]
+        cells = [percent(values.get(name)) + between(bounds.get(name)) for name in _COLUMNS]
         lines.append(f"| {split} | {values['images']:,} | {' | '.join(cells)} |")
     return [*lines, "", "In percent, with 95 % intervals over people in brackets.", ""]
 
@@ -100,12 +100,7 @@ def _slices(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     for split, values in metrics.items():
         for one in values.get("slices", ()):
-            interval = between(one["intervals"].get("mean_attribute_accuracy"))
-            people = "-" if one["people"] is None else f"{one['people']:,}"
-            lines.append(
-                f"| {split}: {_name(one['slice'])} | {one['images']:,} | {people} | "
-                f"{percent(one['mean_attribute_accuracy'])}{interval} |"
-            )
+            lines.append(f"| {split}: {' | '.join(slice_cells(SliceReport(**one))[:4])} |")
     head = ["| by label | images | people | accuracy |", "| --- | ---: | ---: | ---: |"]
     return [*head, *lines, ""] if lines else []
 
@@ -130,10 +125,6 @@ def _gaps(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _name(slice: Mapping[str, bool]) -> str:
-    return ", ".join(name if yes else f"not {name}" for name, yes in slice.items())
-
-
 def _attributes(metrics: Mapping[str, Any]) -> list[str]:
     """Return a row per attribute, of the last split that has them: test after validation."""
     measured = [(split, v["attributes"]) for split, v in metrics.items() if v.get("attributes")]
@@ -141,7 +132,7 @@ def _attributes(metrics: Mapping[str, Any]) -> list[str]:
         return []
     split, rows = measured[-1]
     lines = [
-        f"| {split} | positives | floor | accuracy | AP | labels alike |",
+        f"| {split} | positives | majority | accuracy | AP | labels alike |",
         "| --- |" + " ---: |" * 5,
     ]
     for row in rows:

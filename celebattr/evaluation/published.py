@@ -6,11 +6,37 @@ All are accuracies averaged over attributes, on CelebA's official test split of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from celebattr.attributes import CELEBA
-from celebattr.evaluation.report import PublishedReport
+
+
+@dataclass(frozen=True)
+class PublishedReport:
+    """A published figure on the same attributes, measured on other images by other people.
+
+    Attributes:
+        year: None where the source does not tell it.
+        mean_attribute_accuracy: theirs, a share, over `attributes` attributes.
+        source: where it can be read.
+        note: what differs from how ours was measured.
+        by_attribute: the accuracy of each attribute, a share, where the source tells it.
+    """
+
+    method: str
+    year: int | None
+    mean_attribute_accuracy: float
+    attributes: int
+    source: str
+    note: str
+    by_attribute: dict[str, float] = field(default_factory=dict)
+
 
 _APS_TABLE = "as the table of Chen et al. 2023, doi.org/10.1016/j.jvcir.2022.103745, gives it"
+
+_EWRFCAS = "github.com/ewrfcas/face_attribute_classification_pytorch, its README"
+_NIRVANALAN = "github.com/NIRVANALAN/face-attribute-prediction, its README"
+_CODE = "published code, not a paper"
 
 # Source: Table 1 of arXiv:1411.7766, the row LNets+ANet on CelebA; in CelebA's order.
 _LNETS_ANET = (
@@ -38,30 +64,9 @@ PUBLISHED: tuple[PublishedReport, ...] = (
     ),
     PublishedReport("MCNN-AUX", 2017, 0.9129, 40, _APS_TABLE, "several attributes a branch"),
     PublishedReport("MCFA", 2018, 0.9123, 40, _APS_TABLE, "cascaded networks"),
-    PublishedReport(
-        "ResNet50",
-        None,
-        0.9048,
-        40,
-        "github.com/ewrfcas/face_attribute_classification_pytorch, its README",
-        "published code, not a paper",
-    ),
-    PublishedReport(
-        "ResNet50, adaptive weights",
-        None,
-        0.9085,
-        40,
-        "github.com/ewrfcas/face_attribute_classification_pytorch, its README",
-        "published code, not a paper",
-    ),
-    PublishedReport(
-        "ResNet50, cross-entropy",
-        None,
-        0.913,
-        40,
-        "github.com/NIRVANALAN/face-attribute-prediction, its README",
-        "published code, not a paper",
-    ),
+    PublishedReport("ResNet50", None, 0.9048, 40, _EWRFCAS, _CODE),
+    PublishedReport("ResNet50, adaptive weights", None, 0.9085, 40, _EWRFCAS, _CODE),
+    PublishedReport("ResNet50, cross-entropy", None, 0.913, 40, _NIRVANALAN, _CODE),
     PublishedReport("DMM-CNN", 2020, 0.9170, 40, _APS_TABLE, "ResNet50; also finds landmarks"),
     PublishedReport("SSPL", 2021, 0.9168, 40, _APS_TABLE, "pre-trained on unlabelled faces"),
     PublishedReport(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from celebattr.evaluation.published import PublishedReport
+
 
 @dataclass(frozen=True)
 class ReliabilityBin:
@@ -50,9 +52,8 @@ class AttributeCurves:
 
 
 FEW = 30
-"""Number of images or people below which figures say little. Of 30, each is over
-3 points of a recall, whose interval is some 29 points wide at 80 %; with fewer, a bootstrap makes
-intervals too narrow."""
+"""Number of images or people below which figures say little. Of 30, each is over 3 points of a
+recall, whose interval is some 29 points wide at 80 %; with fewer, a bootstrap's is too narrow."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,14 @@ class Comparison:
     weights: str
     differences: tuple[Difference, ...]
 
+    @property
+    def ranked(self) -> tuple[list[Difference], list[Difference], list[Difference]]:
+        """The means; of the attributes, those that differ, largest first; and the noise."""
+        means = [one for one in self.differences if one.attribute is None]
+        each = [one for one in self.differences if one.attribute is not None]
+        clear = sorted((d for d in each if not d.noise), key=lambda d: -abs(d.difference or 0.0))
+        return means, clear, [one for one in each if one.noise]
+
 
 @dataclass(frozen=True)
 class RuleReport:
@@ -234,27 +243,6 @@ class CorruptionReport:
 
 
 @dataclass(frozen=True)
-class PublishedReport:
-    """A published figure on the same attributes, measured on other images by other people.
-
-    Attributes:
-        year: None where the source does not tell it.
-        mean_attribute_accuracy: theirs, a share, over `attributes` attributes.
-        source: where it can be read.
-        note: what differs from how ours was measured.
-        by_attribute: the accuracy of each attribute, a share, where the source tells it.
-    """
-
-    method: str
-    year: int | None
-    mean_attribute_accuracy: float
-    attributes: int
-    source: str
-    note: str
-    by_attribute: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Example:
     """An image that the bundle gets wrong, most surely wrong first.
 
@@ -268,16 +256,20 @@ class Example:
     jpeg: bytes | None
 
 
-MEANS: dict[str, str] = {
-    "accuracy": "mean_attribute_accuracy",
-    "majority_accuracy": "majority_accuracy",
-    "balanced_accuracy": "mean_balanced_accuracy",
-    "f1": "mean_f1",
-    "average_precision": "mean_average_precision",
-    "roc_auc": "mean_roc_auc",
-    "expected_calibration_error": "mean_expected_calibration_error",
-    "brier_score": "mean_brier_score",
-}
+METRICS: tuple[tuple[str, str, str, str], ...] = (
+    ("accuracy", "mean_attribute_accuracy", "accuracy", "mean attribute accuracy"),
+    ("majority_accuracy", "majority_accuracy", "majority", "majority"),
+    ("balanced_accuracy", "mean_balanced_accuracy", "balanced", "balanced accuracy"),
+    ("f1", "mean_f1", "F1", "F1"),
+    ("average_precision", "mean_average_precision", "AP", "mAP"),
+    ("roc_auc", "mean_roc_auc", "ROC AUC", "ROC AUC"),
+    ("expected_calibration_error", "mean_expected_calibration_error", "ECE", "calibration error"),
+    ("brier_score", "mean_brier_score", "Brier", "Brier score"),
+)
+"""The columns of every table of attributes, in order, for terminal, JSON, CSV, Markdown and HTML:
+the field of `AttributeReport`, that of its mean in `EvalReport`, and the titles of both."""
+
+MEANS: dict[str, str] = {name: mean for name, mean, _, _ in METRICS}
 """The field of `EvalReport` that holds the mean of each metric of `AttributeReport`."""
 
 

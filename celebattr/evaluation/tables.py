@@ -5,11 +5,13 @@ A new one is a function and its place in `PARTS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from celebattr.evaluation.report import (
     FEW,
+    METRICS,
+    CorruptionReport,
     Difference,
     EvalReport,
     GapReport,
@@ -19,24 +21,13 @@ from celebattr.evaluation.report import (
 from celebattr.reports.formatting import between, percent, points
 
 TITLES: dict[str, str] = {
-    "attribute": "attribute",
-    "positives": "positives",
-    "accuracy": "accuracy",
-    "majority_accuracy": "majority",
-    "balanced_accuracy": "balanced",
-    "f1": "F1",
-    "average_precision": "AP",
-    "roc_auc": "ROC AUC",
-    "expected_calibration_error": "ECE",
-    "brier_score": "Brier",
-    "mean_attribute_accuracy": "mean attribute accuracy",
-    "mean_balanced_accuracy": "balanced accuracy",
-    "mean_f1": "F1",
-    "mean_average_precision": "mAP",
-    "mean_roc_auc": "ROC AUC",
-    "mean_expected_calibration_error": "calibration error",
-    "mean_brier_score": "Brier score",
-    "exact_match_ratio": "exact match ratio",
+    **{mean: title for _, mean, _, title in METRICS},
+    **{name: title for name, _, title, _ in METRICS},
+    **{
+        "attribute": "attribute",
+        "positives": "positives",
+        "exact_match_ratio": "exact match ratio",
+    },
 }
 """Short titles for people, of fields of `AttributeReport` and `EvalReport`."""
 
@@ -69,7 +60,7 @@ def parts(report: EvalReport, most: int | None = None) -> list[Part]:
         report: what they are of.
         most: rows of a table that is sorted by size: the largest. All of them if None.
     """
-    made = (make(report, most) for make in PARTS)
+    made = (make(report, most) for make in PARTS.values())
     return [part for part in made if part is not None]
 
 
@@ -146,10 +137,8 @@ def _against(report: EvalReport, most: int | None) -> Part | None:
     """Return the differences of the means, then the significant ones of attributes."""
     if report.against is None:
         return None
-    means = [one for one in report.against.differences if one.attribute is None]
-    each = [one for one in report.against.differences if one.attribute is not None]
-    clear = sorted((one for one in each if not one.noise), key=lambda one: -abs(_size(one)))
-    shown = clear[:most]
+    means, clear, noise = report.against.ranked
+    each, shown = [*clear, *noise], clear[:most]
     shared = len({one.attribute for one in each})
     over = "" if shared == len(report.attributes) else f"over the {shared} that both predict; "
     rest = "" if len(shown) == len(clear) else f", the largest {len(shown)} shown"
@@ -168,10 +157,6 @@ def _against(report: EvalReport, most: int | None) -> Part | None:
 def _by_chance(count: int) -> str:
     expected = round(0.05 * count)
     return f"about {expected}" if expected else "hardly any"
-
-
-def _size(one: Difference) -> float:
-    return one.difference or 0.0
 
 
 def difference_cells(one: Difference) -> tuple[str, ...]:
@@ -232,29 +217,21 @@ def _logic(report: EvalReport, most: int | None) -> Part | None:
 def _corruptions(report: EvalReport, most: int | None) -> Part | None:
     if not report.corruptions:
         return None
-    rows = [
-        (
-            "as they are",
-            percent(report.mean_attribute_accuracy),
-            percent(report.mean_average_precision),
-            "",
-        )
-    ]
+    rows = [("as they are", *_means(report), "")]
     rows += [
-        (
-            f"{one.corruption}, {one.level}",
-            percent(one.mean_attribute_accuracy),
-            percent(one.mean_average_precision),
-            points(one.difference, one.interval),
-        )
+        (f"{one.corruption}, {one.level}", *_means(one), points(one.difference, one.interval))
         for one in report.corruptions
     ]
     return Part(
         ("images", "accuracy", "mAP", "difference"),
         tuple(rows),
-        heading="every image spoiled",
+        heading="every image corrupted",
         notes=("difference of the mean attribute accuracy in points, images paired",),
     )
+
+
+def _means(one: EvalReport | CorruptionReport) -> tuple[str, str]:
+    return percent(one.mean_attribute_accuracy), percent(one.mean_average_precision)
 
 
 def _published(report: EvalReport, most: int | None) -> Part | None:
@@ -264,16 +241,9 @@ def _published(report: EvalReport, most: int | None) -> Part | None:
     interval = between(report.intervals.get("mean_attribute_accuracy"))
     accuracy = percent(report.mean_attribute_accuracy) + interval
     rows = [("this bundle", "", accuracy, f"{report.images:,} images ({report.split})", "")]
-    rows += [
-        (
-            one.method,
-            str(one.year or "-"),
-            percent(one.mean_attribute_accuracy),
-            one.source,
-            one.note,
-        )
-        for one in sorted(report.published, key=lambda one: -one.mean_attribute_accuracy)
-    ]
+    for one in sorted(report.published, key=lambda one: -one.mean_attribute_accuracy):
+        accuracy = percent(one.mean_attribute_accuracy)
+        rows.append((one.method, str(one.year or "-"), accuracy, one.source, one.note))
     titles = ("method", "year", "accuracy", "source", "note")
     shown = len(titles) if most is None else 3
     return Part(
@@ -287,13 +257,13 @@ def _published(report: EvalReport, most: int | None) -> Part | None:
     )
 
 
-PARTS: Sequence[Callable[[EvalReport, int | None], Part | None]] = (
-    _against,
-    _slices,
-    _gaps,
-    _pointing,
-    _corruptions,
-    _logic,
-    _published,
-)
-"""Functions of the tables, in the order shown."""
+PARTS: dict[str, Callable[[EvalReport, int | None], Part | None]] = {
+    "against": _against,
+    "slices": _slices,
+    "gaps": _gaps,
+    "pointing": _pointing,
+    "corruptions": _corruptions,
+    "logic": _logic,
+    "published": _published,
+}
+"""Functions of the tables by their field of `EvalReport`, in the order shown."""

@@ -14,7 +14,6 @@ from celebattr.constants import REPORT_SCHEMA
 from celebattr.errors import UsageError, suggestion
 from celebattr.evaluation.report import (
     MEANS,
-    AttributeReport,
     Difference,
     EvalReport,
     GapReport,
@@ -24,11 +23,7 @@ from celebattr.io.files import StrPath
 from celebattr.options import format_of_suffix
 from celebattr.reports.formatting import between, percent
 
-COLUMNS: tuple[str, ...] = tuple(
-    field.name
-    for field in dataclasses.fields(AttributeReport)
-    if field.name not in ("intervals", "curves")
-)
+COLUMNS: tuple[str, ...] = ("attribute", "positives", *MEANS)
 """Columns of the table of attributes, in order."""
 
 BOUNDS: tuple[str, ...] = tuple(f"{name}_{end}" for name in MEANS for end in ("low", "high"))
@@ -49,10 +44,16 @@ def _defined(value: Any) -> Any:
 def headline(report: EvalReport) -> list[tuple[str, str]]:
     """Return the metrics of the whole split, as pairs of name and text."""
     pairs = [
-        (title, _percent_or_none(getattr(report, name)) + between(report.intervals.get(name)))
-        for title, name in _HEADLINE
+        (
+            TITLES[name],
+            _percent_or_none(getattr(report, name)) + between(report.intervals.get(name)),
+        )
+        for name in _HEADLINE
     ]
-    pairs[0] = (pairs[0][0], f"{pairs[0][1]}, floor {percent(report.majority_accuracy)}")
+    pairs[0] = (
+        pairs[0][0],
+        f"{pairs[0][1]}, majority baseline {percent(report.majority_accuracy)}",
+    )
     if report.accuracy_where_unsure is not None:
         pairs.append(
             (
@@ -74,12 +75,12 @@ def _percent_or_none(value: float | None) -> str:
 
 
 _HEADLINE = (
-    ("mean attribute accuracy", "mean_attribute_accuracy"),
-    ("mAP", "mean_average_precision"),
-    ("balanced accuracy", "mean_balanced_accuracy"),
-    ("F1", "mean_f1"),
-    ("calibration error", "mean_expected_calibration_error"),
-    ("exact match ratio", "exact_match_ratio"),
+    "mean_attribute_accuracy",
+    "mean_average_precision",
+    "mean_balanced_accuracy",
+    "mean_f1",
+    "mean_expected_calibration_error",
+    "exact_match_ratio",
 )
 
 
@@ -88,10 +89,9 @@ def to_json(report: EvalReport) -> str:
     values = dataclasses.asdict(report)
     rows = values.pop("attributes")
     del values["examples"]  # pictures: for the HTML report
-    plain: dict[str, Any] = {"schema": REPORT_SCHEMA}
-    plain.update({name: _defined(value) for name, value in values.items()})
+    plain = {"schema": REPORT_SCHEMA, **_defined(values)}
     plain["worst_slice"] = None if report.worst_slice is None else report.worst_slice.name
-    plain["attributes"] = [{name: _defined(value) for name, value in row.items()} for row in rows]
+    plain["attributes"] = _defined(rows)
     return json.dumps(plain, indent=2, allow_nan=False) + "\n"
 
 

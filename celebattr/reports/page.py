@@ -56,8 +56,9 @@ def render(package: str, template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     pages.filters.update(
-        share=share, between=between, points=points, number=number, count="{:,}".format, jpeg=jpeg
+        share=share, between=between, points=points, number=number, figure=figure, jpeg=jpeg
     )
+    pages.filters["count"] = "{:,}".format
     style, script = (
         resources.files(__package__).joinpath(name).read_text("utf-8")
         for name in ("page.css", "page.js")
@@ -92,6 +93,11 @@ def number(value: float | None, form: str = ".4f") -> str:
     if value is None or not math.isfinite(value):
         return _DASH
     return format(value, form)
+
+
+def figure(text: str) -> str:
+    """Typeset the figures of a cell; an undefined one is a dash."""
+    return text.replace("-", "−") if text not in ("", "-") else _DASH  # noqa: RUF001
 
 
 def jpeg(data: bytes) -> str:

@@ -156,7 +156,7 @@ def test_a_name_cannot_send_codes_to_the_terminal() -> None:
 
 def test_the_evaluation_shows_the_mean_beside_its_floor_and_undefined_as_a_dash() -> None:
     text = plain(show(tables.evaluation_table(REPORT), width=120))
-    assert "90.42 %, floor 79.75" in text
+    assert "90.42 %, majority baseline 79.75" in text
     assert "91.8" in text
     smiling = next(line for line in text.splitlines() if line.startswith("Smiling"))
     assert smiling.split() == [
