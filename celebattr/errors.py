@@ -18,8 +18,9 @@ interrupted from the keyboard.
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class ExitCode(enum.IntEnum):
@@ -137,3 +138,21 @@ class MissingExtraError(DeviceError):
             f"this needs {package}, which is not installed. "
             f"Install it with: pip install 'celebattr[{extra}]'"
         )
+
+
+@contextlib.contextmanager
+def needs(extra: str, package: str = "") -> Iterator[None]:
+    """Turn an import that fails within the block into the error that names what to install.
+
+    Args:
+        extra: of this package, which brings what is imported.
+        package: its name for pip, where that is not the module's.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = package or str(error.name).partition(".")[0]
+        raise MissingExtraError(name, extra) from error

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.errors import MissingExtraError
+from celebattr.errors import needs
 from celebattr.io.files import write_bytes
 from celebattr.models import bundle
 from celebattr.models.card import Card
@@ -50,11 +50,9 @@ def export(source: Path, target: Path, *, calibration: FaceDataset | None = None
         WeightsError: the source is not a safetensors bundle.
         MissingExtraError: torch or onnx is not installed.
     """
-    try:
+    with needs("train"):
         import onnx
         import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "train") from error
     from celebattr.models.preprocess import Preprocess, PreprocessSpec
 
     card, network = bundle.load(source)

@@ -17,10 +17,10 @@ from typing import Any, BinaryIO, cast
 from celebattr.errors import DataError, reason
 from celebattr.io import storage
 from celebattr.io.files import (
-    Replacement,
     find_files,
     remove_all_torn,
     remove_torn,
+    replacing,
     reporting,
     stamp,
     write_bytes,
@@ -96,14 +96,8 @@ class Folder:
     def create(self, name: str) -> Iterator[BinaryIO]:
         """Open a new file for writing; it appears once the block ends well."""
         self._make_folder_of(name)
-        new = Replacement(self._root / name)
-        try:
-            with reporting(self._root / name):
-                yield new.handle
-        except BaseException:
-            new.discard()
-            raise
-        new.commit()
+        with replacing(self._root / name) as file:
+            yield file
 
     def remove(self, *names: str) -> None:
         """Remove files that exist."""

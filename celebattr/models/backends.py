@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.errors import DeviceError, MissingExtraError, WeightsError
+from celebattr.errors import DeviceError, WeightsError, needs
 from celebattr.models import bundle
 from celebattr.models.card import Card
 from celebattr.models.device import gpu_likely, usable_cores
@@ -126,10 +126,8 @@ class TorchBackend:
     """A safetensors bundle in torch."""
 
     def __init__(self, path: Path, *, device: str = "auto", precision: str = "auto") -> None:
-        try:
+        with needs("train"):
             import torch
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("torch", "train") from error
         from celebattr.models.device import resolve
         from celebattr.models.preprocess import Preprocess, PreprocessSpec
 

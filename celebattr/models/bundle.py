@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celebattr.errors import MissingExtraError, WeightsError
+from celebattr.errors import WeightsError, needs
 from celebattr.io.files import write_bytes
 from celebattr.models import weights
 from celebattr.models.card import NO_HASH, Card
@@ -197,10 +197,8 @@ def with_onnx_card(data: bytes, card: Card) -> bytes:
     Raises:
         MissingExtraError: the package onnx is not installed.
     """
-    try:
+    with needs("train"):
         import onnx
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("onnx", "train") from error
     model = onnx.load_from_string(data)
     values: dict[str, str] = {
         "input": "RGB, uint8 [N, 218, 178, 3]: faces in CelebA's aligned crop",

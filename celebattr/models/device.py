@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from celebattr.errors import DeviceError, MissingExtraError, UsageError
+from celebattr.errors import DeviceError, UsageError, needs
 
 GIB = 2**30
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -56,10 +56,8 @@ def resolve(device: str = "auto", precision: str = "auto") -> DeviceChoice:
         raise UsageError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         raise UsageError(f"device {device!r} is not one of auto, cpu, mps, cuda, cuda:0 ...")
-    try:
+    with needs("train"):
         import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train") from error
     note = ""
     if device == "auto" or device.startswith("cuda"):
         try:

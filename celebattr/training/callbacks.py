@@ -31,8 +31,24 @@ class Listener(Protocol):
         """Report a validated epoch: the row of history.jsonl."""
 
 
-class Logger:
-    """A callback for programs: writes to the log."""
+class Silence:
+    """The callback of all processes but rank 0, which alone reports; a base for others."""
+
+    def notice(self, text: str) -> None:
+        """Do nothing."""
+
+    def begin(self, config: TrainConfig) -> None:
+        """Do nothing."""
+
+    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
+        """Do nothing."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Do nothing."""
+
+
+class Logger(Silence):
+    """A callback for programs: writes all but steps to the log."""
 
     def notice(self, text: str) -> None:
         """Log the notice."""
@@ -42,28 +58,9 @@ class Logger:
         """Log the start."""
         log.info("%s", config)
 
-    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
-        """Log nothing, since there are too many steps."""
-
     def epoch(self, row: dict[str, Any]) -> None:
         """Log the epoch."""
         log.info("%s", row)
-
-
-class Silence:
-    """The callback of all processes but rank 0, which alone reports."""
-
-    def notice(self, text: str) -> None:
-        """Do nothing."""
-
-    def begin(self, config: TrainConfig) -> None:
-        """Do nothing."""
-
-    def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
-        """Do nothing."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """Do nothing."""
 
 
 class Stop:

@@ -257,11 +257,10 @@ class TrainConfig(Checks):
 
     def recipe(self) -> dict[str, Any]:
         """Return the fields that decide the result, which --resume may not change."""
-        values = json.loads(self.to_json())
-        for name in ("data", "out", "resume", "workers", "device", "skip_missing"):
-            values.pop(name)
-        for name in ("cache", "cache_folder", "compile"):  # where the same figures come from
-            values.pop(name)
-        for name in ("thumbnails", "tensorboard", "checkpoint_every"):  # what is kept of a run
-            values.pop(name)
-        return dict(values)
+        values: dict[str, Any] = json.loads(self.to_json())
+        left_out = (
+            *("data", "out", "resume", "workers", "device", "skip_missing"),
+            *("cache", "cache_folder", "compile"),  # where the same figures come from
+            *("thumbnails", "tensorboard", "checkpoint_every"),  # what is kept of a run
+        )
+        return {name: value for name, value in values.items() if name not in left_out}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celebattr.errors import MissingExtraError
+from celebattr.errors import needs
 from celebattr.io.files import write_bytes
 
 if TYPE_CHECKING:
@@ -32,12 +32,10 @@ def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     """
     if not history:
         return
-    try:
+    with needs("train"):
         # The object interface, which draws with Agg: pyplot would keep global state.
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "train") from error
 
     margins = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout=margins, facecolor="white")

@@ -31,24 +31,15 @@ PLAIN_LR = {"sgd": 0.001, "gd": 0.005}
 """Learning rate of the optimisers that do not scale a step by the gradients before it. The linear
 model, with its 12,288 inputs, diverges at 0.02 and 0.2."""
 
-OPEN = (
-    "epochs",
-    "image_size",
-    "batch_size",
-    "backbone_weights",
-    "head",
-    "dropout",
-    "lr",
-    "head_lr",
-    "mixup",
-    "erasing",
-    "cut_margins",
-    "noise",
-    "grey",
-    "low_resolution",
-    "recompress",
-    "dark",
+_OF_ARCHITECTURE = (
+    *("head", "dropout", "mixup", "erasing", "cut_margins", "noise", "grey", "low_resolution"),
+    *("recompress", "dark"),
 )
+OPEN = (
+    *("epochs", "image_size", "batch_size", "backbone_weights", "lr", "head_lr"),
+    *_OF_ARCHITECTURE,
+)
+"""Settings that are decided here where they are not given."""
 
 
 def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
@@ -71,18 +62,9 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         "image_size": row.image_size or (CPU_SIZES if device == "cpu" else GPU_SIZES),
         "batch_size": BATCH_SIZE,
         "backbone_weights": row.start,
-        "head": row.head,
-        "dropout": row.dropout,
         "lr": PLAIN_LR.get(config.optimizer, row.lr),
         "head_lr": HEAD_LR,
-        "mixup": row.mixup,
-        "erasing": row.erasing,
-        "cut_margins": row.cut_margins,
-        "noise": row.noise,
-        "grey": row.grey,
-        "low_resolution": row.low_resolution,
-        "recompress": row.recompress,
-        "dark": row.dark,
+        **{name: getattr(row, name) for name in _OF_ARCHITECTURE},
     }
     if config.optimizer in PLAIN_LR:
         chosen["head_lr"] = config.lr or chosen["lr"]

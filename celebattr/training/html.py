@@ -71,39 +71,16 @@ def charts(history: Sequence[Row]) -> dict[str, Markup]:
         line("train_loss", "second", "training"),
         line("validation_loss", "main", "validation"),
     ]
-    accuracy, precision = line(_ACCURACY), line(_PRECISION)
+    drawn: tuple[tuple[str, str, list[Line], str, int], ...] = (
+        ("loss", "Loss", losses, "loss", 300),
+        ("accuracy", "Mean attribute accuracy on validation", [line(_ACCURACY)], "%", 300),
+        ("precision", "Mean average precision on validation", [line(_PRECISION)], "%", 300),
+        ("rate", "Learning rate", [line("lr")], "rate", 150),
+        ("speed", "Images a second", [line("images_per_second")], "images/s", 150),
+    )
     return {
-        "loss": svg.lines("loss", "Loss", text, losses, x="epoch", y="loss"),
-        "accuracy": svg.lines(
-            "accuracy",
-            "Mean attribute accuracy on validation",
-            text,
-            [accuracy],
-            x="epoch",
-            y="%",
-            percent=True,
-        ),
-        "precision": svg.lines(
-            "precision",
-            "Mean average precision on validation",
-            text,
-            [precision],
-            x="epoch",
-            y="%",
-            percent=True,
-        ),
-        "rate": svg.lines(
-            "rate", "Learning rate", text, [line("lr")], x="epoch", y="rate", height=150
-        ),
-        "speed": svg.lines(
-            "speed",
-            "Images a second",
-            text,
-            [line("images_per_second")],
-            x="epoch",
-            y="images/s",
-            height=150,
-        ),
+        name: svg.lines(name, title, text, lines, x="epoch", y=y, percent=y == "%", height=height)
+        for name, title, lines, y, height in drawn
     }
 
 

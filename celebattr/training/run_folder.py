@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.data.dataset import FaceDataset
-from celebattr.errors import MissingExtraError
+from celebattr.errors import needs
 from celebattr.evaluation.examples import examples
 from celebattr.evaluation.report import Example
 from celebattr.io.files import write_bytes, write_text
@@ -132,8 +132,6 @@ def summary_writer() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
+    with needs("tensorboard", "tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError("tensorboard", "tensorboard") from error
     return SummaryWriter

@@ -25,8 +25,8 @@ from celebattr.data.label_files import split_of
 from celebattr.errors import (
     DataError,
     ImageNotFoundError,
-    MissingExtraError,
     UnreadableImageError,
+    needs,
     reason,
 )
 from celebattr.io.files import find_files, stamp
@@ -44,10 +44,8 @@ def library() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
+    with needs("parquet"):
         import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("pyarrow", "parquet") from error
     return pyarrow.parquet
 
 

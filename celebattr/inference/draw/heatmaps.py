@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from celebattr.constants import FRAME_SIZE
-from celebattr.errors import MissingExtraError, UsageError
+from celebattr.errors import UsageError, needs
 from celebattr.images.align import inverse, warp
 from celebattr.images.photo import to_frame
 from celebattr.models import bundle
@@ -52,10 +52,8 @@ class Explainer:
     """
 
     def __init__(self, weights: str | None) -> None:
-        try:
+        with needs("train"):
             import torch  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("torch", "train") from error
         from celebattr.models.preprocess import Preprocess, PreprocessSpec
 
         path = bundle_file(weights, gpu=True)
@@ -211,10 +209,8 @@ def overlay(image: Image.Image, heat_HW: NDArray[np.float32]) -> Image.Image:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
+    with needs("train"):
         from matplotlib import colormaps
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("matplotlib", "train") from error
     colours = (colormaps[COLOURS](heat_HW)[:, :, :3] * 255.0).astype(np.uint8)
     mask = Image.fromarray((heat_HW * (255.0 * OPACITY)).astype(np.uint8))
     return Image.composite(Image.fromarray(colours), image.convert("RGB"), mask)

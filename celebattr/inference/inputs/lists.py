@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from celebattr.constants import IMAGE_COLUMNS
-from celebattr.errors import DataError, MissingExtraError, reason
+from celebattr.errors import DataError, needs, reason
 from celebattr.io import storage
 
 _DELIMITERS = ",;\t"
@@ -90,11 +90,9 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
 
 
 def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str | DataError]:
-    try:
+    with needs("parquet"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("pyarrow", "parquet") from error
     begun = False
     try:
         table = pq.ParquetFile(file, buffer_size=_BUFFER)  # else a whole column of a group

@@ -19,8 +19,8 @@ from celebattr.errors import (
     CelebattrError,
     DataError,
     DeviceError,
-    MissingExtraError,
     WeightsError,
+    needs,
     reason,
 )
 from celebattr.inference.config import PredictConfig
@@ -46,11 +46,9 @@ def library() -> Any:
     # Else its C++ libraries write past Python's logging.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
+    with needs("ray", "ray[data]"):
         import ray
         import ray.data
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("ray[data]", "ray") from error
     return ray
 
 
