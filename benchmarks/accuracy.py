@@ -36,7 +36,7 @@ SHIFTED = (
 def probabilities(backend: Backend, images: FaceDataset) -> NDArray[np.float32]:
     """Return calibrated probabilities [N, A] of a split."""
     parts = [
-        backend.logits(batch.frames_BHWC)
+        backend.logits(batch.crops_BHWC)
         for batch in loader.batches(images, np.arange(len(images)), batch_size=32, workers=2)
     ]
     card = backend.card
@@ -50,15 +50,15 @@ def tuned(p_NA: NDArray[np.float32], targets_NA: NDArray[np.uint8]) -> NDArray[n
     return np.asarray(grid[accuracy_TA.argmax(axis=0)])
 
 
-def amplified(backend: Backend, frames_NHWC: NDArray[np.uint8]) -> tuple[float, int]:
+def amplified(backend: Backend, crops_NHWC: NDArray[np.uint8]) -> tuple[float, int]:
     """Change 1 % of the values of each crop by one grey value, up or down.
 
     Returns:
         The largest change of a probability, and how many decisions change.
     """
     random = np.random.default_rng(0)
-    step = random.choice([-1, 0, 1], frames_NHWC.shape, p=[0.005, 0.99, 0.005])
-    noisy_NHWC = np.clip(frames_NHWC.astype(np.int16) + step, 0, 255).astype(np.uint8)
+    step = random.choice([-1, 0, 1], crops_NHWC.shape, p=[0.005, 0.99, 0.005])
+    noisy_NHWC = np.clip(crops_NHWC.astype(np.int16) + step, 0, 255).astype(np.uint8)
     card = backend.card
     before, after = (
         decisions.probabilities(
@@ -66,7 +66,7 @@ def amplified(backend: Backend, frames_NHWC: NDArray[np.uint8]) -> tuple[float, 
             np.array(card.scale),
             np.array(card.bias),
         )
-        for f in (frames_NHWC, noisy_NHWC)
+        for f in (crops_NHWC, noisy_NHWC)
     )
     return float(np.abs(after - before).max()), int(((before >= 0.5) != (after >= 0.5)).sum())
 

@@ -31,7 +31,7 @@ def timed(what: str, dataset: FaceDataset, order: np.ndarray) -> None:
     """Read images in an order; print images/s and CPU time per image."""
     wall, cpu = time.perf_counter(), time.process_time()
     for batch in loader.batches(dataset, order, batch_size=BATCH, workers=WORKERS):
-        assert len(batch.frames_BHWC)
+        assert len(batch.crops_BHWC)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     print(f"{what:<44}{len(order) / wall:>9.0f} images/s{1e3 * cpu / len(order):>9.3f} ms CPU each")
 
@@ -91,14 +91,14 @@ def main() -> None:
     order = loader.order(len(part), 0, 0)
     timed(f"{dataset.stores[0].path.name}", part, order[:200])  # warm
     timed("decoded from the zip", part, order)
-    kept = replace(part, frames=cache.in_memory([part]))
+    kept = replace(part, caches=cache.in_memory([part]))
     timed("--cache ram, first epoch", kept, order)
     timed("--cache ram, later", kept, order)
     with tempfile.TemporaryDirectory() as folder:
-        filled = replace(part, frames=cache.on_disk(dataset, Path(folder) / "cache"))
+        filled = replace(part, caches=cache.on_disk(dataset, Path(folder) / "cache"))
         timed("--cache disk, first epoch", filled, order)
         timed("--cache disk, later", filled, order)
-        again = replace(part, frames=cache.on_disk(dataset, Path(folder) / "cache"))
+        again = replace(part, caches=cache.on_disk(dataset, Path(folder) / "cache"))
         timed("--cache disk, first epoch of another run", again, order)
         shards = Folder(Path(folder) / "shards")
         writer.write(part, shards, shard_bytes=256 << 20)

@@ -24,9 +24,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, action="append")
     images = load_dataset(tuple(parser.parse_args().data))
     thumbnails = [
-        duplicates.thumbnail(Image.fromarray(frame_HWC), (frame_HWC.shape[1], frame_HWC.shape[0]))
+        duplicates.thumbnail(Image.fromarray(crop_HWC), (crop_HWC.shape[1], crop_HWC.shape[0]))
         for batch in loader.batches(images, np.arange(len(images)), batch_size=256, workers=2)
-        for frame_HWC in batch.frames_BHWC
+        for crop_HWC in batch.crops_BHWC
     ]
     one_P, other_P = duplicates.pairs(np.stack(thumbnails)).T
     one_PA, other_PA = images.targets_NA[one_P], images.targets_NA[other_P]

@@ -9,7 +9,7 @@ VERSION = "0.1.0"
 REPORT_SCHEMA = 1
 """Version of the keys of an evaluation or of a search for wrong labels as JSON."""
 
-FRAME_SIZE: tuple[int, int] = (218, 178)
+CROP_SIZE: tuple[int, int] = (218, 178)
 """Height and width of CelebA's aligned crop, in pixels: every face is warped to it."""
 
 TRAIN, VALIDATION, TEST = 0, 1, 2

@@ -131,7 +131,7 @@ def refusals(data: Path, out: Path, world: World) -> None:
 
 
 def main(data: Path, out: Path, cases: list[str]) -> None:
-    run_folder.Record.pictures = lambda *_: None  # type: ignore[method-assign]
+    run_folder.RunFolder.pictures = lambda *_: None  # type: ignore[method-assign]
     with distributed.join() as world:
         for case in cases:
             if case == "refusals":

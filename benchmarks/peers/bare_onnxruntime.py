@@ -12,5 +12,5 @@ import onnxruntime
 from PIL import Image
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-frame_HWC = np.asarray(Image.open(sys.argv[2]).convert("RGB").resize((178, 218)))
-print(session.run(None, {session.get_inputs()[0].name: frame_HWC[None]})[0].tolist())
+crop_HWC = np.asarray(Image.open(sys.argv[2]).convert("RGB").resize((178, 218)))
+print(session.run(None, {session.get_inputs()[0].name: crop_HWC[None]})[0].tolist())

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.models.preprocess import resize_matrix
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _WEBP_METHOD = 0
 _FIELD_MARGIN = 128  # pixels: noise is cut from one field, at as many places in each direction
 
 DARK = (0.1, 0.7)
-"""Least and most of the light that is left where frames are darkened."""
+"""Least and most of the light that is left where crops are darkened."""
 
 _COLUMNS = 26
 
@@ -74,7 +74,7 @@ def parameters(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.
 
 
 def recompress(
-    frames_BHWC: NDArray[np.uint8],
+    crops_BHWC: NDArray[np.uint8],
     seed: int,
     epoch: int,
     indices: NDArray[np.int64],
@@ -87,7 +87,7 @@ def recompress(
     0.1 to 0.4 points of accuracy (docs/experiments.md).
 
     Args:
-        frames_BHWC: uint8 [B, 218, 178, 3], in memory; left as they are.
+        crops_BHWC: uint8 [B, 218, 178, 3], in memory; left as they are.
         seed: of the run.
         epoch: counted from 0.
         indices: of the crops' images in the data set, [B].
@@ -97,21 +97,21 @@ def recompress(
         uint8 [B, 218, 178, 3], a function of (crops, seed, epoch, index).
     """
     if share == 0.0:
-        return frames_BHWC
-    changed_BHWC = frames_BHWC.copy()
-    for frame_HWC, index in zip(changed_BHWC, indices, strict=True):
+        return crops_BHWC
+    changed_BHWC = crops_BHWC.copy()
+    for crop_HWC, index in zip(changed_BHWC, indices, strict=True):
         # Third counter word: `parameters` has 0, `mixing_weights` 1; so these are other draws.
         random = np.random.Generator(
             np.random.Philox(key=[seed, epoch], counter=[0, 0, 2, int(index)])
         )
         if random.random() < share:
-            frame_HWC[:] = _recompressed(frame_HWC, random)
+            crop_HWC[:] = _recompressed(crop_HWC, random)
     return changed_BHWC
 
 
-def _recompressed(frame_HWC: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def _recompressed(crop_HWC: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     data = io.BytesIO()
-    image = Image.fromarray(frame_HWC)
+    image = Image.fromarray(crop_HWC)
     if random.random() < WEBP_SHARE:
         quality = int(random.integers(*WEBP_QUALITIES, endpoint=True))
         image.save(data, "WEBP", quality=quality, method=_WEBP_METHOD)
@@ -129,7 +129,7 @@ def affine(draws_BD: NDArray[np.float64]) -> NDArray[np.float32]:
     shift_x, shift_y = 2.0 * SHIFT * signed[:, 2], 2.0 * SHIFT * signed[:, 3]
     mirror = np.where(draws_BD[:, 4] < 0.5, -1.0, 1.0)
     # In -1..1 coordinates the crop is square, so a rotation must undo and redo its aspect.
-    aspect = FRAME_SIZE[0] / FRAME_SIZE[1]
+    aspect = CROP_SIZE[0] / CROP_SIZE[1]
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     rows = np.stack(
         [
@@ -142,7 +142,7 @@ def affine(draws_BD: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def augment(
-    frames_BCHW: Tensor,
+    crops_BCHW: Tensor,
     draws_BD: NDArray[np.float64],
     *,
     cut_margins: float = 0.0,
@@ -150,16 +150,16 @@ def augment(
     """Move, mirror and re-light float crops in 0..1; the shape stays the same.
 
     Args:
-        frames_BCHW: [B, 3, 218, 178].
+        crops_BCHW: [B, 3, 218, 178].
         draws_BD: of `parameters`, [B, 26].
         cut_margins: share of the crops whose margins are cut off and filled by repeating the edge.
     """
     import torch
     from torch.nn import functional
 
-    grid = _grid(draws_BD, draws_BD[:, 14] < cut_margins).to(frames_BCHW.device)
+    grid = _grid(draws_BD, draws_BD[:, 14] < cut_margins).to(crops_BCHW.device)
     moved = functional.grid_sample(
-        frames_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False
+        crops_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False
     )
     signed = torch.from_numpy((2.0 * draws_BD - 1.0).astype(np.float32)).to(moved.device)
     brightness = (1.0 + BRIGHTNESS * signed[:, 5])[:, None, None, None]
@@ -169,7 +169,7 @@ def augment(
 
 
 def spoil(
-    frames_BCHW: Tensor,
+    crops_BCHW: Tensor,
     draws_BD: NDArray[np.float64],
     *,
     erasing: float = 0.0,
@@ -181,7 +181,7 @@ def spoil(
     """Corrupt crops in 0..1: resolution, colour, noise, erasing; the shape stays the same.
 
     Args:
-        frames_BCHW: of `augment`, [B, 3, 218, 178]; left as they are.
+        crops_BCHW: of `augment`, [B, 3, 218, 178]; left as they are.
         draws_BD: of `parameters`, [B, 26].
         erasing: share of the crops in which a rectangle is painted over with their mean colour.
         low_resolution: share of the crops that are reduced to one of `LOW_RESOLUTIONS` and back.
@@ -191,7 +191,7 @@ def spoil(
     """
     import torch
 
-    lit = frames_BCHW.clone()
+    lit = crops_BCHW.clone()
     low, high = DARK
     light_B = np.where(draws_BD[:, 24] < dark, low + (high - low) * draws_BD[:, 25], 1.0)
     lit *= torch.from_numpy(light_B.astype(np.float32)).to(lit.device)[:, None, None, None]
@@ -219,7 +219,7 @@ def _grid(draws_BD: NDArray[np.float64], cut_B: NDArray[np.bool_]) -> Tensor:
     # A crop whose margins are cut shows, beyond them, the pixel at their edge: CelebA's own crops
     # are filled so where a photo ends.
     top, bottom, left, right = (np.array(CUT) * draws_BD[:, 15:19] * cut_B[:, None]).T[:, :, None]
-    height, width = FRAME_SIZE
+    height, width = CROP_SIZE
     y = ((2 * np.arange(height) + 1) / height - 1).clip(2 * top - 1, 1 - 2 * bottom)
     x = ((2 * np.arange(width) + 1) / width - 1).clip(2 * left - 1, 1 - 2 * right)
     theta = affine(draws_BD)[..., None, None].transpose(1, 2, 0, 3, 4)
@@ -266,13 +266,13 @@ def mix(values: Tensor, kept_B: NDArray[np.float32]) -> Tensor:
 
 def erased(draws_BD: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return a rectangle per crop, bool [B, 218, 178]: area, aspect and place from the draws."""
-    height, width = FRAME_SIZE
+    height, width = CROP_SIZE
     low, high = ERASED_AREA
     area = (low + (high - low) * draws_BD[:, 10]) * height * width
     low, high = np.log(ERASED_ASPECT)
     aspect = np.exp(low + (high - low) * draws_BD[:, 11])
     sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
-    tops_lefts = draws_BD[:, 12:14] * (np.array(FRAME_SIZE) - sides)
+    tops_lefts = draws_BD[:, 12:14] * (np.array(CROP_SIZE) - sides)
     rows, columns = np.arange(height), np.arange(width)
     top, left = tops_lefts[:, :1], tops_lefts[:, 1:]
     in_rows = (rows >= top) & (rows < top + sides[:, :1])
@@ -281,27 +281,27 @@ def erased(draws_BD: NDArray[np.float64]) -> NDArray[np.bool_]:
     return inside
 
 
-def _reduced(frames_BCHW: Tensor, draws_B: NDArray[np.float64]) -> Tensor:
+def _reduced(crops_BCHW: Tensor, draws_B: NDArray[np.float64]) -> Tensor:
     """Scale crops down to a lower resolution and back to their size."""
     import torch
 
     levels = (draws_B * len(LOW_RESOLUTIONS)).astype(int)
-    rows, columns = (torch.from_numpy(m[levels]).to(frames_BCHW.device) for m in _there_and_back())
-    return rows[:, None] @ frames_BCHW @ columns[:, None]
+    rows, columns = (torch.from_numpy(m[levels]).to(crops_BCHW.device) for m in _there_and_back())
+    return rows[:, None] @ crops_BCHW @ columns[:, None]
 
 
-def _grey(frames_BCHW: Tensor) -> Tensor:
+def _grey(crops_BCHW: Tensor) -> Tensor:
     """Return the luma in all three channels, with the weights of ITU-R BT.601, as Pillow's L."""
-    red, green, blue = frames_BCHW.unbind(1)
+    red, green, blue = crops_BCHW.unbind(1)
     luma_BHW = 0.299 * red + 0.587 * green + 0.114 * blue
-    return luma_BHW[:, None].expand_as(frames_BCHW)
+    return luma_BHW[:, None].expand_as(crops_BCHW)
 
 
 def _noise(draws_BD: NDArray[np.float64]) -> Tensor:
     """Return Gaussian noise [B, 3, 218, 178], with a strength and field offset per sample."""
     import torch
 
-    height, width = FRAME_SIZE
+    height, width = CROP_SIZE
     field_CHW = _field()
     patches = []  # drawing fresh noise per sample would cost more than cutting it from one field
     for sigma, y, x in draws_BD[:, 20:23]:
@@ -314,14 +314,14 @@ def _noise(draws_BD: NDArray[np.float64]) -> Tensor:
 @functools.cache
 def _field() -> NDArray[np.float32]:
     """Return a field of standard normal noise, larger than a crop, to cut patches from."""
-    height, width = (side + _FIELD_MARGIN for side in FRAME_SIZE)
+    height, width = (side + _FIELD_MARGIN for side in CROP_SIZE)
     return np.random.default_rng(0).standard_normal((3, height, width), np.float32)
 
 
 @functools.cache
 def _there_and_back() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return down-and-up matrices per low resolution, rows [218, 218], columns [178, 178]."""
-    height, width = FRAME_SIZE
+    height, width = CROP_SIZE
     rows, columns = [], []
     for low in LOW_RESOLUTIONS:
         narrow = round(low * width / height)

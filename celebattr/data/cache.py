@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import __version__ as PILLOW
 from PIL import features
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.image_stores import Distant, digest
 from celebattr.errors import DataError, reason
@@ -36,10 +36,10 @@ from celebattr.io.files import free_room, output_error, reporting, write_text
 VERSION = 1
 """Version of decoding and aligning, and of the files here."""
 
-FRAME_BYTES = math.prod(FRAME_SIZE) * 3
+CROP_BYTES = math.prod(CROP_SIZE) * 3
 FRAMES, WORDS, ABOUT = "frames.u8", "filled.u4", "about.json"
 
-_SHAPE = (*FRAME_SIZE, 3)
+_SHAPE = (*CROP_SIZE, 3)
 _TAG = (  # tells programs for backups that this can be made again: bford.info/cachedir
     "Signature: 8a477f597d28d172789f06886806bc55\n# Decoded images, by celebattr: may be deleted.\n"
 )
@@ -59,7 +59,7 @@ def default_folder() -> Path:
     return Path(root) / "celebattr"
 
 
-class MemoryFrames:
+class MemoryCache:
     """Crops in memory, of the named images.
 
     Raises:
@@ -68,8 +68,8 @@ class MemoryFrames:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._row = {name: row for row, name in enumerate(names)}
-        self._frames_NHWC = np.empty((len(names), *_SHAPE), np.uint8)
-        self._shown_NHWC = self._frames_NHWC.view()
+        self._crops_NHWC = np.empty((len(names), *_SHAPE), np.uint8)
+        self._shown_NHWC = self._crops_NHWC.view()
         self._shown_NHWC.flags.writeable = False
         self._filled_N = np.zeros(len(names), np.bool_)
 
@@ -78,15 +78,15 @@ class MemoryFrames:
         row = self._row.get(name)
         return None if row is None or not self._filled_N[row] else self._shown_NHWC[row]
 
-    def put(self, name: str, frame_HWC: NDArray[np.uint8]) -> None:
+    def put(self, name: str, crop_HWC: NDArray[np.uint8]) -> None:
         """Keep a crop."""
         row = self._row.get(name)
         if row is not None:
-            self._frames_NHWC[row] = frame_HWC
+            self._crops_NHWC[row] = crop_HWC
             self._filled_N[row] = True
 
 
-class DiskFrames:
+class DiskCache:
     """Crops in a file, with a place for each named image.
 
     Args:
@@ -104,14 +104,14 @@ class DiskFrames:
         count = max(len(names), 1)  # nothing cannot be mapped
         with reporting(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for name, size in ((FRAMES, FRAME_BYTES), (WORDS, 4)):
+            for name, size in ((FRAMES, CROP_BYTES), (WORDS, 4)):
                 # Of two programs that make it at once neither undoes what the other did.
                 with (folder / name).open("ab") as file:
                     file.truncate(count * size)
         self.about = about
         values = {"version": VERSION, "images": len(names), "data": about, "frame": _SHAPE}
         write_text(folder / ABOUT, json.dumps(values, indent=1) + "\n")
-        self._frames_NHWC = np.memmap(folder / FRAMES, np.uint8, "r", shape=(count, *_SHAPE))
+        self._crops_NHWC = np.memmap(folder / FRAMES, np.uint8, "r", shape=(count, *_SHAPE))
         self._words_N = np.memmap(folder / WORDS, "<u4", "r", shape=(count,))
         self._verified_N = np.zeros(count, np.bool_)
         self._lock = threading.Lock()
@@ -126,24 +126,24 @@ class DiskFrames:
         row = self._row.get(name)
         if row is None or not self._words_N[row]:
             return None
-        frame_HWC: NDArray[np.uint8] = self._frames_NHWC[row]
+        crop_HWC: NDArray[np.uint8] = self._crops_NHWC[row]
         if not self._verified_N[row]:
-            if _word(frame_HWC) != self._words_N[row]:
+            if _word(crop_HWC) != self._words_N[row]:
                 return None
             self._verified_N[row] = True
-        return frame_HWC
+        return crop_HWC
 
-    def put(self, name: str, frame_HWC: NDArray[np.uint8]) -> None:
+    def put(self, name: str, crop_HWC: NDArray[np.uint8]) -> None:
         """Write a crop, then its word. On an error, log it once and write no more."""
         row = self._row.get(name)
         if row is None or self._full:
             return
-        frame_HWC = np.ascontiguousarray(frame_HWC)
-        word = np.array(_word(frame_HWC), "<u4").tobytes()
+        crop_HWC = np.ascontiguousarray(crop_HWC)
+        word = np.array(_word(crop_HWC), "<u4").tobytes()
         try:
             with self._lock:
                 # Not through the mapping: there a full disk would end the program.
-                _write(self.folder / FRAMES, row * FRAME_BYTES, frame_HWC.data.cast("B"))
+                _write(self.folder / FRAMES, row * CROP_BYTES, crop_HWC.data.cast("B"))
                 _write(self.folder / WORDS, row * 4, memoryview(word))
         except OSError as error:
             self._full = True
@@ -158,13 +158,13 @@ def _write(path: Path, offset: int, data: memoryview) -> None:
             data = data[file.write(data) :]
 
 
-def _word(frame_HWC: NDArray[np.uint8]) -> int:
-    return zlib.crc32(frame_HWC.data) or 1
+def _word(crop_HWC: NDArray[np.uint8]) -> int:
+    return zlib.crc32(crop_HWC.data) or 1
 
 
-def _advice(frames: DiskFrames, error: OSError) -> str:
-    return f"The cache of decoded images holds {len(frames):,} and grows no more: " + str(
-        output_error(frames.folder, error)
+def _advice(cache: DiskCache, error: OSError) -> str:
+    return f"The cache of decoded images holds {len(cache):,} and grows no more: " + str(
+        output_error(cache.folder, error)
     )
 
 
@@ -185,7 +185,7 @@ def names_of(dataset: FaceDataset, number: int) -> list[str]:
     return [dataset.names[row] for row in np.flatnonzero(dataset.store_N == number)]
 
 
-def on_disk(dataset: FaceDataset, folder: Path) -> tuple[DiskFrames, ...]:
+def on_disk(dataset: FaceDataset, folder: Path) -> tuple[DiskCache, ...]:
     """Return a cache per store of a data set, for all images, in a folder of caches.
 
     Raises:
@@ -197,14 +197,14 @@ def on_disk(dataset: FaceDataset, folder: Path) -> tuple[DiskFrames, ...]:
     if not tag.exists():
         write_text(tag, _TAG)
     return tuple(
-        DiskFrames(folder / key(dataset, number), names_of(dataset, number), str(store.path))
+        DiskCache(folder / key(dataset, number), names_of(dataset, number), str(store.path))
         for number, store in enumerate(dataset.stores)
     )
 
 
-def others(folder: Path, frames: Sequence[DiskFrames]) -> list[str]:
-    """Return the names of stale caches of the same places as `frames`."""
-    places, used = {one.about for one in frames}, {one.folder for one in frames}
+def others(folder: Path, caches: Sequence[DiskCache]) -> list[str]:
+    """Return the names of stale caches of the same places as `caches`."""
+    places, used = {one.about for one in caches}, {one.folder for one in caches}
     found = []
     for file in sorted(folder.glob(f"*/{ABOUT}")):
         try:
@@ -216,14 +216,14 @@ def others(folder: Path, frames: Sequence[DiskFrames]) -> list[str]:
     return found
 
 
-def in_memory(parts: Sequence[FaceDataset]) -> tuple[MemoryFrames, ...]:
+def in_memory(parts: Sequence[FaceDataset]) -> tuple[MemoryCache, ...]:
     """Return a cache per store, of the images of some parts of a data set.
 
     Raises:
         MemoryError: there is not enough.
     """
     return tuple(
-        MemoryFrames([name for part in parts for name in names_of(part, number)])
+        MemoryCache([name for part in parts for name in names_of(part, number)])
         for number in range(len(parts[0].stores))
     )
 
@@ -260,7 +260,7 @@ def attach_cache(
     else:
         why = "as asked"
     count, memory = sum(map(len, parts)), free_memory()
-    if mode == "ram" and memory is not None and count * FRAME_BYTES > memory:
+    if mode == "ram" and memory is not None and count * CROP_BYTES > memory:
         mode, why = (
             "off",
             f"{_size(count)} do not fit into {memory / 1e9:.1f} GB of free memory",
@@ -268,14 +268,14 @@ def attach_cache(
     try:
         if mode == "ram":
             kept = in_memory(parts)
-            parts = [replace(part, frames=kept) for part in parts]
+            parts = [replace(part, caches=kept) for part in parts]
             return list(parts), f"ram, {_size(count)}: {why}"
         if mode == "disk":
-            frames = on_disk(dataset, folder)
-            there = sum(map(len, frames))
-            parts = [replace(part, frames=frames) for part in parts]
+            caches = on_disk(dataset, folder)
+            there = sum(map(len, caches))
+            parts = [replace(part, caches=caches) for part in parts]
             line = f"disk, {folder}, {there:,} images are there: {why}"
-            old = others(folder, frames)
+            old = others(folder, caches)
             if old:
                 line += f"; of earlier versions of the data, may be deleted: {', '.join(old)}"
             return list(parts), line
@@ -297,7 +297,7 @@ def choose_cache(
         return "disk", "an earlier run or `celebattr pack` left it"
     if not fast and not any(isinstance(store, Distant) for store in dataset.stores):
         return "off", "on a CPU decoding is a small part of the work"
-    need = sum(map(len, parts)) * FRAME_BYTES
+    need = sum(map(len, parts)) * CROP_BYTES
     memory = free_memory()
     if memory is not None and need * processes <= memory / _MEMORY_SHARE:
         return "ram", f"it takes less than a quarter of the {memory / 1e9:.1f} GB free"
@@ -319,7 +319,7 @@ def _is_begun(dataset: FaceDataset, folder: Path) -> bool:
 
 
 def _size(count: int) -> str:
-    return f"{count:,} images, {count * FRAME_BYTES / 1e9:.1f} GB"
+    return f"{count:,} images, {count * CROP_BYTES / 1e9:.1f} GB"
 
 
 def free_memory() -> int | None:

@@ -9,20 +9,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.constants import FRAME_SIZE, SPLITS
+from celebattr.constants import CROP_SIZE, SPLITS
 from celebattr.data.image_stores import Distant, Store
 from celebattr.images.open import open_image
 from celebattr.images.photo import to_frame
 from celebattr.options import Location
 
 
-class Frames(Protocol):
+class CropCache(Protocol):
     """Decoded images of one store, by name; for any thread."""
 
     def get(self, name: str) -> NDArray[np.uint8] | None:
         """Return a read-only crop uint8 [218, 178, 3], or None if it is not there."""
 
-    def put(self, name: str, frame_HWC: NDArray[np.uint8]) -> None:
+    def put(self, name: str, crop_HWC: NDArray[np.uint8]) -> None:
         """Keep a crop, if it can."""
 
 
@@ -54,7 +54,7 @@ class FaceDataset:
         store_N: uint8 [N], which of them an image is in.
         identities_N: int64 [N], who is shown, or None where that is not known.
         summary: the folders and their layouts, for a person.
-        frames: decoded images, one cache per store, or empty.
+        caches: of decoded images, one per store, or empty.
     """
 
     attributes: tuple[str, ...]
@@ -65,7 +65,7 @@ class FaceDataset:
     store_N: NDArray[np.uint8]
     identities_N: NDArray[np.int64] | None
     summary: str
-    frames: tuple[Frames, ...] = ()
+    caches: tuple[CropCache, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,25 +97,25 @@ class FaceDataset:
                 files = store.read_all([self.names[i] for i in away]) if away else []
                 fetched |= {i: kept for i, kept in here.items() if kept is not None}
                 fetched |= {i: self._decode(i, f) for i, f in zip(away, files, strict=True)}
-        frames_BHWC = np.empty((len(indices), *FRAME_SIZE, 3), np.uint8)
+        crops_BHWC = np.empty((len(indices), *CROP_SIZE, 3), np.uint8)
         for at, i in enumerate(indices):
-            frames_BHWC[at] = fetched[i] if i in fetched else self.read(i)
-        return frames_BHWC
+            crops_BHWC[at] = fetched[i] if i in fetched else self.read(i)
+        return crops_BHWC
 
     def _kept(self, index: int) -> NDArray[np.uint8] | None:
         """Return the crop from the cache, or None."""
-        if not self.frames:
+        if not self.caches:
             return None
-        frames: Frames = self.frames[self.store_N[index]]
-        return frames.get(self.names[index])
+        cache: CropCache = self.caches[self.store_N[index]]
+        return cache.get(self.names[index])
 
     def _decode(self, index: int, data: bytes) -> NDArray[np.uint8]:
         """Decode the crop of an image from the bytes of its file, and cache it."""
         store, name = self.store_N[index], self.names[index]
-        frame_HWC = to_frame(open_image(data, name=f"{self.stores[store].path}: {name}"))
-        if self.frames:
-            self.frames[store].put(name, frame_HWC)
-        return frame_HWC
+        crop_HWC = to_frame(open_image(data, name=f"{self.stores[store].path}: {name}"))
+        if self.caches:
+            self.caches[store].put(name, crop_HWC)
+        return crop_HWC
 
     def split(self, name: str, limit: int | None = None) -> FaceDataset:
         """Return the first `limit` rows of a split: `train`, `validation` or `test`."""

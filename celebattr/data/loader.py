@@ -27,7 +27,7 @@ Transform = Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.uint8]]
 class Batch:
     """Crops uint8 [B, 218, 178, 3], targets [B, A] in 0..1, dataset indices [B]."""
 
-    frames_BHWC: NDArray[np.uint8]
+    crops_BHWC: NDArray[np.uint8]
     targets_BA: NDArray[np.uint8] | NDArray[np.float32]
     indices_B: NDArray[np.int64]
 
@@ -74,9 +74,9 @@ def read(
     """
 
     def one(chunk: NDArray[np.int64]) -> Batch:
-        frames_BHWC = dataset.read_batch(chunk.tolist())
+        crops_BHWC = dataset.read_batch(chunk.tolist())
         if transform is not None:
-            frames_BHWC = transform(frames_BHWC, chunk)
-        return Batch(frames_BHWC, dataset.targets_NA[chunk], chunk)
+            crops_BHWC = transform(crops_BHWC, chunk)
+        return Batch(crops_BHWC, dataset.targets_NA[chunk], chunk)
 
     yield from ordered_map(one, chunks, workers=workers, ahead=2 * workers)

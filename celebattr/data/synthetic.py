@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from PIL import __version__ as PILLOW
 
 from celebattr.attributes import CELEBA
-from celebattr.constants import FRAME_SIZE, SPLITS
+from celebattr.constants import CROP_SIZE, SPLITS
 from celebattr.data.dataset import Source
 from celebattr.data.image_stores import digest
 
@@ -44,7 +44,7 @@ COUNTS = {"train": 2400, "validation": 400, "test": 400}
 
 def draw_face(present: set[str], rng: np.random.Generator) -> Image.Image:
     """Return a drawn face, 178x218 RGB as CelebA's crop, with the attributes in `present`."""
-    height, width = FRAME_SIZE
+    height, width = CROP_SIZE
     background = tuple(int(v) for v in rng.integers(60, 200, 3))
     image = Image.new("RGB", (width, height), background)
     draw = ImageDraw.Draw(image)

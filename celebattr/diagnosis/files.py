@@ -281,7 +281,7 @@ def _strange(path: Path, folder: Path) -> Finding:
             "problem",
             "not aligned",
             str(path),
-            f"{place} holds CelebA's photos before alignment, which are no faces in its frame",
+            f"{place} holds CelebA's photos before alignment: faces lie anywhere in them",
             "Take img_align_celeba.zip instead, and put it into Img/",
         )
     return Finding(

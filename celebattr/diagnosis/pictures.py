@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.data.dataset import Source
 from celebattr.data.duplicates import Picture
 from celebattr.data.image_stores import Folder, Zip
@@ -62,7 +62,7 @@ def missing(source: Source) -> Iterator[Finding]:
         yield Finding("note", "images without labels", where, what, "", tuple(extra[:EXAMPLES]))
     if isinstance(source.store, Crops):
         what = (
-            "crops of CelebA-HQ, brought into the aligned frame: they show 153 of its 178x218 "
+            "crops of CelebA-HQ, warped to the aligned crop: they show 153 of its 178x218 "
             "pixels, and their edges are repeated around them"
         )
         remedy = "CelebA's own images of these faces show more: use them where you have them"
@@ -93,7 +93,7 @@ def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> I
 
 
 def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Iterator[Finding]:
-    height, width = FRAME_SIZE
+    height, width = CROP_SIZE
     total = sum(sizes.values())
 
     def stretched(size: tuple[int, int]) -> bool:
@@ -111,8 +111,8 @@ def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Itera
             f"{width}x{height}, and are stretched to it: {_shown(odd)}",
             "They seem to be photos before alignment (img_celeba): take img_align_celeba"
             if len(odd) > max(3, total // 20)
-            else "Right if the whole aligned frame was squeezed into that size. If not, faces lie "
-            "elsewhere than in CelebA's frame: align them first",
+            else "Right if the whole aligned crop was squeezed into that size. If not, faces lie "
+            "elsewhere than in CelebA's crops: align them first",
         )
     if small:
         what = f"{small.total():,} of {total:,} images are smaller than {width}x{height}"

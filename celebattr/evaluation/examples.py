@@ -77,11 +77,11 @@ def _highest(value_N: NDArray[Any], rows_N: NDArray[np.int64], count: int) -> li
     return [int(row) for row in rows_N[np.argsort(-value_N[rows_N], kind="stable")][:count]]
 
 
-def thumbnail(frame_HWC: NDArray[np.uint8]) -> bytes:
+def thumbnail(crop_HWC: NDArray[np.uint8]) -> bytes:
     """Return a small JPEG, 110 x 134 pixels, of a crop, uint8 [218, 178, 3]."""
     from PIL import Image
 
     picture = io.BytesIO()
-    small = Image.fromarray(frame_HWC).resize(_SIZE, Image.Resampling.LANCZOS)
+    small = Image.fromarray(crop_HWC).resize(_SIZE, Image.Resampling.LANCZOS)
     small.save(picture, "JPEG", quality=_QUALITY, optimize=True)
     return picture.getvalue()

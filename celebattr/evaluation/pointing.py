@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset
 from celebattr.evaluation.report import PointingReport
@@ -23,7 +23,7 @@ from celebattr.inference.draw.heatmaps import Explainer
 IMAGES = 500
 """Most images that are used, evenly spaced over the split."""
 
-CENTRE = (FRAME_SIZE[0] // 2, FRAME_SIZE[1] // 2)
+CENTRE = (CROP_SIZE[0] // 2, CROP_SIZE[1] // 2)
 """Row and column of the baseline's point: below the line of the eyes, above the nose's tip."""
 
 ELLIPSES: dict[str, tuple[tuple[int, int, int, int], ...]] = {
@@ -68,14 +68,14 @@ WHERE: dict[str, str] = {
 
 def region(name: str) -> NDArray[np.bool_]:
     """Return a region of the crop: bool [218, 178]."""
-    y_HW, x_HW = np.mgrid[: FRAME_SIZE[0], : FRAME_SIZE[1]]
+    y_HW, x_HW = np.mgrid[: CROP_SIZE[0], : CROP_SIZE[1]]
     if name in BOXES:
         left, top, right, bottom = BOXES[name]
         inside: NDArray[np.bool_] = (
             (left <= x_HW) & (x_HW < right) & (top <= y_HW) & (y_HW < bottom)
         )
         return inside
-    inside = np.zeros(FRAME_SIZE, bool)
+    inside = np.zeros(CROP_SIZE, bool)
     for x, y, wide, high in ELLIPSES[name]:
         inside |= ((x_HW - x) / wide) ** 2 + ((y_HW - y) / high) ** 2 <= 1.0
     return inside
@@ -110,7 +110,7 @@ def pointing(
         shown_BA = images.targets_NA[batch.indices_B][:, columns] == 1
         for name, shown_B in zip(names, shown_BA.T, strict=True):
             if shown_B.any():
-                maps_NKHW = explainer.maps(batch.frames_BHWC[shown_B], [name])
+                maps_NKHW = explainer.maps(batch.crops_BHWC[shown_B], [name])
                 peaks[name].extend(_peaks(maps_NKHW[:, 0]))
         done += len(shown_BA)
         if on_progress is not None:
@@ -140,4 +140,4 @@ def score(name: str, peaks: Sequence[NDArray[np.int64]]) -> PointingReport:
 def _peaks(maps_NHW: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return the row and column of the highest point of each map, [N, 2]."""
     highest_N = maps_NHW.reshape(len(maps_NHW), -1).argmax(axis=1)
-    return np.stack(np.unravel_index(highest_N, FRAME_SIZE), axis=1)
+    return np.stack(np.unravel_index(highest_N, CROP_SIZE), axis=1)

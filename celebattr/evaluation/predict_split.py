@@ -50,8 +50,8 @@ def probabilities(
         found = []
         for at, backend in enumerate(backends):
             ways = () if at else corruptions
-            seen = versions(batch.frames_BHWC, batch.indices_B, ways)
-            found.append(np.stack([_judged(backend, frames, flip) for frames in seen]))
+            seen = versions(batch.crops_BHWC, batch.indices_B, ways)
+            found.append(np.stack([_judged(backend, crops, flip) for crops in seen]))
         return found
 
     batches = loader.batches(images, np.arange(len(images)), batch_size=batch_size, workers=workers)
@@ -66,11 +66,11 @@ def probabilities(
     return [np.concatenate(part, axis=1) for part in parts]
 
 
-def _judged(backend: Backend, frames_BHWC: NDArray[np.uint8], flip: bool) -> NDArray[np.float32]:
+def _judged(backend: Backend, crops_BHWC: NDArray[np.uint8], flip: bool) -> NDArray[np.float32]:
     """Return calibrated probabilities [B, A] of crops, averaged with their mirrors if `flip`."""
-    logits_BA = backend.logits(frames_BHWC)
+    logits_BA = backend.logits(crops_BHWC)
     if flip:
-        mirrored_BHWC = np.ascontiguousarray(frames_BHWC[:, :, ::-1])
+        mirrored_BHWC = np.ascontiguousarray(crops_BHWC[:, :, ::-1])
         logits_BA = (logits_BA + backend.logits(mirrored_BHWC)) / 2.0
     card = backend.card
     return decisions.probabilities(logits_BA, np.array(card.scale), np.array(card.bias))

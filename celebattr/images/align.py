@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.images.detect import SURE, Detector, Face, Picture
 
 ANCHORS_32 = np.array([[69.30, 111.86], [107.60, 111.44], [88.99, 152.78]])
@@ -66,7 +66,7 @@ def align(photo: Picture, face: Face, detector: Detector) -> tuple[NDArray[np.ui
     height, width = image_HWC.shape[:2]
     x, y = width / photo.size[0], height / photo.size[1]
     transform = frame_transform(image_HWC, face.scaled(x, y), detector)
-    return warp(image_HWC, transform, *FRAME_SIZE), _rescaled(transform, x, y)
+    return warp(image_HWC, transform, *CROP_SIZE), _rescaled(transform, x, y)
 
 
 def frame_transform(image_HWC: NDArray[np.uint8], face: Face, detector: Detector) -> Affine:
@@ -194,7 +194,7 @@ def _look_again(
     None if the face is not found there.
     """
     # The middle of the aligned crop comes to the middle of the square.
-    height, width = FRAME_SIZE
+    height, width = CROP_SIZE
     to_crop = to_frame * CROP_SCALE
     to_crop[:, 2] += CROP_SIDE / 2 - CROP_SCALE * np.array([width / 2, height / 2])
     from_crop = inverse(to_crop)

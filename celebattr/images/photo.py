@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.images.open import decode, read_bytes
 
 
@@ -68,18 +68,18 @@ class Photo:
         """Return the whole photo as a crop, uint8 [218, 178, 3], stretched if need be."""
         if is_aligned(self.size):
             return self.at(max(self.size))
-        (width, height), (frame_height, frame_width) = self.size, FRAME_SIZE
+        (width, height), (frame_height, frame_width) = self.size, CROP_SIZE
         share = 2.0 * max(frame_width / width, frame_height / height)
         return to_frame(Image.fromarray(self.at(share * max(self.size))))
 
 
 def is_aligned(size: tuple[int, int]) -> bool:
     """Return True if width and height are those of CelebA's aligned crop, 178 and 218."""
-    return size == (FRAME_SIZE[1], FRAME_SIZE[0])
+    return size == (CROP_SIZE[1], CROP_SIZE[0])
 
 
 def to_frame(image: Image.Image) -> NDArray[np.uint8]:
     """Return an image of a face as a crop uint8 [218, 178, 3], stretched if need be."""
     if not is_aligned(image.size):
-        image = image.resize((FRAME_SIZE[1], FRAME_SIZE[0]), Image.Resampling.BILINEAR)
+        image = image.resize((CROP_SIZE[1], CROP_SIZE[0]), Image.Resampling.BILINEAR)
     return np.asarray(image)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.errors import needs
 from celebattr.io.files import write_bytes
 from celebattr.models import bundle
@@ -58,7 +58,7 @@ def export(source: Path, target: Path, *, calibration: FaceDataset | None = None
     card, network = bundle.load(source)
     spec = PreprocessSpec.from_dict(card.preprocess)
     module = torch.nn.Sequential(Preprocess(spec), network).eval()
-    example = torch.zeros((2, *FRAME_SIZE, 3), dtype=torch.uint8)
+    example = torch.zeros((2, *CROP_SIZE, 3), dtype=torch.uint8)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         _quietly_export(module, example, path)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from celebattr.inference.config import PredictConfig, bundle_for
 from celebattr.inference.pool import protocol
-from celebattr.inference.pool.pool import Workers
+from celebattr.inference.pool.pool import WorkerPool
 from celebattr.io.prefetch import ordered_map
 from celebattr.models.device import usable_cores
 
@@ -64,7 +64,7 @@ class Scorer:
         )
         # The process that `__main__` started on a guess serves only if nothing was set otherwise.
         first = protocol.take(self.config.faces, default=default)
-        self._processes = Workers(self.config, weights, first)
+        self._processes = WorkerPool(self.config, weights, first)
         try:
             self.facts, self._predictor = self._begin(weights is None, predictor)
         except BaseException:
@@ -159,7 +159,7 @@ def apart(
 
     Args:
         inputs: what to score.
-        score: opens and scores some inputs: `Workers.results`.
+        score: opens and scores some inputs: `WorkerPool.results`.
         workers: threads that call it.
         keep_data: give inputs back with the bytes of their files, where they came with them.
     """
@@ -212,7 +212,7 @@ def together(
 
     Args:
         inputs: what to score.
-        prepare: opens an input: a `Preparer` in this process, or `Workers.frames` in others.
+        prepare: opens an input: a `Preparer` in this process, or `WorkerPool.frames` in others.
         predictor: scores what was prepared.
         batch_size: faces scored together.
         workers: threads that call `prepare`.

@@ -40,7 +40,7 @@ class Backend(Protocol):
     description: str
     at_once: int
 
-    def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def logits(self, crops_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return logits [N, A] of crops uint8 [N, 218, 178, 3]."""
 
 
@@ -104,11 +104,11 @@ class OnnxBackend:
         self.precision = self.card.precision
         self.description = f"CPU, onnxruntime {onnxruntime.__version__}, {self.card.precision}"
 
-    def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def logits(self, crops_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return logits [N, A] of crops uint8 [N, 218, 178, 3], in small batches."""
         parts: list[NDArray[np.float32]] = [
-            self._session.run(["logits"], {self._input: frames_NHWC[i : i + _AT_ONCE]})[0]
-            for i in range(0, len(frames_NHWC), _AT_ONCE)
+            self._session.run(["logits"], {self._input: crops_NHWC[i : i + _AT_ONCE]})[0]
+            for i in range(0, len(crops_NHWC), _AT_ONCE)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -143,23 +143,23 @@ class TorchBackend:
         self._preprocess = Preprocess(spec).to(self._device)
         self._network = network.place(self._device)
 
-    def logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def logits(self, crops_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return logits [N, A] of crops; halve the batch if memory runs out."""
         import torch
 
         try:
-            return self._logits(frames_NHWC)
+            return self._logits(crops_NHWC)
         except torch.OutOfMemoryError:
-            if len(frames_NHWC) == 1:
+            if len(crops_NHWC) == 1:
                 raise DeviceError(
                     f"{self._device} has too little memory for one image: give --device cpu"
                 ) from None
         # Outside of `except`: the error's traceback holds the tensors that did not fit.
         torch.cuda.empty_cache()
-        half = len(frames_NHWC) // 2
-        return np.concatenate([self.logits(frames_NHWC[:half]), self.logits(frames_NHWC[half:])])
+        half = len(crops_NHWC) // 2
+        return np.concatenate([self.logits(crops_NHWC[:half]), self.logits(crops_NHWC[half:])])
 
-    def _logits(self, frames_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _logits(self, crops_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
 
         with (
@@ -168,10 +168,10 @@ class TorchBackend:
                 self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32
             ),
         ):
-            frames = torch.from_numpy(frames_NHWC).to(self._device)
+            crops = torch.from_numpy(crops_NHWC).to(self._device)
             # In float32 whatever the precision, as in training.
             with torch.autocast(self._device.type, enabled=False):
-                images = self._preprocess(frames)
+                images = self._preprocess(crops)
             logits: Any = self._network(images.contiguous(memory_format=torch.channels_last))
         result: NDArray[np.float32] = logits.float().cpu().numpy()
         return result

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 
 # Source: the ImageNet statistics that torchvision's weights were trained with, for pixels in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -49,13 +49,11 @@ class PreprocessSpec:
 
     def matrices(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the matrices that resize rows [H, 218] and columns [W, 178]."""
-        return resize_matrix(FRAME_SIZE[0], self.size[0]), resize_matrix(
-            FRAME_SIZE[1], self.size[1]
-        )
+        return resize_matrix(CROP_SIZE[0], self.size[0]), resize_matrix(CROP_SIZE[1], self.size[1])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as plain JSON values."""
-        return {"frame": list(FRAME_SIZE)} | {k: list(v) for k, v in asdict(self).items()}
+        return {"frame": list(CROP_SIZE)} | {k: list(v) for k, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PreprocessSpec:
@@ -68,9 +66,9 @@ class PreprocessSpec:
         )
 
 
-def to_unit(frames_BHWC: Tensor) -> Tensor:
+def to_unit(crops_BHWC: Tensor) -> Tensor:
     """Convert uint8 crops [B, 218, 178, 3] to float32 [B, 3, 218, 178] in 0..1."""
-    return frames_BHWC.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+    return crops_BHWC.permute(0, 3, 1, 2).to(torch.float32) / 255.0
 
 
 class Preprocess(nn.Module):
@@ -95,6 +93,6 @@ class Preprocess(nn.Module):
         # that, and then cannot compile a graph of any number of images.
         return self.rows @ (((unit_BCHW - self.mean) / self.std) @ self.columns)
 
-    def forward(self, frames_BHWC: Tensor) -> Tensor:
+    def forward(self, crops_BHWC: Tensor) -> Tensor:
         """Convert uint8 crops [B, 218, 178, 3] to normalised images [B, 3, H, W]."""
-        return self.normalize(to_unit(frames_BHWC))
+        return self.normalize(to_unit(crops_BHWC))

@@ -21,7 +21,7 @@ from celebattr.models.weights import bundle_file
 from celebattr.training.config import TrainConfig
 
 
-class View(NamedTuple):
+class TrainingBatch(NamedTuple):
     """Crops in 0..1 [B, 3, 218, 178], targets [B, A] in 0..1, sample weights [B] or None."""
 
     unit: Tensor
@@ -29,8 +29,8 @@ class View(NamedTuple):
     weights: Tensor | None
 
 
-class Views:
-    """A maker of training views: augmentation, mixup, soft targets and sample weights.
+class BatchBuilder:
+    """Builder of training batches: augmentation, mixup, soft targets and sample weights.
 
     Raises:
         WeightsError: a teacher cannot be read, or has other attributes.
@@ -50,8 +50,8 @@ class Views:
         ]
 
     @torch.no_grad()
-    def make(self, batch: Batch, part: slice, epoch: int) -> View:
-        """Return the view of some samples in an epoch, whichever part they are in."""
+    def make(self, batch: Batch, part: slice, epoch: int) -> TrainingBatch:
+        """Return the training batch of some samples in an epoch, whichever part they are in."""
         config = self.config
         count = len(batch.indices_B)
         own = np.arange(count)[part]
@@ -63,7 +63,7 @@ class Views:
         indices = batch.indices_B[places]
         draws = augment.parameters(config.seed, epoch, indices)
         clean = augment.augment(
-            to_unit(torch.from_numpy(batch.frames_BHWC[places]).to(self.device)),
+            to_unit(torch.from_numpy(batch.crops_BHWC[places]).to(self.device)),
             draws,
             cut_margins=config.cut_margins or 0.0,
         )
@@ -95,7 +95,7 @@ class Views:
             # consistent", CVPR 2022; Xie et al., "Self-training with Noisy Student", CVPR 2020.
             taught = torch.stack([teacher(clean) for teacher in self.teachers]).mean(dim=0)
             targets = targets.lerp(taught, config.teacher_weight)
-        return View(unit, targets, weights)
+        return TrainingBatch(unit, targets, weights)
 
 
 class Teacher(nn.Module):

@@ -14,7 +14,7 @@ from celebattr.data.loader import Batch
 from celebattr.errors import DeviceError
 from celebattr.models.device import DeviceChoice
 from celebattr.models.preprocess import Preprocess
-from celebattr.training.batch import Views
+from celebattr.training.batch import BatchBuilder
 from celebattr.training.callbacks import Listener
 from celebattr.training.checkpoint import Progress
 from celebattr.training.compile import Forward
@@ -23,7 +23,7 @@ from celebattr.training.distributed import World, norms_at_rest
 from celebattr.training.losses import LOSSES
 
 
-class Passes:
+class GradientAccumulator:
     """The gradients of a batch, summed over passes that are halved when memory runs out.
 
     Args:
@@ -31,7 +31,7 @@ class Passes:
         choice: device and precision.
         network: as `distributed.bind` gives it.
         forward: what is called in its place, see `celebattr.training.compile`.
-        views: makes the training batch of a step.
+        builder: makes the training batch of a step.
         autocast: the context of the forward pass.
         scaler: of the gradients of float16.
         seen: images that the gradient of a step is the mean over; 0 for those of its batch.
@@ -46,7 +46,7 @@ class Passes:
         network: nn.Module,
         *,
         forward: Forward,
-        views: Views,
+        builder: BatchBuilder,
         autocast: Callable[[], torch.autocast],
         scaler: torch.amp.GradScaler,
         seen: int,
@@ -54,7 +54,7 @@ class Passes:
         listener: Listener,
     ) -> None:
         self.choice, self.device = choice, torch.device(choice.device)
-        self.network, self.forward, self.views = network, forward, views
+        self.network, self.forward, self.builder = network, forward, builder
         self.autocast, self.scaler = autocast, scaler
         self.loss, self.batch_size = LOSSES[config.loss], config.batch_size or 0
         self.seen, self.world, self.listener = seen, world, listener
@@ -160,11 +160,11 @@ class Passes:
             # Nothing is left for this process, but the others wait for its gradient: zeros.
             height, width = len(preprocess.rows), preprocess.columns.shape[1]
             return self.network(torch.zeros(0, 3, height, width, device=self.device)).sum(), 0
-        view = self.views.make(batch, part, epoch)
-        images = preprocess.normalize(view.unit)
+        made = self.builder.make(batch, part, epoch)
+        images = preprocess.normalize(made.unit)
         with self.autocast():
             logits = self.forward(images.contiguous(memory_format=torch.channels_last))
-        return self.loss(logits.float(), view.targets, view.weights), len(images)
+        return self.loss(logits.float(), made.targets, made.weights), len(images)
 
     @contextlib.contextmanager
     def _summing(self, now: bool) -> Iterator[None]:

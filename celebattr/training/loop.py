@@ -23,13 +23,13 @@ from celebattr.training import (
     run_folder,
     validation,
 )
-from celebattr.training.batch import Views
+from celebattr.training.batch import BatchBuilder
 from celebattr.training.callbacks import Listener, Logger, Silence, Stop
 from celebattr.training.checkpoint import Progress, make_card
 from celebattr.training.compile import keep_freed, make_forward
 from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World
-from celebattr.training.gradients import Passes
+from celebattr.training.gradients import GradientAccumulator
 from celebattr.training.losses import LOSSES
 from celebattr.training.optimizer import averaged, lr_factor, make_optimizer, set_lr, train_mode
 from celebattr.training.setup import begin, start
@@ -74,11 +74,11 @@ class _Run:
         if self.device.type == "cpu":
             keep_freed()
         self.dtype: torch.dtype = getattr(torch, self.choice.precision)
-        self.record = run_folder.Record(config, self.choice.reason, begun.data)
+        self.run_folder = run_folder.RunFolder(config, self.choice.reason, begun.data)
         torch.manual_seed(config.seed)
         with world.propagate_errors():
             network, self.started_from = start(config, self.train_set, listener, world)
-            views = Views(config, self.train_set, self.device, self._autocast)
+            builder = BatchBuilder(config, self.train_set, self.device, self._autocast)
         if self.device.type == "cuda" and world.size > 1:
             torch.cuda.set_device(self.device)  # NCCL's, and what libraries take unasked
         self.network = network.place(self.device)
@@ -105,7 +105,7 @@ class _Run:
             self.network, self.device, self.batch_size, world, listener
         )
         sizes = [config.size_at(epoch) for epoch in range(self.epochs)]
-        self.passes = Passes(
+        self.accumulator = GradientAccumulator(
             config,
             self.choice,
             bound,
@@ -118,7 +118,7 @@ class _Run:
                 batch_size=self.batch_size,
                 listener=listener,
             ),
-            views=views,
+            builder=builder,
             autocast=self._autocast,
             scaler=self.scaler,
             seen=len(self.train_set) if self.full_batch else 0,
@@ -150,7 +150,11 @@ class _Run:
     def train(self) -> Path:
         """Train all remaining epochs; return the best bundle."""
         config, progress = self.config, self.progress
-        with self.stop.watch(), contextlib.closing(self.record), contextlib.closing(self.passes):
+        with (
+            self.stop.watch(),
+            contextlib.closing(self.run_folder),
+            contextlib.closing(self.accumulator),
+        ):
             if self.world.is_main:
                 config.out.mkdir(parents=True, exist_ok=True)
                 write_bytes(config.out / "config.json", config.to_json().encode())
@@ -181,7 +185,7 @@ class _Run:
                 self.train_set,
                 parts,
                 workers=config.workers,
-                transform=lambda frames_BHWC, indices_B: recompress(frames_BHWC, indices=indices_B),
+                transform=lambda crops_BHWC, indices_B: recompress(crops_BHWC, indices=indices_B),
             )
         )
         for count, batch in zip(map(len, chunks), read, strict=True):
@@ -190,7 +194,7 @@ class _Run:
             place = progress.epoch * self.batches_per_epoch + progress.batches
             last = progress.batches + 1 == self.batches_per_epoch
             step = last or not self.full_batch
-            loss = self.passes.gradients(
+            loss = self.accumulator.gradients(
                 batch,
                 count,
                 preprocess,
@@ -291,9 +295,9 @@ class _Run:
             bundle.save(config.out / "best.safetensors", card, network.state_dict())
         # History before the checkpoint: killed in between, the resumed run writes the row again.
         self._next_epoch()
-        self.record.history(progress.history)
+        self.run_folder.history(progress.history)
         self._write()
-        self.record.pictures(
+        self.run_folder.pictures(
             progress.history, self.validation_set, measured.probabilities_NA, measured.present_NA
         )
         self.listener.epoch(row)

@@ -51,7 +51,7 @@ def row(progress: Progress, measured: Measured, size: tuple[int, int], lr: float
     }
 
 
-class Record:
+class RunFolder:
     """The files of a run; every file is complete or absent.
 
     Args:

@@ -63,8 +63,8 @@ def logits(
     logits_NA = np.zeros((len(images), len(images.attributes)), np.float32)
     chunks = loader.chunks(np.arange(len(images)), min(batch_size, LARGEST_BATCH))
     for batch in loader.read(images, chunks[world.rank :: world.size], workers=workers):
-        frames = torch.from_numpy(batch.frames_BHWC).to(device)
-        inputs = preprocess(frames).contiguous(memory_format=torch.channels_last)
+        crops = torch.from_numpy(batch.crops_BHWC).to(device)
+        inputs = preprocess(crops).contiguous(memory_format=torch.channels_last)
         with autocast():
             logits_NA[batch.indices_B] = network(inputs).float().cpu().numpy()
     return world.join_rows(logits_NA)

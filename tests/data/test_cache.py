@@ -19,7 +19,7 @@ import pytest
 from layouts import write_celeba
 
 from celebattr.data import cache
-from celebattr.data.cache import FRAME_BYTES, FRAMES, WORDS, DiskFrames, attach_cache
+from celebattr.data.cache import CROP_BYTES, FRAMES, WORDS, DiskCache, attach_cache
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.image_stores import Folder, Zip
 from celebattr.data.layouts.load import load_dataset
@@ -52,7 +52,7 @@ def all_frames(dataset: FaceDataset) -> np.ndarray:
 
 
 def on_disk(dataset: FaceDataset, folder: Path) -> FaceDataset:
-    return replace(dataset, frames=cache.on_disk(dataset, folder))
+    return replace(dataset, caches=cache.on_disk(dataset, folder))
 
 
 @pytest.mark.parametrize("mode", ["ram", "disk"])
@@ -89,8 +89,8 @@ def test_what_a_power_failure_leaves_is_decoded_again(tmp_path: Path, reads: lis
     reads.clear()
     (folder,) = [file.parent for file in (tmp_path / "cache").glob(f"*/{FRAMES}")]
     with (folder / FRAMES).open("r+b") as file:
-        file.seek(2 * FRAME_BYTES + FRAME_BYTES // 2)  # a word that came to the disk first
-        file.write(bytes(FRAME_BYTES // 2))
+        file.seek(2 * CROP_BYTES + CROP_BYTES // 2)  # a word that came to the disk first
+        file.write(bytes(CROP_BYTES // 2))
     with (folder / WORDS).open("r+b") as file:
         file.seek(4 * 4)  # a frame whose word never came
         file.write(bytes(4))
@@ -227,4 +227,4 @@ def test_a_folder_that_cannot_be_written_leaves_the_run_uncached(tmp_path: Path)
 
 
 def test_a_cache_of_no_image_is_none(tmp_path: Path) -> None:
-    assert len(DiskFrames(tmp_path / "empty", [], "nothing")) == 0
+    assert len(DiskCache(tmp_path / "empty", [], "nothing")) == 0

@@ -10,7 +10,7 @@ import pytest
 from layouts import write_celeba
 
 from celebattr.data import cache
-from celebattr.data.cache import FRAME_BYTES, attach_cache, choose_cache
+from celebattr.data.cache import CROP_BYTES, attach_cache, choose_cache
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import load_dataset
 
@@ -25,10 +25,10 @@ GB = 1_000_000_000
 @pytest.mark.parametrize(
     ("memory", "room", "fast", "mode", "why"),
     [
-        (4 * 10 * FRAME_BYTES, 0, True, "ram", "less than a quarter"),
-        (4 * 10 * FRAME_BYTES - 1, 2 * 10 * FRAME_BYTES, True, "disk", "less than half"),
+        (4 * 10 * CROP_BYTES, 0, True, "ram", "less than a quarter"),
+        (4 * 10 * CROP_BYTES - 1, 2 * 10 * CROP_BYTES, True, "disk", "less than half"),
         (None, 99 * GB, True, "disk", "less than half"),
-        (FRAME_BYTES, 2 * 10 * FRAME_BYTES - 1, True, "off", "too much for memory and disk"),
+        (CROP_BYTES, 2 * 10 * CROP_BYTES - 1, True, "off", "too much for memory and disk"),
         (99 * GB, 99 * GB, False, "off", "on a CPU"),
     ],
 )
@@ -52,7 +52,7 @@ def test_auto_takes_what_fits(
 def test_auto_divides_memory_among_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "free_memory", lambda: 4 * 10 * FRAME_BYTES)
+    monkeypatch.setattr(cache, "free_memory", lambda: 4 * 10 * CROP_BYTES)
     dataset = small(tmp_path / "data")
     for processes, mode in ((1, "ram"), (2, "disk")):
         found = choose_cache(
@@ -72,7 +72,7 @@ def test_auto_takes_a_cache_that_is_there_even_on_a_cpu(tmp_path: Path) -> None:
 
 
 def test_more_than_all_memory_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "free_memory", lambda: 9 * FRAME_BYTES)
+    monkeypatch.setattr(cache, "free_memory", lambda: 9 * CROP_BYTES)
     dataset = small(tmp_path / "data")
     _, line = attach_cache(dataset, [dataset], mode="ram", folder=tmp_path, fast=True)
     assert "do not fit into 0.0 GB of free memory" in line

@@ -27,5 +27,5 @@ def test_batches_are_the_same_for_any_number_of_workers(drawn_celeba: Any) -> No
     assert [len(b.indices_B) for b in one][:-1] == [10] * (len(one) - 1)
     assert sum(len(b.indices_B) for b in one) == len(dataset)
     for a, b in zip(one, three, strict=True):
-        np.testing.assert_array_equal(a.frames_BHWC, b.frames_BHWC)
+        np.testing.assert_array_equal(a.crops_BHWC, b.crops_BHWC)
         np.testing.assert_array_equal(a.targets_BA, b.targets_BA)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.errors import UsageError
 from celebattr.evaluation import corruptions
 
@@ -20,7 +20,7 @@ names = pytest.mark.parametrize("one", ALL, ids=lambda one: f"{one.name}-{one.le
 def frame() -> np.ndarray[Any, Any]:
     """A photographed face in the frame's size."""
     face = Image.fromarray(astronaut()).crop((130, 0, 310, 220))
-    return np.asarray(face.resize(FRAME_SIZE[::-1]), np.uint8)
+    return np.asarray(face.resize(CROP_SIZE[::-1]), np.uint8)
 
 
 def loss(frame: np.ndarray[Any, Any], spoiled: np.ndarray[Any, Any]) -> float:
@@ -59,14 +59,14 @@ def test_jpeg_is_what_pillow_saves(frame: np.ndarray[Any, Any]) -> None:
 
 
 def test_noise_has_the_deviation_asked_for() -> None:
-    middle = np.full((*FRAME_SIZE, 3), 128, np.uint8)
+    middle = np.full((*CROP_SIZE, 3), 128, np.uint8)
     noisy = corruptions.noise(middle, 0, 10).astype(float)
     assert noisy.std() == pytest.approx(10, rel=0.02)
     assert noisy.mean() == pytest.approx(128, abs=0.2)
 
 
 def test_blur_spreads_a_point_by_its_deviation() -> None:
-    point = np.zeros((*FRAME_SIZE, 3), np.uint8)
+    point = np.zeros((*CROP_SIZE, 3), np.uint8)
     point[100:104, 80:84] = 255
     spread = corruptions.blur(point, 0, 4).astype(float)[..., 0]
     rows = spread.sum(axis=1)
@@ -80,18 +80,18 @@ def test_darkness_grey_and_smallness_do_what_they_say(frame: np.ndarray[Any, Any
     assert corruptions.dark(frame, 0, 0.5).mean() == pytest.approx(frame.mean() / 2, abs=0.3)
     colourless = corruptions.grey(frame, 0)
     assert (colourless == colourless[..., :1]).all()
-    stripes = np.zeros((*FRAME_SIZE, 3), np.uint8)
+    stripes = np.zeros((*CROP_SIZE, 3), np.uint8)
     stripes[::2] = 255
     assert corruptions.small(stripes, 0, 64)[20:-20].std() < 20  # averaged, not every n-th row
 
 
 def test_a_shift_moves_by_its_pixels_and_a_turn_by_its_degrees() -> None:
-    dot = np.zeros((*FRAME_SIZE, 3), np.uint8)
+    dot = np.zeros((*CROP_SIZE, 3), np.uint8)
     dot[58:61, 88:91] = 255
 
     def middle(spoiled: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         weights = spoiled[..., 0].astype(float)
-        y, x = np.mgrid[: FRAME_SIZE[0], : FRAME_SIZE[1]]
+        y, x = np.mgrid[: CROP_SIZE[0], : CROP_SIZE[1]]
         return np.array([(weights * y).sum(), (weights * x).sum()]) / weights.sum()
 
     before = middle(dot)

@@ -52,9 +52,9 @@ class Painter:
     def __init__(self) -> None:
         self.painted = {"Smiling": 0, "Eyeglasses": 0}
 
-    def maps(self, frames_NHWC: np.ndarray, attributes: list[str]) -> np.ndarray:
+    def maps(self, crops_NHWC: np.ndarray, attributes: list[str]) -> np.ndarray:
         (name,) = attributes
-        maps = np.zeros((len(frames_NHWC), 1, 218, 178), np.float32)
+        maps = np.zeros((len(crops_NHWC), 1, 218, 178), np.float32)
         for one in maps:
             one[0, 152, 89] = 1.0
             one[0, 0, 0] = 2.0 * (self.painted[name] % 2)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.images.align import (
     ANCHORS_32,
     Affine,
@@ -112,14 +112,14 @@ def test_a_transform_and_its_inverse_cancel():
 
 
 def test_an_aligned_crop_under_the_identity_stays_as_it_is():
-    crop = np.random.default_rng(0).integers(0, 256, (*FRAME_SIZE, 3), dtype=np.uint8)
-    assert np.array_equal(warp(crop, similarity(1.0, 0.0, 0.0, 0.0), *FRAME_SIZE), crop)
+    crop = np.random.default_rng(0).integers(0, 256, (*CROP_SIZE, 3), dtype=np.uint8)
+    assert np.array_equal(warp(crop, similarity(1.0, 0.0, 0.0, 0.0), *CROP_SIZE), crop)
 
 
 def test_the_border_is_repeated_where_the_photo_ends():
     photo = np.zeros((50, 40, 3), np.uint8)
     photo[0], photo[-1], photo[:, 0], photo[:, -1] = (200, 0, 0), (0, 200, 0), (0, 0, 200), 77
-    result = warp(photo, similarity(1.0, 0.0, 69.0, 84.0), *FRAME_SIZE)
+    result = warp(photo, similarity(1.0, 0.0, 69.0, 84.0), *CROP_SIZE)
     assert np.all(result[84:134, :69] == (0, 0, 200))
     assert np.all(result[84:134, 109:] == 77)
     assert np.all(result[:84, 70:108] == (200, 0, 0))
@@ -129,13 +129,13 @@ def test_the_border_is_repeated_where_the_photo_ends():
 @pytest.mark.parametrize("factor", [2, 5, 12])
 def test_a_much_larger_photo_is_antialiased_and_stays_in_place(factor):
     rng = np.random.default_rng(0)
-    small = cv2.GaussianBlur(rng.integers(0, 256, (*FRAME_SIZE, 3), dtype=np.uint8), (0, 0), 3)
+    small = cv2.GaussianBlur(rng.integers(0, 256, (*CROP_SIZE, 3), dtype=np.uint8), (0, 0), 3)
     large = np.repeat(np.repeat(small, factor, axis=0), factor, axis=1)
     # Stripes one pixel wide: without antialiasing they would come back as moire.
     large = np.clip(large.astype(int) + np.resize([40, -40], large.shape[1])[:, None], 0, 255)
     # The middle of a pixel of the small image is the middle of factor x factor large ones.
     shift = 0.5 / factor - 0.5
-    result = warp(large.astype(np.uint8), similarity(1.0 / factor, 0.0, shift, shift), *FRAME_SIZE)
+    result = warp(large.astype(np.uint8), similarity(1.0 / factor, 0.0, shift, shift), *CROP_SIZE)
     # An odd number of stripes does not cancel altogether.
     assert np.abs(result.astype(int) - small).mean() < (1.0 if factor % 2 == 0 else 9.0)
 
@@ -143,13 +143,13 @@ def test_a_much_larger_photo_is_antialiased_and_stays_in_place(factor):
 def test_the_part_that_is_cut_out_first_changes_nothing():
     photo = astronaut()
     transform = similarity(0.8, 25.0, -40.0, -110.0)
-    whole = cv2.warpAffine(photo, transform, FRAME_SIZE[::-1], borderMode=cv2.BORDER_REPLICATE)
-    assert np.abs(warp(photo, transform, *FRAME_SIZE).astype(int) - whole).max() <= 2
+    whole = cv2.warpAffine(photo, transform, CROP_SIZE[::-1], borderMode=cv2.BORDER_REPLICATE)
+    assert np.abs(warp(photo, transform, *CROP_SIZE).astype(int) - whole).max() <= 2
 
 
 def test_a_frame_beside_the_photo_shows_its_border():
     photo = np.full((30, 30, 3), 9, np.uint8)
-    assert np.all(warp(photo, similarity(1.0, 0.0, 5000.0, -5000.0), *FRAME_SIZE) == 9)
+    assert np.all(warp(photo, similarity(1.0, 0.0, 5000.0, -5000.0), *CROP_SIZE) == 9)
 
 
 def test_a_face_that_is_not_found_again_keeps_its_first_landmarks():
@@ -186,7 +186,7 @@ def test_the_astronaut_comes_into_the_frame(yunet):
     face = yunet.detect(Photo.of(photo))[0]
     crop, transform = align(Photo.of(photo), face, yunet)
     assert np.array_equal(transform, frame_transform(photo, face, yunet))
-    assert crop.shape == (*FRAME_SIZE, 3)
+    assert crop.shape == (*CROP_SIZE, 3)
     assert crop.dtype == np.uint8
     enlarged = np.asarray(Image.fromarray(crop).resize((356, 436)))
     found = yunet.detect(Photo.of(enlarged))

@@ -15,7 +15,7 @@ from celebattr.errors import WeightsError
 from celebattr.models import bundle, registry
 from celebattr.models.card import Card
 from celebattr.models.preprocess import Preprocess, PreprocessSpec
-from celebattr.training.batch import Views
+from celebattr.training.batch import BatchBuilder
 from celebattr.training.config import TrainConfig
 
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def batch(count: int = 6) -> Batch:
 
 def views(
     attributes: tuple[str, ...] = CELEBA, people: list[int] | None = None, **changes: Any
-) -> Views:
+) -> BatchBuilder:
     train_set = FaceDataset(
         attributes=attributes,
         names=[f"{i}.jpg" for i in range(6)],
@@ -48,7 +48,7 @@ def views(
         summary="",
     )
     config = dataclasses.replace(TrainConfig(person_balance=0.5), **changes)
-    return Views(config, train_set, CPU, autocast)
+    return BatchBuilder(config, train_set, CPU, autocast)
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def alone(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as torchrun has it: a sum split among threads is rounded otherwise
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_folder.Record, "pictures", lambda *_: None)
+        patch.setattr(run_folder.RunFolder, "pictures", lambda *_: None)
         for case in ("mlp", "still", "descent", "tuned"):
             loop.train(processes.config(faces, out, case))
     yield out

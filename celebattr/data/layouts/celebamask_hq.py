@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.data import label_files
 from celebattr.data.dataset import Source
 from celebattr.data.image_stores import Folder, digest
@@ -190,7 +190,7 @@ class Crops:
         aligned_HWC = cv2.warpAffine(
             np.asarray(image),
             to_aligned(points, image.width),
-            FRAME_SIZE[::-1],
+            CROP_SIZE[::-1],
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )

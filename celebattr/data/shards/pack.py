@@ -60,8 +60,8 @@ def _fill(
     Raises:
         DataError: an image cannot be read, or there is no room for all of them.
     """
-    frames = cache.on_disk(dataset, folder)
-    need = max(len(part) - sum(map(len, frames)), 0) * cache.FRAME_BYTES
+    caches = cache.on_disk(dataset, folder)
+    need = max(len(part) - sum(map(len, caches)), 0) * cache.CROP_BYTES
     room = free_room(folder)
     if need > room:
         raise DataError(
@@ -73,7 +73,7 @@ def _fill(
     for batch in loader.batches(cached, np.arange(len(part)), batch_size=_BATCH, workers=workers):
         done += len(batch.indices_B)
         progress(done, len(part))
-    there = sum(map(len, frames))
+    there = sum(map(len, caches))
     if there < len(part):
         raise DataError(f"{folder} holds {there:,} of {len(part):,} images: see above for why")
-    return f"{there:,} images, {there * cache.FRAME_BYTES / 1e6:,.1f} MB, in {folder}"
+    return f"{there:,} images, {there * cache.CROP_BYTES / 1e6:,.1f} MB, in {folder}"

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.errors import UsageError, needs
 from celebattr.images.align import inverse, warp
 from celebattr.images.photo import to_frame
@@ -62,13 +62,11 @@ class Explainer:
         self._network = network.requires_grad_(False)
         self._preprocess = Preprocess(PreprocessSpec.from_dict(self.card.preprocess))
 
-    def maps(
-        self, frames_NHWC: NDArray[np.uint8], attributes: Sequence[str]
-    ) -> NDArray[np.float32]:
+    def maps(self, crops_NHWC: NDArray[np.uint8], attributes: Sequence[str]) -> NDArray[np.float32]:
         """Return the evidence of each place for each attribute; higher is more.
 
         Args:
-            frames_NHWC: uint8 [N, 218, 178, 3].
+            crops_NHWC: uint8 [N, 218, 178, 3].
             attributes: K names of the bundle's attributes.
 
         Returns:
@@ -85,7 +83,7 @@ class Explainer:
         if unknown:
             raise UsageError(f"{self.card.name} has no attribute {', '.join(unknown)}")
         columns = [self.card.attributes.index(name) for name in attributes]
-        images = self._preprocess(torch.tensor(frames_NHWC))
+        images = self._preprocess(torch.tensor(crops_NHWC))
         if isinstance(self._network.head, MapHead):
             own = self._network.head.maps(self._network.backbone(images))
             return self._enlarged(own[:, columns], images.shape[2:])
@@ -106,10 +104,10 @@ class Explainer:
         height, width = image_HWC.shape[:2]
         if face.to_frame is None:
             frame = to_frame(Image.fromarray(image_HWC))
-            back = np.array([[width / FRAME_SIZE[1], 0.0, 0.0], [0.0, height / FRAME_SIZE[0], 0.0]])
+            back = np.array([[width / CROP_SIZE[1], 0.0, 0.0], [0.0, height / CROP_SIZE[0], 0.0]])
         else:
             transform = np.array(face.to_frame).reshape(2, 3)
-            frame = warp(image_HWC, transform, *FRAME_SIZE)
+            frame = warp(image_HWC, transform, *CROP_SIZE)
             back = inverse(transform)
         maps_KHW = self.maps(frame[None], attributes)[0]
         placed = [cv2.warpAffine(heat_HW, back, (width, height)) for heat_HW in maps_KHW]
@@ -133,7 +131,7 @@ class Explainer:
         for column in columns:
             wanted = logits_NA[:, column].sum()
             gradients = torch.autograd.grad(wanted, features, retain_graph=True)
-            product_NHW = np.ones((len(images_NCHW), *FRAME_SIZE), np.float32)
+            product_NHW = np.ones((len(images_NCHW), *CROP_SIZE), np.float32)
             for feature, gradient in zip(features, gradients, strict=True):
                 stage = (feature * gradient.clamp(min=0.0)).sum(dim=1, keepdim=True)
                 product_NHW *= _smooth(self._enlarged(stage, images_NCHW.shape[2:])[:, 0])
@@ -159,7 +157,7 @@ class Explainer:
         from torch.nn import functional
 
         at = []
-        for places, side, frame in zip(maps_NKHW.shape[2:], image_size, FRAME_SIZE, strict=True):
+        for places, side, frame in zip(maps_NKHW.shape[2:], image_size, CROP_SIZE, strict=True):
             stride = 2 ** round(math.log2(side / places))  # a side is perhaps no multiple of it
             first = 0.0 if self._network.at_corner else (stride - 1) / 2
             pixels = (torch.arange(frame) + 0.5) * side / frame - 0.5

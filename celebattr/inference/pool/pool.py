@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
 from celebattr import errors
-from celebattr.constants import FRAME_SIZE
+from celebattr.constants import CROP_SIZE
 from celebattr.errors import DeviceError
 from celebattr.inference.output.manifest import Facts
 from celebattr.inference.pool import protocol
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-FRAME_BYTES = FRAME_SIZE[0] * FRAME_SIZE[1] * 3
+CROP_BYTES = CROP_SIZE[0] * CROP_SIZE[1] * 3
 _PIPE_BYTES = 1 << 20
 
 _CRASHES, _KILLS = 2, 5
@@ -126,8 +126,8 @@ class Worker:
 
     def _answer(self) -> tuple[dict[str, Any], list[bytes]]:
         answer = self._receive()
-        frames = [self._answers.read(FRAME_BYTES) for _ in answer.get("boxes", ())]
-        if any(len(frame) < FRAME_BYTES for frame in frames):
+        frames = [self._answers.read(CROP_BYTES) for _ in answer.get("boxes", ())]
+        if any(len(frame) < CROP_BYTES for frame in frames):
             raise EOFError
         return answer, frames
 
@@ -154,7 +154,7 @@ class Worker:
         return answer
 
 
-class Workers:
+class WorkerPool:
     """A pool of processes that open and score inputs, one for each asking thread.
 
     Args:
@@ -198,7 +198,7 @@ class Workers:
         answer, data = self._answer(item)
         if "failure" in answer:
             return Prepared(item, failure=Failure(item.path, *answer["failure"]))
-        frames = tuple(np.frombuffer(d, np.uint8).reshape(*FRAME_SIZE, 3) for d in data)
+        frames = tuple(np.frombuffer(d, np.uint8).reshape(*CROP_SIZE, 3) for d in data)
         boxes = tuple(_box(box) for box in answer["boxes"])
         to_frame = tuple(row and tuple(row) for row in answer["to_frame"])
         return Prepared(item, boxes, frames, to_frame, answer["faces"])

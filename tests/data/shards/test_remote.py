@@ -105,7 +105,7 @@ def test_rows_and_pixels_from_a_bucket_are_those_of_the_disk(shards: str, data: 
             loader.batches(b, rows, batch_size=5, workers=2),
             strict=True,
         ):
-            np.testing.assert_array_equal(ours.frames_BHWC, theirs.frames_BHWC)
+            np.testing.assert_array_equal(ours.crops_BHWC, theirs.crops_BHWC)
 
 
 def test_evaluating_from_a_bucket_gives_the_same_figures(
@@ -213,7 +213,7 @@ def test_with_a_cache_epochs_after_the_first_ask_for_nothing(
     assert line.startswith("ram")  # although a CPU reads it: what is far away costs more
     epochs = [
         np.concatenate(
-            [b.frames_BHWC for b in loader.batches(train, np.arange(36), batch_size=9, workers=2)]
+            [b.crops_BHWC for b in loader.batches(train, np.arange(36), batch_size=9, workers=2)]
         )
         for _ in range(3)
     ]

@@ -24,7 +24,7 @@ from celebattr.inference.inputs.source import Input
 from celebattr.inference.pool import pool as workers_module
 from celebattr.inference.pool import protocol
 from celebattr.inference.pool import worker as child
-from celebattr.inference.pool.pool import Worker, Workers
+from celebattr.inference.pool.pool import Worker, WorkerPool
 from celebattr.predictions import Failure, Prediction
 
 
@@ -36,16 +36,16 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    with Workers(PredictConfig(timeout=20.0)) as pool:
+def workers() -> Iterator[WorkerPool]:
+    with WorkerPool(PredictConfig(timeout=20.0)) as pool:
         yield pool
 
 
-def pid(pool: Workers) -> int:
+def pid(pool: WorkerPool) -> int:
     return pool._idle[-1]._process.pid
 
 
-def test_a_process_gives_what_this_one_would(workers: Workers, photo: Path) -> None:
+def test_a_process_gives_what_this_one_would(workers: WorkerPool, photo: Path) -> None:
     for item in (Input(str(photo)), Input("from memory", data=photo.read_bytes())):
         here, there = Preparer("largest")(item), workers.frames(item)
         assert there.input is item
@@ -54,7 +54,7 @@ def test_a_process_gives_what_this_one_would(workers: Workers, photo: Path) -> N
         np.testing.assert_array_equal(there.frames[0], here.frames[0])
 
 
-def test_failures_come_back_word_for_word(workers: Workers, tmp_path: Path) -> None:
+def test_failures_come_back_word_for_word(workers: WorkerPool, tmp_path: Path) -> None:
     broken = tmp_path / "bro\nken\udcff.jpg"
     broken.write_bytes(b"no image")
     for item in (Input(str(broken)), Input("nowhere.jpg"), Input("empty", data=b"")):
@@ -63,7 +63,7 @@ def test_failures_come_back_word_for_word(workers: Workers, tmp_path: Path) -> N
     assert workers.frames(given).failure is given.failure
 
 
-def test_a_killed_process_loses_nothing(workers: Workers, photo: Path) -> None:
+def test_a_killed_process_loses_nothing(workers: WorkerPool, photo: Path) -> None:
     for _ in range(3):
         before = pid(workers)
         os.kill(before, signal.SIGKILL)
@@ -75,7 +75,7 @@ def test_a_process_killed_at_any_moment_loses_nothing(photo: Path) -> None:
     aligned = synthetic.draw_face({"Smiling"}, np.random.default_rng(0))
     path = photo.with_name("aligned.png")
     aligned.save(path)
-    with Workers(PredictConfig(timeout=20.0)) as pool:
+    with WorkerPool(PredictConfig(timeout=20.0)) as pool:
         began = time.monotonic()
         pool.frames(Input(str(path)))
         start = time.monotonic() - began  # of a process, on this machine: some live to be asked
@@ -134,7 +134,7 @@ def test_whatever_a_file_does_it_becomes_one_row_and_the_next_is_read(
         "memory": ("too_large", "more memory needed than one photo may take"),
         "bug": ("unreadable", "cannot be processed (RuntimeError: a"),
     }
-    with Workers(PredictConfig(timeout=1.0)) as pool:
+    with WorkerPool(PredictConfig(timeout=1.0)) as pool:
         for name, (status, reason) in cases.items():
             started = time.monotonic()
             failure = pool.frames(Input(name)).failure
@@ -154,7 +154,7 @@ def test_one_bad_file_among_photos_scored_together_costs_its_own_row_only(
     names = ["a", "crash", "b", "hang", "c", "bug", "d"]
     items = [Input(name, data=data) for name in names]
     items.insert(3, Input("known", failure=Failure("known", "not_found", "known: as it was")))
-    with Workers(config, tiny_onnx) as pool:
+    with WorkerPool(config, tiny_onnx) as pool:
         found = pool.results(items)
         assert [r.path for results in found for r in results] == [item.path for item in items]
         bad = {r.path: r.status for results in found for r in results if r.status != "ok"}
@@ -204,7 +204,7 @@ def test_a_process_that_ends_before_it_is_ready_is_not_the_files_fault(
         "if starts.stat().st_size < 5: os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Workers(PredictConfig(timeout=20.0)) as pool:
+    with WorkerPool(PredictConfig(timeout=20.0)) as pool:
         assert pool.frames(Input(str(photo))).failure is None
     assert (tmp_path / "starts").read_text() == "xxxxx"
 
@@ -215,14 +215,14 @@ def test_processes_that_never_start_are_an_error_of_the_machine_not_of_every_fil
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with (
-        Workers(PredictConfig(timeout=20.0)) as pool,
+        WorkerPool(PredictConfig(timeout=20.0)) as pool,
         pytest.raises(DeviceError, match=r"ended as they started.*exit code 9.*--workers 1"),
     ):
         pool.frames(Input(str(photo)))
 
 
 def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
-    workers: Workers, photo: Path, monkeypatch: pytest.MonkeyPatch
+    workers: WorkerPool, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
     ask = Worker.ask
@@ -242,7 +242,7 @@ def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
 
 
 def test_many_threads_each_have_a_process(photo: Path) -> None:
-    with Workers(PredictConfig(timeout=20.0)) as pool:
+    with WorkerPool(PredictConfig(timeout=20.0)) as pool:
         pids: set[int] = set()
 
         def work() -> None:
@@ -260,7 +260,7 @@ def test_many_threads_each_have_a_process(photo: Path) -> None:
 
 
 def test_a_process_ends_with_its_parent(photo: Path) -> None:
-    pool = Workers(PredictConfig(timeout=20.0))
+    pool = WorkerPool(PredictConfig(timeout=20.0))
     pool.frames(Input(str(photo)))
     process = pool._idle[-1]._process
     assert process.stdin is not None
@@ -275,7 +275,7 @@ def test_the_folder_one_stands_in_is_not_imported_from(
     for name in ("json", "numpy", "PIL", "celebattr", "struct"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken over')\n")
     monkeypatch.chdir(tmp_path)
-    with Workers(PredictConfig(timeout=20.0)) as pool:
+    with WorkerPool(PredictConfig(timeout=20.0)) as pool:
         assert pool.frames(Input(str(photo))).faces == 1
 
 
@@ -288,4 +288,4 @@ def test_messages_survive_any_name() -> None:
     assert stream.read() == b"abc"
     for cut in range(len(stream.getvalue()) - 3):
         assert protocol.receive(io.BytesIO(stream.getvalue()[:cut])) is None
-    assert workers_module.FRAME_BYTES == 218 * 178 * 3
+    assert workers_module.CROP_BYTES == 218 * 178 * 3
