@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,17 +61,19 @@ DARK = (0.1, 0.7)
 _COLUMNS = 26
 
 
+_AUGMENT, _MIXUP, _RECOMPRESS = range(3)
+"""Purposes of random numbers: those of one tell nothing of those of another."""
+
+
+def _random(seed: int, epoch: int, index: int, purpose: int) -> np.random.Generator:
+    # Philox is counter-based: a sample's draws need none of those before it.
+    counter = [0, 0, purpose, int(index)]
+    return np.random.Generator(np.random.Philox(key=[seed, epoch], counter=counter))
+
+
 def parameters(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return uniform draws in 0..1, [B, 26], one row per index."""
-    # Philox is counter-based: a sample's draws need none of those before it. The words of the
-    # counter are (0, 0, purpose, index).
-    rows = [
-        np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, int(i)])).random(
-            _COLUMNS
-        )
-        for i in indices
-    ]
-    return np.stack(rows)
+    return np.stack([_random(seed, epoch, i, _AUGMENT).random(_COLUMNS) for i in indices])
 
 
 def recompress(
@@ -100,10 +103,7 @@ def recompress(
         return crops_BHWC
     changed_BHWC = crops_BHWC.copy()
     for crop_HWC, index in zip(changed_BHWC, indices, strict=True):
-        # Third counter word: `parameters` has 0, `mixing_weights` 1; so these are other draws.
-        random = np.random.Generator(
-            np.random.Philox(key=[seed, epoch], counter=[0, 0, 2, int(index)])
-        )
+        random = _random(seed, epoch, index, _RECOMPRESS)
         if random.random() < share:
             crop_HWC[:] = _recompressed(crop_HWC, random)
     return changed_BHWC
@@ -168,7 +168,7 @@ def augment(
     return ((moved - mean) * contrast + mean * brightness).clamp_(0.0, 1.0)
 
 
-def spoil(
+def corrupt(
     crops_BCHW: Tensor,
     draws_BD: NDArray[np.float64],
     *,
@@ -195,16 +195,15 @@ def spoil(
     low, high = DARK
     light_B = np.where(draws_BD[:, 24] < dark, low + (high - low) * draws_BD[:, 25], 1.0)
     lit *= torch.from_numpy(light_B.astype(np.float32)).to(lit.device)[:, None, None, None]
-    coarse = draws_BD[:, 7] < low_resolution
-    if coarse.any():
-        lit[torch.from_numpy(coarse)] = _reduced(lit[torch.from_numpy(coarse)], draws_BD[coarse, 8])
-    colourless = draws_BD[:, 23] < grey
-    if colourless.any():
-        lit[torch.from_numpy(colourless)] = _grey(lit[torch.from_numpy(colourless)])
-    noisy = draws_BD[:, 19] < noise
-    if noisy.any():
-        some = lit[torch.from_numpy(noisy)]
-        lit[torch.from_numpy(noisy)] = (some + _noise(draws_BD[noisy]).to(some.device)).clamp(0, 1)
+    changes: tuple[tuple[int, float, Callable[[Tensor, NDArray[np.float64]], Tensor]], ...] = (
+        (7, low_resolution, _reduced),
+        (23, grey, _grey),
+        (19, noise, _noisy),
+    )
+    for column, share, change in changes:
+        chosen = draws_BD[:, column] < share
+        if chosen.any():
+            lit[torch.from_numpy(chosen)] = change(lit[torch.from_numpy(chosen)], draws_BD[chosen])
     gone = draws_BD[:, 9] < erasing
     if gone.any():
         hidden_BHW = torch.from_numpy(erased(draws_BD) & gone[:, None, None]).to(lit.device)
@@ -235,13 +234,7 @@ def mixing_weights(
     Beta(alpha, alpha), folded at 0.5: `mix` pairs each sample with its mirror, so without it a
     pair could come out as the same two blends with their places exchanged.
     """
-    # The third counter word differs from that of `parameters`, or the draws would be the same.
-    weights = [
-        np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 1, int(i)])).beta(
-            alpha, alpha
-        )
-        for i in indices
-    ]
+    weights = [_random(seed, epoch, i, _MIXUP).beta(alpha, alpha) for i in indices]
     kept = np.asarray(weights, np.float32)
     folded: NDArray[np.float32] = np.maximum(kept, 1.0 - kept)
     return folded
@@ -281,24 +274,24 @@ def erased(draws_BD: NDArray[np.float64]) -> NDArray[np.bool_]:
     return inside
 
 
-def _reduced(crops_BCHW: Tensor, draws_B: NDArray[np.float64]) -> Tensor:
+def _reduced(crops_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
     """Scale crops down to a lower resolution and back to their size."""
     import torch
 
-    levels = (draws_B * len(LOW_RESOLUTIONS)).astype(int)
+    levels = (draws_BD[:, 8] * len(LOW_RESOLUTIONS)).astype(int)
     rows, columns = (torch.from_numpy(m[levels]).to(crops_BCHW.device) for m in _there_and_back())
     return rows[:, None] @ crops_BCHW @ columns[:, None]
 
 
-def _grey(crops_BCHW: Tensor) -> Tensor:
+def _grey(crops_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
     """Return the luma in all three channels, with the weights of ITU-R BT.601, as Pillow's L."""
     red, green, blue = crops_BCHW.unbind(1)
     luma_BHW = 0.299 * red + 0.587 * green + 0.114 * blue
     return luma_BHW[:, None].expand_as(crops_BCHW)
 
 
-def _noise(draws_BD: NDArray[np.float64]) -> Tensor:
-    """Return Gaussian noise [B, 3, 218, 178], with a strength and field offset per sample."""
+def _noisy(crops_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
+    """Add Gaussian noise, with a strength and field offset per sample."""
     import torch
 
     height, width = CROP_SIZE
@@ -308,7 +301,7 @@ def _noise(draws_BD: NDArray[np.float64]) -> Tensor:
         top, left = int(y * _FIELD_MARGIN), int(x * _FIELD_MARGIN)
         patch_CHW = field_CHW[:, top : top + height, left : left + width]
         patches.append(np.float32(sigma * NOISE) * patch_CHW)
-    return torch.from_numpy(np.stack(patches))
+    return (crops_BCHW + torch.from_numpy(np.stack(patches)).to(crops_BCHW.device)).clamp(0, 1)
 
 
 @functools.cache

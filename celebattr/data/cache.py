@@ -147,7 +147,12 @@ class DiskCache:
                 _write(self.folder / WORDS, row * 4, memoryview(word))
         except OSError as error:
             self._full = True
-            log.warning("%s The run goes on and decodes what is not there.", _advice(self, error))
+            log.warning(
+                "The cache of decoded images holds %s and grows no more: %s The run goes on and "
+                "decodes what is not there.",
+                f"{len(self):,}",
+                output_error(self.folder, error),
+            )
 
 
 def _write(path: Path, offset: int, data: memoryview) -> None:
@@ -160,12 +165,6 @@ def _write(path: Path, offset: int, data: memoryview) -> None:
 
 def _word(crop_HWC: NDArray[np.uint8]) -> int:
     return zlib.crc32(crop_HWC.data) or 1
-
-
-def _advice(cache: DiskCache, error: OSError) -> str:
-    return f"The cache of decoded images holds {len(cache):,} and grows no more: " + str(
-        output_error(cache.folder, error)
-    )
 
 
 def key(dataset: FaceDataset, number: int) -> str:
@@ -255,16 +254,13 @@ def attach_cache(
         The parts, and which cache they have and why.
     """
     folder = folder or default_folder()
+    why = "as asked"
     if mode == "auto":
         mode, why = choose_cache(dataset, parts, folder=folder, fast=fast, processes=processes)
-    else:
-        why = "as asked"
     count, memory = sum(map(len, parts)), free_memory()
     if mode == "ram" and memory is not None and count * CROP_BYTES > memory:
-        mode, why = (
-            "off",
-            f"{_size(count)} do not fit into {memory / 1e9:.1f} GB of free memory",
-        )
+        why = f"{_size(count)} do not fit into {memory / 1e9:.1f} GB of free memory"
+        mode = "off"
     try:
         if mode == "ram":
             kept = in_memory(parts)

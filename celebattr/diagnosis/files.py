@@ -197,7 +197,7 @@ def _zip(file: Path, head: bytes, size: int, where: str) -> Iterator[Finding]:
     again = f"Download it again, or go on with it: `curl -C - -o {file.name} URL`. {SOURCES}"
     if not head.startswith(b"PK"):
         kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "no zip")
-        what = f"{file.name} is {kind}, whatever its name says"
+        what = f"{file.name} is {kind}, in spite of its name"
         yield Finding("problem", "not a zip", where, what, f"Download it again. {SOURCES}")
         return
     try:
@@ -288,7 +288,7 @@ def _strange(path: Path, folder: Path) -> Finding:
         "problem",
         "nesting",
         str(path),
-        f"the images lie in {place}, where nobody looks for them",
+        f"the images lie in {place}, which is not searched",
         f"Move that folder to {path / 'img_align_celeba'}",
     )
 

@@ -20,7 +20,8 @@ from celebattr.evaluation.report import (
 )
 from celebattr.evaluation.tables import TITLES
 from celebattr.reports import svg
-from celebattr.reports.page import Made, from_markdown, picture_rows, render
+from celebattr.reports.formatting import Made
+from celebattr.reports.page import from_markdown, picture_rows, render
 from celebattr.reports.svg import Dot, Line
 
 _MOST = 20  # rows of a chart of differences: the largest

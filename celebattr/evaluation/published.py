@@ -62,7 +62,7 @@ PUBLISHED: tuple[PublishedReport, ...] = (
         "Zhong, Sullivan, Li, arXiv:1602.03935",
         "features of networks for face recognition",
     ),
-    PublishedReport("MCNN-AUX", 2017, 0.9129, 40, _APS_TABLE, "several attributes a branch"),
+    PublishedReport("MCNN-AUX", 2017, 0.9129, 40, _APS_TABLE, "several attributes per branch"),
     PublishedReport("MCFA", 2018, 0.9123, 40, _APS_TABLE, "cascaded networks"),
     PublishedReport("ResNet50", None, 0.9048, 40, _EWRFCAS, _CODE),
     PublishedReport("ResNet50, adaptive weights", None, 0.9085, 40, _EWRFCAS, _CODE),

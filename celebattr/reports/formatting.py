@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import platform
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from celebattr.constants import VERSION
-
-if TYPE_CHECKING:
-    from celebattr.reports.page import Made
 
 PACKAGES = ("onnxruntime", "torch", "torchvision", "opencv-python-headless", "pillow", "numpy")
 
@@ -46,11 +45,24 @@ def versions() -> list[str]:
     ]
 
 
-def made(data: str) -> Made:
-    """Return the origin of a page that is written now: versions, date and `data`."""
-    from celebattr.reports.page import Made
+@dataclass(frozen=True)
+class Made:
+    """The origin of a page.
 
-    return Made.now(versions(), data)
+    Attributes:
+        when: date and time, UTC, for a person.
+        versions: names and versions of what made it.
+        data: what it was measured or trained on, for a person.
+    """
+
+    when: str
+    versions: Sequence[str]
+    data: str
+
+
+def made(data: str) -> Made:
+    """Return the origin of a page that is written now."""
+    return Made(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions(), data)
 
 
 def _version(name: str) -> str:

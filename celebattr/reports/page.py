@@ -6,8 +6,6 @@ import base64
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
 
@@ -18,26 +16,6 @@ from markupsafe import Markup
 from celebattr.reports import formatting
 
 _DASH = "–"  # noqa: RUF001  an undefined figure, as typeset
-
-
-@dataclass(frozen=True)
-class Made:
-    """The origin of a page.
-
-    Attributes:
-        when: date and time, UTC, for a person.
-        versions: names and versions of what made it.
-        data: what it was measured or trained on, for a person.
-    """
-
-    when: str
-    versions: Sequence[str]
-    data: str
-
-    @classmethod
-    def now(cls, versions: Sequence[str], data: str) -> Made:
-        """Return the origin of a page written now."""
-        return cls(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions, data)
 
 
 def render(package: str, template: str, **values: Any) -> str:

@@ -67,7 +67,7 @@ class BatchBuilder:
             draws,
             cut_margins=config.cut_margins or 0.0,
         )
-        unit = augment.spoil(
+        unit = augment.corrupt(
             clean,
             draws,
             erasing=config.erasing or 0.0,

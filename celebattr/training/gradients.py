@@ -189,7 +189,7 @@ class GradientAccumulator:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self.listener.notice(
-            f"out of memory: {progress.micro_batch} images a pass instead of {size}; "
+            f"out of memory: {progress.micro_batch} images per pass instead of {size}; "
             f"gradients are summed, so a step still sees {self.batch_size}"
         )
 

@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from celebattr.evaluation.report import Example
 from celebattr.reports import svg
-from celebattr.reports.page import Made, picture_rows, render
+from celebattr.reports.formatting import Made
+from celebattr.reports.page import picture_rows, render
 from celebattr.reports.svg import Line
 
 Row = Mapping[str, Any]
@@ -76,7 +77,7 @@ def charts(history: Sequence[Row]) -> dict[str, Markup]:
         ("accuracy", "Mean attribute accuracy on validation", [line(_ACCURACY)], "%", 300),
         ("precision", "Mean average precision on validation", [line(_PRECISION)], "%", 300),
         ("rate", "Learning rate", [line("lr")], "rate", 150),
-        ("speed", "Images a second", [line("images_per_second")], "images/s", 150),
+        ("speed", "Images per second", [line("images_per_second")], "images/s", 150),
     )
     return {
         name: svg.lines(name, title, text, lines, x="epoch", y=y, percent=y == "%", height=height)

@@ -60,7 +60,7 @@ def test_a_shift_moves_by_the_stated_share_of_the_frame() -> None:
 def test_values_stay_between_0_and_1() -> None:
     draws = augment.parameters(0, 0, np.arange(16))
     images = augment.augment(frames(16), draws)
-    images = augment.spoil(images, draws, erasing=1, low_resolution=1, noise=1, grey=1, dark=1)
+    images = augment.corrupt(images, draws, erasing=1, low_resolution=1, noise=1, grey=1, dark=1)
     assert images.shape == (16, 3, 218, 178)
     assert float(images.min()) >= 0.0
     assert float(images.max()) <= 1.0
@@ -72,18 +72,18 @@ def test_low_resolution_takes_fine_detail_and_leaves_the_rest() -> None:
     draws = np.repeat(NEUTRAL, 4, axis=0)
     draws[:, 7] = [0.1, 0.1, 0.9, 0.9]  # the gate
     draws[:, 8] = [0.0, 0.99, 0.0, 0.99]
-    seen = augment.spoil(images, draws, low_resolution=0.5)
+    seen = augment.corrupt(images, draws, low_resolution=0.5)
     assert float(seen[0].std()) < 0.1
     assert float(seen[1].std()) < 0.2
     torch.testing.assert_close(seen[2:], images[2:], rtol=0, atol=1e-4)
     smooth = frames(4)
-    blurred = augment.spoil(smooth, draws, low_resolution=0.5)
+    blurred = augment.corrupt(smooth, draws, low_resolution=0.5)
     assert float((blurred - smooth).abs().mean()) < 0.02
 
 
 def test_erasing_paints_over_a_rectangle_of_the_stated_size() -> None:
     images, draws = frames(64), augment.parameters(0, 0, np.arange(64))
-    erased = augment.spoil(images, draws, erasing=0.5)
+    erased = augment.corrupt(images, draws, erasing=0.5)
     changed = (erased != images).any(dim=1)
     share = changed.float().mean(dim=(1, 2)).numpy()
     gone = draws[:, 9] < 0.5
@@ -117,7 +117,7 @@ def test_noise_has_the_drawn_strength_and_another_place_for_each_frame() -> None
     draws[:, 19] = [0.1, 0.1, 0.9]  # the gate
     draws[:, 20] = [1.0, 0.5, 1.0]
     draws[:, 21:23] = [[0.0, 0.0], [0.9, 0.9], [0.0, 0.0]]
-    noisy = augment.spoil(images, draws, noise=0.5)
+    noisy = augment.corrupt(images, draws, noise=0.5)
     assert abs(float(noisy[0].std()) - augment.NOISE) < 0.002
     assert abs(float(noisy[1].std()) - augment.NOISE / 2) < 0.002
     assert abs(float(torch.corrcoef(noisy[:2].flatten(1))[0, 1])) < 0.02
@@ -127,7 +127,7 @@ def test_noise_has_the_drawn_strength_and_another_place_for_each_frame() -> None
 def test_a_grey_frame_has_no_colour_and_keeps_its_brightness() -> None:
     images, draws = frames(2), np.repeat(NEUTRAL, 2, axis=0)
     draws[:, 23] = [0.1, 0.9]
-    seen = augment.spoil(images, draws, grey=0.5)
+    seen = augment.corrupt(images, draws, grey=0.5)
     assert (seen[0, 0] == seen[0, 1]).all()
     assert (seen[0, 0] == seen[0, 2]).all()
     expected = (images[0] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0)
@@ -196,7 +196,7 @@ def test_the_share_that_is_asked_for_is_recompressed_as_jpeg_and_webp(
 
 def test_darkness_leaves_a_part_of_the_light_to_the_share_that_is_asked_for() -> None:
     images, draws = frames(200), augment.parameters(0, 0, np.arange(200))
-    dark = augment.spoil(images, draws, dark=0.5)
+    dark = augment.corrupt(images, draws, dark=0.5)
     left_B = (dark.sum(dim=(1, 2, 3)) / images.sum(dim=(1, 2, 3))).numpy()
     touched_B = left_B < 0.999
     assert 80 < touched_B.sum() < 120

@@ -29,7 +29,7 @@ from celebattr.evaluation.report import (
     SliceReport,
     ThresholdRow,
 )
-from celebattr.reports.page import Made
+from celebattr.reports.formatting import Made
 from celebattr.training import html as training_html
 
 MADE = Made("2026-01-02 03:04 UTC", ["celebattr 0.1.0", "Python 3.11.7"], "my-faces")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from celebattr.diagnosis.labels import report as writers
 from celebattr.diagnosis.labels.report import LabelReport
-from celebattr.reports.page import Made
+from celebattr.reports.formatting import Made
 
 MADE = Made("2026-01-02 03:04 UTC", ["celebattr 0.1.0"], "my-faces")
 

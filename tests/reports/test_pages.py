@@ -16,7 +16,8 @@ import pytest
 from celebattr.evaluation import html as evaluation
 from celebattr.evaluation.report import EvalReport
 from celebattr.reports import svg
-from celebattr.reports.page import Made, between, from_markdown, points, share
+from celebattr.reports.formatting import Made
+from celebattr.reports.page import between, from_markdown, points, share
 from celebattr.training import html as training
 
 DASH, MINUS = "\u2013", "\u2212"
@@ -72,7 +73,7 @@ def test_the_headline_stands_with_its_interval_and_floor(full_page: str) -> None
     assert "more frequent answer would get 80.00 %" in summary
     assert "400 test images of 120 people" in summary
     assert "split of my-faces" in summary
-    assert "61.5 images a second" in summary
+    assert "61.5 images per second" in summary
     for word in ("annotators", "Attractive", "Pale_Skin", "non-commercial"):
         assert word in summary
 

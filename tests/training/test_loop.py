@@ -256,7 +256,7 @@ def test_out_of_memory_halves_the_pass_says_so_and_goes_on(
     loop.train(config(drawn_celeba, tmp_path / "run", epochs=1, image_size="32x32"), watch)
     halved = [text for text in watch.notices if text.startswith("out of memory")]
     assert len(halved) == 2  # 12 -> 6 -> 3
-    assert "3 images a pass" in halved[1]
+    assert "3 images per pass" in halved[1]
     assert history(tmp_path / "run")[0]["step"] == 3
 
 

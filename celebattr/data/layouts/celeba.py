@@ -38,7 +38,7 @@ LAST_OF_SPLIT = {TRAIN: 162_770, VALIDATION: 182_637, TEST: 202_599}
 
 Source: CelebA's list_eval_partition.txt."""
 
-Number = TypeVar("Number", np.int8, np.int64)
+Number = TypeVar("Number", np.int8, np.int64, np.float64)
 
 log = logging.getLogger(__name__)
 

@@ -63,8 +63,8 @@ def read(path: Path) -> Source | None:
     mapping = path / MAPPING
     if not mapping.is_file():
         raise DataError(
-            f"{path} has {ATTRIBUTES} but no {MAPPING}: without it nobody knows which image of "
-            "CelebA each is, and so its split. It comes in the same archive"
+            f"{path} has {ATTRIBUTES} but no {MAPPING}: it says which image of "
+            "CelebA each is, and so its split. It is in the same archive"
         )
     originals = originals_of(mapping)
     lacking = [name for name in table.images if name not in originals]
@@ -118,13 +118,9 @@ def originals_of(mapping: Path) -> dict[str, str]:
 
 def _landmarks(path: Path, names: list[str]) -> dict[str, NDArray[np.float64]]:
     table = label_files.read_table(path)
-    place = {name: row for row, name in enumerate(table.images)}
-    lacking = [name for name in names if name not in place]
-    if lacking:
-        raise DataError(f"{path} has no row for {len(lacking):,} images, the first {lacking[0]}")
     try:
-        points_N52 = table.cells[[place[name] for name in names]].astype(np.float64)
-        return dict(zip(names, points_N52.reshape(len(names), 5, 2), strict=True))
+        points = table.cells.astype(np.float64).reshape(len(table.images), 5, 2)
+        return dict(zip(names, celeba.by_name(names, table, points, path), strict=True))
     except ValueError as error:
         raise DataError(f"{path}: expected five points, x and y, a row ({error})") from error
 

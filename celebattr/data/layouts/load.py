@@ -137,7 +137,7 @@ def _celeba(path: Path) -> Source | None:
     splits = celeba.partition(path, table.images)
     if splits is None:
         raise DataError(
-            f"{path} has {attributes.name} but no {celeba.PARTITION[0]}: without it nobody knows "
+            f"{path} has {attributes.name} but no {celeba.PARTITION[0]}: it says "
             f"which images are train, validation and test. It comes with CelebA, in the folder Eval"
             f"{_elsewhere(path)}"
         )

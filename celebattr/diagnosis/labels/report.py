@@ -18,7 +18,7 @@ from celebattr.constants import LIST_SEPARATOR, REPORT_SCHEMA
 from celebattr.reports.formatting import between, percent
 
 if TYPE_CHECKING:
-    from celebattr.reports.page import Made
+    from celebattr.reports.formatting import Made
 
 
 @dataclass(frozen=True)
