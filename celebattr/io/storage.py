@@ -154,7 +154,7 @@ def reporting(url: str, done: str) -> Iterator[None]:
 
 
 def _text(error: Exception) -> str:
-    return shown(reason(error))
+    return shown(reason(error, 4096))[:200]  # shortened last: half a secret is not recognised
 
 
 @contextlib.contextmanager
