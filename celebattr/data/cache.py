@@ -148,7 +148,7 @@ class DiskFrames:
                 _write(self.folder / WORDS, row * 4, memoryview(word))
         except OSError as error:
             self._full = True
-            log.warning("%s The run goes on and decodes what is not there.", _advice(self, error))
+            log.warning("%s The run continues and decodes what is missing.", _advice(self, error))
 
 
 def _write(path: Path, offset: int, data: memoryview) -> None:

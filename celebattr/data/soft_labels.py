@@ -78,7 +78,9 @@ def read_probabilities(
         if at is None:
             continue
         if at in taken:
-            raise DataError(f"{path} has more than one row for {name}: one face an image is needed")
+            raise DataError(
+                f"{path} has more than one row for {name}: one face per image is needed"
+            )
         taken[at] = line
     if not taken:
         raise DataError(

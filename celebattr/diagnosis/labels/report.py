@@ -18,7 +18,7 @@ class Suspect:
         rank: among the suspects of its attribute, from 1.
         reasons: why it is suspected, for a person, for instance "the network" or
             "contradicts No_Beard".
-        jpeg: a small picture, for the first of each attribute where a sheet is asked for.
+        jpeg: a small picture, for the first of each attribute if a page is written.
     """
 
     image: str

@@ -13,7 +13,7 @@ from celebattr.attributes import Rule, rules_of
 from celebattr.constants import SPLITS
 from celebattr.data.layouts.load import load_dataset
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.diagnosis.labels import confident
+from celebattr.diagnosis.labels import confident, writers
 from celebattr.diagnosis.labels import evidence as label_evidence
 from celebattr.diagnosis.labels.evidence import Evidence, Progress
 from celebattr.diagnosis.labels.report import LabelEstimate, LabelReport, Suspect
@@ -25,23 +25,20 @@ NETWORK = "the network"
 """The reason of a suspect by its probability alone."""
 
 
-def search(
-    config: DoctorConfig,
-    on_progress: Progress = lambda done, total: None,
-    *,
-    pictures: bool = False,
-) -> LabelReport:
-    """Find the labels that are likely wrong in some data sets.
+def search(config: DoctorConfig, on_progress: Progress = lambda done, total: None) -> LabelReport:
+    """Find the labels that are likely wrong in some data sets; write `output` and `report`.
 
     Args:
-        config: which, and by what.
+        config: which, by what, and the files to write.
         on_progress: called after each batch that is scored.
-        pictures: whether the first suspects of each attribute get a small picture.
 
     Raises:
-        DataError: the data or the probabilities cannot be read.
+        UsageError: `output` has neither of the suffixes .csv and .json.
+        DataError: the data or the probabilities cannot be read, or a file cannot be written.
         WeightsError, DeviceError: see `open_backend`.
+        MissingExtraError: a page needs Jinja2.
     """
+    writers.check(config)
     dataset = load_dataset(config.data, skip_missing=True)
     images = label_evidence.choose(dataset, config.split, config.limit)
     if config.probabilities is not None:
@@ -55,13 +52,15 @@ def search(
             on_progress=on_progress,
         )
     images = evidence.images
-    return find(
+    report = find(
         evidence,
         rules=rules_of(evidence.attributes),
         copies=label_evidence.copies(images, workers=config.workers).tolist(),
-        picture=(lambda row: thumbnail(images.read(row))) if pictures else None,
+        picture=(lambda row: thumbnail(images.read(row))) if config.report else None,
         pictures=config.pictures,
     )
+    writers.write(report, config)
+    return report
 
 
 def find(
