@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from celebattr.attributes import CELEBA, RULES, Rule, reliability, rules_of
+from celebattr.attributes import CELEBA, RULES, Rule, join_names, reliability, rules_of, select
 from celebattr.data.layouts.load import load_dataset
+from celebattr.errors import UsageError
 from celebattr.models.decisions import contradictions
 
 

@@ -115,7 +115,7 @@ def charts(report: EvalReport) -> dict[str, Markup]:
     if report.corruptions:
         found["corruptions"] = svg.dots(
             "corruptions",
-            "Accuracy lost on spoiled images",
+            "Accuracy lost on corrupted images",
             "The difference in mean attribute accuracy to the images as they are, with its 95 % "
             "interval, for each way of spoiling them.",
             [

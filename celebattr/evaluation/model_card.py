@@ -76,7 +76,7 @@ def _lineage(trained: Mapping[str, Any]) -> list[str]:
 
 _COLUMNS = (
     ("accuracy", "mean_attribute_accuracy"),
-    ("floor", "majority_accuracy"),
+    ("majority baseline", "majority_accuracy"),
     ("mAP", "mean_average_precision"),
     ("balanced accuracy", "mean_balanced_accuracy"),
     ("F1", "mean_f1"),
@@ -141,7 +141,7 @@ def _attributes(metrics: Mapping[str, Any]) -> list[str]:
         return []
     split, rows = measured[-1]
     lines = [
-        f"| {split} | positives | floor | accuracy | AP | labels alike |",
+        f"| {split} | positives | majority baseline | accuracy | AP | labels alike |",
         "| --- |" + " ---: |" * 5,
     ]
     for row in rows:

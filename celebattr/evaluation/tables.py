@@ -252,7 +252,7 @@ def _corruptions(report: EvalReport, most: int | None) -> Part | None:
     return Part(
         ("images", "accuracy", "mAP", "difference"),
         tuple(rows),
-        heading="every image spoiled",
+        heading="corrupted images",
         notes=("difference of the mean attribute accuracy in points, images paired",),
     )
 

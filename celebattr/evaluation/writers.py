@@ -53,7 +53,8 @@ def headline(report: EvalReport) -> list[tuple[str, str]]:
         (title, _percent_or_none(getattr(report, name)) + between(report.intervals.get(name)))
         for title, name in _HEADLINE
     ]
-    pairs[0] = (pairs[0][0], f"{pairs[0][1]}, floor {percent(report.majority_accuracy)}")
+    baseline = f", majority baseline {percent(report.majority_accuracy)}"
+    pairs[0] = (pairs[0][0], pairs[0][1] + baseline)
     if report.accuracy_where_unsure is not None:
         pairs.append(
             (

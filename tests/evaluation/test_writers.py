@@ -54,7 +54,7 @@ def test_csv_has_a_row_an_attribute_and_one_of_means() -> None:
 
 def test_markdown_is_a_table_in_percent() -> None:
     text = writers.render(REPORT, "markdown")
-    assert "- mean attribute accuracy: 91.00 %, floor 80.00" in text
+    assert "- mean attribute accuracy: 91.00 %, majority baseline 80.00" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.replace("\\|", "").count("|") for line in table}) == 1
     assert "| Smiling | 100 | 93.00 | 50.00 |" in text
