@@ -28,6 +28,7 @@ PANELS = {
     "doctor": ("Data", "Wrong labels", "Performance", "Output"),
     "info": ("Output",),
 }
+ROOT = Path(__file__).parents[2]
 MOST_LINES = {"predict": 110, "train": 150}
 
 
@@ -64,6 +65,15 @@ def test_the_examples_of_a_help_page_are_commands(command: str) -> None:
         assert words[0] == command
         # An unknown option is an error before --help is looked at.
         assert run(*words, "--help").exit_code == 0, line
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+)
+def test_the_commands_of_the_docs_have_options_that_there_are(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(r"^    (?:.* -m )?celebattr ([a-z]+ [^#|\n]*)", text, re.MULTILINE):
+        assert run(*shlex.split(line), "--help").exit_code == 0, line
 
 
 @pytest.mark.parametrize(
