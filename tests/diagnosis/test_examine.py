@@ -81,7 +81,7 @@ def test_other_layouts_are_seen(tmp_path: Path) -> None:
     for writer, layout in (
         (layouts.parquet, "Hugging Face Parquet"),
         (layouts.webdataset, "WebDataset"),
-        (layouts.lists, "a list a split, torchvision"),
+        (layouts.lists, "one list per split, torchvision"),
         (layouts.hq, "CelebAMask-HQ"),
     ):
         report = report_of(writer(reference, tmp_path / layout))

@@ -43,7 +43,7 @@ def read(path: Path) -> Source | None:
         # They name the folder too, `img_align_celeba/000001.jpg`, in which the images were found.
         names = [name.rpartition("/")[2] for name in names]
     return Source(
-        f"a list a split, {layout}",
+        f"one list per split, {layout}",
         path,
         columns,
         names,
