@@ -42,7 +42,7 @@ def ours(asked: argparse.Namespace, data: Path, out: Path) -> dict[str, Any]:
     train(
         TrainConfig(
             data=(data,),
-            out=out,
+            output=out,
             arch=asked.arch,
             backbone_weights="none",
             epochs=2,

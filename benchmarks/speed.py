@@ -266,7 +266,7 @@ from pathlib import Path
 from celebattr.training.config import TrainConfig
 from celebattr.training.loop import train
 data, size, batch, out = sys.argv[1:]
-train(TrainConfig(data=(Path(data),), out=Path(out), backbone_weights="none", epochs=2,
+train(TrainConfig(data=(Path(data),), output=Path(out), backbone_weights="none", epochs=2,
                   image_size=size, batch_size=int(batch)))
 row = json.loads(Path(out, "history.jsonl").read_text().splitlines()[1])
 shutil.rmtree(out)

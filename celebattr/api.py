@@ -17,8 +17,8 @@ from celebattr.data.shards.config import PackConfig
 from celebattr.diagnosis.config import DoctorConfig
 from celebattr.errors import DeviceError, MissingExtraError, UsageError
 from celebattr.evaluation.config import EvaluateConfig
-from celebattr.inference.config import PredictConfig
-from celebattr.inference.run import ScoreOptions, Summary
+from celebattr.inference.config import PredictConfig, ScoreOptions
+from celebattr.inference.run import Summary
 from celebattr.models.weights import SPEEDS
 from celebattr.options import Location, from_keywords
 from celebattr.predictions import Failure, Prediction, Result
@@ -36,7 +36,7 @@ StrPath = str | os.PathLike[str]
 Data = str | Path | Sequence[str | Path]
 """A data set, a folder or a URL, or several."""
 Progress = Callable[[int, int], None]
-"""Told how many images are done, and of how many."""
+"""Callback with the number of images done and their total."""
 
 
 def options_of(*configs: type) -> Callable[[F], F]:
@@ -45,7 +45,7 @@ def options_of(*configs: type) -> Callable[[F], F]:
     def wrap(function: F) -> F:
         signature = inspect.signature(function)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        names = {p.name for p in own} | {"out", "speed"}  # by another name: output, weights
+        names = {p.name for p in own} | {"speed"}  # `weights` takes its values
         fields = [field for config in configs for field in dataclasses.fields(config)]
         own += [
             inspect.Parameter(
@@ -138,7 +138,7 @@ def train(
         UsageError: an option is unknown or not possible.
         DataError, WeightsError, DeviceError: see `celebattr.training.loop.train`.
     """
-    config = from_keywords(TrainConfig, {"data": data, "out": output, **options})
+    config = from_keywords(TrainConfig, {"data": data, "output": output, **options})
     try:
         from celebattr.training.loop import train as run
     except ModuleNotFoundError as error:
@@ -263,7 +263,9 @@ def pack(
     """
     from celebattr.data.shards.pack import run
 
-    return run(from_keywords(PackConfig, {"data": data, "out": output, **options}), on_progress)[0]
+    return run(from_keywords(PackConfig, {"data": data, "output": output, **options}), on_progress)[
+        0
+    ]
 
 
 @overload

@@ -6,6 +6,9 @@ line of `list_attr_celeba.txt`.
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -172,8 +175,25 @@ def rules_of(attributes: Iterable[str]) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if {rule.first, rule.second} <= known)
 
 
-def select(asked: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Resolve attribute names as a user types them, ignoring case.
+def _key(name: str) -> str:
+    """A name without case, and with one underscore for spaces, hyphens and underscores."""
+    return re.sub(r"[\s_-]+", "_", name.strip()).casefold()
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Join names with commas, as `select` takes them: a name that holds a comma is quoted."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
+
+
+def select(asked: str | Sequence[str], known: Sequence[str]) -> list[str]:
+    """Resolve attribute names as a user types them: wearing_hat, "Wearing Hat" or WEARING-HAT.
+
+    Args:
+        asked: names, or a text of them with commas between; as in a CSV, a name that itself holds
+            a comma stands in double quotes.
+        known: names that there are.
 
     Returns:
         The names as `known` spells them, in the order asked, each once.
@@ -181,14 +201,18 @@ def select(asked: Sequence[str], known: Sequence[str]) -> list[str]:
     Raises:
         UsageError: a name is not among `known`.
     """
-    by_lower = {name.lower(): name for name in known}
+    if isinstance(asked, str):
+        try:
+            asked = next(csv.reader([asked], skipinitialspace=True), []) or [asked]
+        except csv.Error as error:
+            raise UsageError(f"{asked!r} is no list of attributes: {error}") from error
+    spelled = {_key(name): name for name in known} | {name: name for name in known}
     chosen: list[str] = []
-    for word in asked:
-        name = by_lower.get(word.strip().lower())
+    for word in map(str.strip, asked):
+        name = spelled.get(word) or spelled.get(_key(word))
         if name is None:
             raise UsageError(
-                f"unknown attribute {word.strip()!r}.{suggestion(word, known)} "
-                f"Known: {', '.join(known)}"
+                f"unknown attribute {word!r}.{suggestion(word, known)} Known: {', '.join(known)}"
             )
         if name not in chosen:
             chosen.append(name)

@@ -43,3 +43,7 @@ def weights_folder() -> Path:
     package = Path(__file__).resolve().parent
     inside = package / "weights"
     return inside if inside.is_dir() else package.parent / "weights"
+
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+"""Choices of arithmetic."""

@@ -14,54 +14,102 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from celebattr.attributes import join_names
+from celebattr.constants import PRECISIONS
 from celebattr.errors import UsageError, suggestion
 
 T = TypeVar("T")
 
 CACHES: tuple[str, ...] = ("auto", "ram", "disk", "off")
+DECISIONS = "Model and decisions"
+"""Panel of the options that decide what is reported as present."""
 
 
-def option(default: T, text: str, *, choices: tuple[str, ...] = (), metavar: str = "") -> T:
-    """Return a dataclass field with the help text and choices of its command-line option."""
-    metadata = {"help": text, "choices": choices, "metavar": metavar}
+def option(
+    default: T,
+    text: str,
+    panel: str,
+    *,
+    choices: tuple[str, ...] = (),
+    metavar: str = "",
+    shown: str = "",
+    was: str = "",
+) -> T:
+    """Return a dataclass field that describes its command-line option.
+
+    Args:
+        default: its value without the option.
+        text: one line of help; `{choices}` stands for the list of them.
+        panel: the group of options in which the help page lists it.
+        choices: all values that are allowed.
+        metavar: name of the value on the help page.
+        shown: words for a default that is None.
+        was: an earlier name, which still works but is not shown.
+    """
+    metadata = {
+        "help": text,
+        "panel": panel,
+        "choices": choices,
+        "metavar": metavar,
+        "shown": shown,
+        "was": was,
+    }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
 
 
+def data_option() -> tuple[Location, ...]:
+    """Return the field of --data."""
+    return option((), "Data set: a folder, a URL or drawn (repeatable).", "Data", metavar="DIR|URL")
+
+
+def skip_missing_option() -> bool:
+    """Return the field of --skip-missing."""
+    return option(False, "Skip rows whose image file is missing.", "Data")
+
+
+def weights_option(panel: str, shown: str) -> str | None:
+    """Return the field of --weights."""
+    text = "Bundle: a file, a run folder or a name."
+    return option(None, text, panel, metavar="BUNDLE", shown=shown)
+
+
+def device_option(panel: str = "Performance") -> str:
+    """Return the field of --device."""
+    return option("auto", "Device: auto, cpu, cuda, cuda:1 or mps.", panel, metavar="DEVICE")
+
+
+def precision_option(panel: str = "Performance") -> str:
+    """Return the field of --precision."""
+    return option("auto", "Arithmetic: {choices}.", panel, choices=PRECISIONS)
+
+
+def decoders_option(panel: str = "Performance") -> int:
+    """Return the field of --workers, for every command that decodes in threads."""
+    return option(2, "Threads that decode images.", panel)
+
+
 def operating_point_option() -> str:
-    """Return the field of --operating-point, for every command that decides."""
-    return option(
-        "default",
-        "Where thresholds lie: default, the bundle's own (0.5); f1, the best F1; precision=P or "
-        "recall=R, at least that much on the validation images.",
-        metavar="POINT",
-    )
+    """Return the field of --operating-point."""
+    text = "Thresholds: default, f1, precision=P or recall=P."
+    return option("default", text, DECISIONS, metavar="POINT")
 
 
 def unsure_below_option() -> float | None:
-    """Return the field of --unsure-below, for every command that decides."""
-    return option(
-        None,
-        "Decisions less likely right than this are reported as unsure. Without it, the bundle's "
-        "own.",
-    )
+    """Return the field of --unsure-below."""
+    text = "Report decisions below this confidence as unsure."
+    return option(None, text, DECISIONS, metavar="P", shown="the bundle's own")
 
 
 def consistent_option() -> bool:
-    """Return the field of --consistent, for every command that decides."""
-    return option(
-        False,
-        "Decide for the most probable answers that do not contradict each other, as No_Beard and "
-        "Goatee do.",
-    )
+    """Return the field of --consistent."""
+    return option(False, "Avoid contradictions such as No_Beard with Goatee.", DECISIONS)
 
 
 def thumbnails_option() -> bool:
     """Return the field of --thumbnails, for every command that writes an HTML page."""
     return option(
-        True,
-        "Small pictures of the images that the HTML page names; --no-thumbnails for data that must "
-        "not leave.",
+        True, "Embed images in the HTML page (off for data that may not be shared).", "Output"
     )
 
 
@@ -103,6 +151,8 @@ def from_keywords(
         UsageError: there is no such option, or a value is not possible.
     """
     hints = typing.get_type_hints(kind)
+    earlier = {f.metadata["was"]: f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values = {earlier.get(flag(name), name): value for name, value in values.items()}
     for name in values:
         if name not in hints:
             known = [*others, *hints]
@@ -119,7 +169,7 @@ def _fitted(value: Any, hint: Any) -> Any:
         return tuple(_fitted(one, typing.get_args(hint)[0]) for one in many)
     kinds = typing.get_args(hint) or (hint,)
     if isinstance(value, list | tuple) and str in kinds:
-        return ",".join(map(str, value))
+        return join_names(map(str, value))
     if not isinstance(value, str | Path):
         return value
     if Url in kinds:

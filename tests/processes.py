@@ -39,7 +39,7 @@ def config(data: Path, out: Path, case: str) -> TrainConfig:
     """Batches of an odd size, of which the last is of one image: some processes have none of it."""
     tiny = TrainConfig(
         data=(data,),
-        out=out / case,
+        output=out / case,
         arch="mlp",
         backbone_weights="none",
         epochs=2,
@@ -107,7 +107,7 @@ def run(settings: TrainConfig, case: str, world: World) -> None:
     ends = set(world.texts(f"{run.progress.step} {digest.hexdigest()}"))
     assert len(ends) == 1, f"{case}: the processes end with different weights"
     if world.is_main:
-        (settings.out / "notices.json").write_text(json.dumps(watch.notices))
+        (settings.output / "notices.json").write_text(json.dumps(watch.notices))
 
 
 def refusals(data: Path, out: Path, world: World) -> None:
@@ -117,7 +117,7 @@ def refusals(data: Path, out: Path, world: World) -> None:
         settings = config(data, out, "mlp")
         if world.rank == 1:
             settings = dataclasses.replace(settings, **odd)
-        settings = dataclasses.replace(settings, out=out / "refused")
+        settings = dataclasses.replace(settings, output=out / "refused")
         try:
             loop.train(settings)
         except DataError as error:

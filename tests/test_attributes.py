@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from celebattr.attributes import CELEBA, RULES, Rule, reliability, rules_of
+from celebattr.attributes import CELEBA, RULES, Rule, join_names, reliability, rules_of, select
 from celebattr.data.layouts.load import load_dataset
+from celebattr.errors import UsageError
 from celebattr.models.decisions import contradictions
 
 
@@ -45,3 +46,24 @@ def test_labels_hardly_ever_break_a_rule(real_data: Path, split: str) -> None:
         first = column[rule.first].sum()
         second = (column[rule.second] == rule.second_present).sum()
         assert broken < 0.05 * min(first, second), rule.name
+
+
+@pytest.mark.parametrize(
+    "typed", ["Wearing Hat", "wearing_hat", "WEARING-HAT", " wearing  hat ", '"Wearing Hat"']
+)
+def test_a_name_is_accepted_as_it_is_shown(typed: str) -> None:
+    assert select(f"{typed},Smiling", CELEBA) == ["Wearing_Hat", "Smiling"]
+
+
+def test_a_name_with_a_comma_is_quoted_and_an_exact_name_comes_first() -> None:
+    known = ("Hat, big", "a-b", "a b", "Smiling")
+    assert select('smiling, "hat, BIG"', known) == ["Smiling", "Hat, big"]
+    assert select("a-b,a b", known) == ["a-b", "a b"]
+    assert select(join_names(known), known) == list(known)
+    assert select(["Hat, big"], known) == ["Hat, big"]
+
+
+@pytest.mark.parametrize("typed", ["", "Smiling,", "Hat\nSmiling", "Smilling"])
+def test_what_is_no_name_is_refused(typed: str) -> None:
+    with pytest.raises(UsageError):
+        select(typed, CELEBA)

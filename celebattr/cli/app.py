@@ -22,6 +22,25 @@ COMMANDS = ("predict", "merge", "train", "evaluate", "export", "pack", "doctor",
 """Commands: each is a function in the module of its name."""
 
 
+class Command(typer.core.TyperCommand):
+    """A command with a compact help page."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return --help, in the last group of options."""
+        option: Any = super().get_help_option(ctx)
+        option.metavar = ""
+        option.rich_help_panel = getattr(self.params[-1], "rich_help_panel", None)
+        return option
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help page."""
+        from typer import rich_utils  # loads Rich: only here
+
+        # Of the seven columns most are empty: two spaces for each would be too wide.
+        rich_utils.STYLE_OPTIONS_TABLE_PADDING = (0, 1, 0, 0)  # type: ignore[assignment]
+        super().format_help(ctx, formatter)
+
+
 class Commands(typer.core.TyperGroup):
     """A command group that imports only the command that runs."""
 
@@ -35,11 +54,13 @@ class Commands(typer.core.TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         command = getattr(importlib.import_module(f"celebattr.cli.{cmd_name}"), cmd_name)
-        # Typer would keep the line breaks of a docstring: one line a paragraph instead.
-        paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+        text, _, examples = (inspect.getdoc(command) or "").partition("\n\nExamples:\n")
+        # Typer would keep the line breaks of a docstring: one line per paragraph instead.
+        paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
+        epilog = "\n".join(["Examples:", *map(str.strip, examples.splitlines())])
         # A Typer of its own: several commands in one would all have to be imported.
         alone = typer.Typer(add_completion=False, **SETTINGS)
-        alone.command(cmd_name, help="\n\n".join(" ".join(p.split()) for p in paragraphs))(
+        alone.command(cmd_name, cls=Command, help="\n\n".join(paragraphs), epilog=epilog)(
             guard(command)
         )
         return typer.main.get_command(alone)
@@ -102,7 +123,7 @@ def _common(
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say more on standard error.")
+        bool, typer.Option("--verbose", "-v", help="Log more to standard error.")
     ] = False,
 ) -> None:
     logging.basicConfig(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celebattr.cli.options import OutputFile, command
+from celebattr.cli.options import command, format_option, known_format, progress_bar
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import ExitCode, MissingExtraError, UsageError
+from celebattr.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,68 +18,59 @@ if TYPE_CHECKING:
     from celebattr.diagnosis.labels.report import LabelReport
     from celebattr.diagnosis.report import DoctorReport, Finding
 
-SCHEMA = 1
-"""Version of the keys that --json prints."""
+FORMATS = ("text", "json")
 
 _COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
 
 
-@command(DoctorConfig)
+@command()
 def doctor(
+    *,
     config: DoctorConfig,
+    format: Annotated[str, format_option(FORMATS, True)] = "text",
     json: Annotated[
-        bool, typer.Option("--json", help="Print the findings as JSON, for programs.")
-    ] = False,
-    output: OutputFile = None,
-    sheet: Annotated[
-        Path | None,
+        bool,
         typer.Option(
-            "--sheet", metavar="FILE", help="--labels: write the first suspects as an HTML page."
+            "--json",
+            hidden=True,
+            help="Earlier name of --format json.",
+            rich_help_panel="Output",
         ),
-    ] = None,
+    ] = False,
 ) -> None:
-    """Say what is wrong with a data set, and what to do about it.
+    """Check a data set, or search it for wrong labels.
 
-    Ends with exit code 3 if training on it would fail, else with 0. Warnings do not stop training,
-    but its figures may not be what they seem.
+    Exit code 3: training would fail. Warnings do not stop training.
 
-    With --labels it names labels that are likely wrong instead; --output takes .csv or .json.
+    Examples:
+        $ celebattr doctor --data celeba/
+        $ celebattr doctor --data celeba/ --labels --report suspects.html
     """
+    known_format(format, FORMATS)
+    as_json = json or format == "json"
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
-    if config.labels:
-        _search_labels(config, json=json, output=output, sheet=sheet)
-        return
-    if output is not None or sheet is not None:
-        raise UsageError("--output and --sheet are for the search for wrong labels: add --labels")
     from rich.console import Console
-    from rich.progress import Progress
 
+    if config.labels:
+        from celebattr.diagnosis.labels.report import to_json
+        from celebattr.diagnosis.labels.search import search
+
+        with progress_bar("scoring") as show:
+            found = search(config, show)
+        sys.stdout.write(to_json(found)) if as_json else _print_labels(found, Console())
+        return
     from celebattr.diagnosis.examine import examine
 
-    with Progress(
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
-        task = bar.add_task("opening images", total=None)
-        report = examine(config, lambda done, total: bar.update(task, completed=done, total=total))
-    if json:
-        _print_json(report)
-    else:
-        _print_report(report, Console())
+    with progress_bar("opening images") as show:
+        report = examine(config, show)
+    sys.stdout.write(report.to_json()) if as_json else _print_report(report, Console())
     if not report.trains:
         raise typer.Exit(ExitCode.DATA)
 
 
-def _print_json(report: DoctorReport) -> None:
-    import dataclasses
-    import json
-
-    values = {"schema": SCHEMA, "trains": report.trains, **dataclasses.asdict(report)}
-    sys.stdout.write(json.dumps(values, indent=2) + "\n")
-
-
 def _print_report(report: DoctorReport, console: Console) -> None:
-    """Print each folder's splits and findings, the gravest first, then the verdict."""
+    """Print each folder's splits and findings, most severe first, then the verdict."""
     from rich.text import Text
 
     from celebattr.cli.tables import printable
@@ -149,60 +138,6 @@ _WIDE = 100
 """Columns of a terminal from which three splits and their intervals fit."""
 
 _FIRST = 10  # suspects that are shown
-
-
-def _search_labels(
-    config: DoctorConfig, *, json: bool, output: Path | None, sheet: Path | None
-) -> None:
-    """Print the labels that are likely wrong; write them to files where asked for.
-
-    Raises:
-        UsageError: `output` has neither of the suffixes .csv and .json.
-        DataError: the data cannot be read, or a file not be written.
-        MissingExtraError: a sheet needs Jinja2, a safetensors bundle torch.
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from celebattr.diagnosis.labels import report as reports
-    from celebattr.io.files import check_target, write_text
-    from celebattr.options import format_of_suffix
-
-    check_target(output, sheet)
-    suffixes = {suffix: suffix for suffix in reports.FORMATS}
-    format = None if output is None else format_of_suffix(output, suffixes)
-    render = None if sheet is None else _renderer()
-    from celebattr.diagnosis.labels.search import search
-
-    with Progress(
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
-        task = bar.add_task("scoring", total=None)
-        report = search(
-            config,
-            lambda done, total: bar.update(task, completed=done, total=total),
-            pictures=render is not None,
-        )
-    if output is not None and format is not None:
-        write_text(output, reports.FORMATS[format](report))
-    if sheet is not None and render is not None:
-        write_text(sheet, render(report))
-    if json:
-        sys.stdout.write(reports.to_json(report))
-    else:
-        _print_labels(report, Console())
-
-
-def _renderer() -> Callable[[LabelReport], str]:
-    """Return the function that renders the sheet; fails before any work is done."""
-    try:
-        import celebattr.reports.page  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "train") from error
-    from celebattr.diagnosis.labels.report import page
-    from celebattr.reports.formatting import made
-
-    return lambda report: page(report, made(report.data))
 
 
 def _print_labels(report: LabelReport, console: Console) -> None:

@@ -8,38 +8,53 @@ from typing import Annotated
 
 import typer
 
-from celebattr.cli.options import OutputFile, command, format_option, known_format
+from celebattr.cli.options import (
+    OutputFile,
+    command,
+    format_option,
+    known_format,
+    progress_bar,
+)
 from celebattr.errors import UsageError
-from celebattr.evaluation.config import EvaluateConfig
+from celebattr.evaluation.config import MEASURES, EvaluateConfig
+from celebattr.options import DECISIONS
 
 FORMATS = ("table", "json", "csv", "markdown")
 
 
-@command(EvaluateConfig)
+@command("Data", DECISIONS, MEASURES)
 def evaluate(
-    config: EvaluateConfig,
-    format: Annotated[
-        str | None, format_option(FORMATS, "table on a terminal, json in a pipe")
-    ] = None,
+    *,
     output: OutputFile = None,
+    format: Annotated[str | None, format_option(FORMATS, "table, or json in a pipe")] = None,
     page: Annotated[
         Path | None,
         typer.Option(
             "--report",
-            metavar="FILE.html",
-            help="Also write all figures, charts and the images it gets most wrong as one HTML "
-            "page that needs no network.",
+            metavar="FILE",
+            help="Also write an HTML page with charts and images.",
+            rich_help_panel="Output",
         ),
     ] = None,
     write_card: Annotated[
         bool,
-        typer.Option("--write-card", help="Also write the figures into the bundle's own card."),
+        typer.Option(
+            "--write-card",
+            metavar="",
+            help="Also write the metrics into the bundle's card.",
+            rich_help_panel="Output",
+        ),
     ] = False,
+    config: EvaluateConfig,
 ) -> None:
     """Measure a bundle on a labelled split, attribute by attribute.
 
-    Mean attribute accuracy is the number of the papers; beside it stands its floor, what always
-    answering the more frequent value would get.
+    Compare the mean attribute accuracy with its majority baseline.
+
+    Examples:
+        $ celebattr evaluate --data celeba/ --report report.html
+        $ celebattr evaluate --data celeba/ --weights runs/b --against runs/a
+        $ celebattr evaluate --data celeba/ --slices Male,Young --corrupt all
     """
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
@@ -51,21 +66,12 @@ def evaluate(
     check_target(output, page)
     if output is not None and format is None:
         format = reports.format_of(output)
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
-        task = bar.add_task("evaluating", total=None)
-        report = run(
-            config,
-            page=page,
-            write_card=write_card,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with progress_bar("evaluating") as show:
+        report = run(config, page=page, write_card=write_card, on_progress=show)
     format = format or ("table" if sys.stdout.isatty() else "json")
     if format == "table":
+        from rich.console import Console
+
         from celebattr.cli.tables import evaluation_table
 
         if output is not None:

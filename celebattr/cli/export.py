@@ -12,7 +12,7 @@ from celebattr.cli.options import data_sets
 
 def export(
     weights: Annotated[
-        str, typer.Argument(help="A safetensors bundle: a path, a run folder, or a name.")
+        str, typer.Argument(help="A safetensors bundle: a file, a run folder or a name.")
     ],
     output: Annotated[
         Path | None,
@@ -21,11 +21,15 @@ def export(
             "-o",
             metavar="FILE",
             help="File to write.",
-            show_default="beside the bundle, ending in .onnx",
+            show_default="beside the bundle",
+            rich_help_panel="Output",
         ),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="int8 weights and activations; needs --data.")
+        bool,
+        typer.Option(
+            "--int8", metavar="", help="Quantise to int8 (needs --data).", rich_help_panel="int8"
+        ),
     ] = False,
     data: Annotated[
         list[str] | None,
@@ -33,15 +37,28 @@ def export(
             "--data",
             "-d",
             metavar="DIR|URL",
-            help="Data set whose validation images set the int8 ranges. Without it, what "
-            "CELEBATTR_DATA names.",
+            help="Data set to calibrate on (repeatable).",
+            show_default="$CELEBATTR_DATA",
+            rich_help_panel="int8",
         ),
     ] = None,
     images: Annotated[
-        int, typer.Option("--calibration-images", min=1, help="How many of them.")
+        int,
+        typer.Option(
+            "--calibration-images",
+            metavar="N",
+            min=1,
+            help="Validation images to calibrate on.",
+            rich_help_panel="int8",
+        ),
     ] = 256,
 ) -> None:
-    """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch."""
+    """Write a bundle as ONNX, for onnxruntime without torch.
+
+    Examples:
+        $ celebattr export runs/first
+        $ celebattr export runs/first --int8 --data celeba/
+    """
     from celebattr import api
     from celebattr.models.bundle import card_of
 

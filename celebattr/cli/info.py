@@ -18,15 +18,15 @@ FORMATS = ("text", "json", "markdown")
 
 
 def info(
-    weights: Annotated[str | None, typer.Argument(help="A bundle: shows its model card.")] = None,
-    format: Annotated[
-        str | None,
-        format_option(
-            FORMATS, "text on a terminal, json in a pipe", "How to print a card: json is all of it."
-        ),
-    ] = None,
+    weights: Annotated[str | None, typer.Argument(help="A bundle, to show its card.")] = None,
+    format: Annotated[str | None, format_option(FORMATS, "text, or json in a pipe")] = None,
 ) -> None:
-    """Show the device that would be used and why, versions, and the bundles found."""
+    """Show the device that would be used, versions and installed bundles, or a bundle's card.
+
+    Examples:
+        $ celebattr info
+        $ celebattr info runs/first --format markdown
+    """
     from celebattr.models import bundle
     from celebattr.models.weights import bundle_file, shipped_bundles
 

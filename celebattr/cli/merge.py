@@ -15,26 +15,28 @@ def merge(
         list[Path],
         typer.Argument(
             metavar="PART",
-            help="What each --shard i/N wrote, in any order, or a folder of it; or the one folder "
-            "that --engine ray wrote.",
+            help="Outputs of all shards, in any order, or their folder; or the folder that "
+            "--engine ray wrote.",
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write.", rich_help_panel="Output"
+        ),
     ] = None,
 ) -> None:
-    """Join the parts of a sharded `predict` into what one run would have written.
+    """Join the outputs of `predict --shard` into one, in the order of the inputs.
 
-    Proves that it is all: every shard is there, once, complete, of the same inputs, weights and
-    options. Rows come in the order of the inputs.
+    Checks that every shard is there, once, complete, and of the same inputs, weights and options.
+
+    Examples:
+        $ celebattr merge part*.csv --output rows.csv
     """
     if output is None:
-        raise UsageError("give --output, the file to write")
+        raise UsageError("give --output FILE")
     from celebattr import api
 
     counts = api.merge(parts, output)
     shards = str(parts[0]) if parts[0].is_dir() else f"{len(parts):,} shards"
-    typer.echo(
-        f"{output}: {counts.get('inputs', 0):,} inputs of {shards}, all there",
-        err=True,
-    )
+    typer.echo(f"{output}: {counts.get('inputs', 0):,} inputs of {shards}, complete", err=True)

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import enum
 import inspect
 import os
 import re
+import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from celebattr.errors import UsageError
-from celebattr.options import Location, flag, parse_location
+from celebattr.options import Location, flag, from_keywords, parse_location
 
 ENVIRONMENT = {"data": "CELEBATTR_DATA"}
-SHORT = {"data": "-d", "out": "-o", "weights": "-w", "batch_size": "-b", "format": "-f"}
+SHORT = {
+    "data": "-d",
+    "output": "-o",
+    "weights": "-w",
+    "batch_size": "-b",
+    "format": "-f",
+    "null": "-0",
+}
+_METAVARS = {bool: "", int: "N", float: "X"}
 
 OutputFile = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", help="Write to a file; its suffix tells the format."
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write to a file; its suffix sets the format.",
+        rich_help_panel="Output",
     ),
 ]
 
 
-def format_option(formats: tuple[str, ...], default: str, help: str = "How to print.") -> Any:
+def format_option(formats: tuple[str, ...], default: str | bool) -> Any:
     """Return the option --format of a command; `default` is for a person."""
     return typer.Option(
-        "--format", "-f", metavar="|".join(formats), help=help, show_default=default
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help=f"Format: {', '.join(formats)}.",
+        show_default=default,
+        rich_help_panel="Output",
     )
 
 
@@ -45,6 +63,18 @@ def known_format(format: str | None, formats: tuple[str, ...]) -> None:
         raise UsageError(f"--format {format!r} is not one of {', '.join(formats)}")
 
 
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error, where that is a terminal; yield what moves it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    shown = sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=not shown) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def data_sets(given: Sequence[str] | None) -> tuple[Location, ...]:
     """Return the places that --data or, without it, CELEBATTR_DATA names (a list like PATH).
 
@@ -56,92 +86,103 @@ def data_sets(given: Sequence[str] | None) -> tuple[Location, ...]:
     return tuple(map(parse_location, given))
 
 
-def from_config(config: type, **choices: tuple[str, ...]) -> list[inspect.Parameter]:
-    """Return one Typer option per field, in the order of the fields.
+def from_config(config: type, choices: Mapping[str, Sequence[str]]) -> list[inspect.Parameter]:
+    """Return one Typer option per field, in the order of the fields, and hidden earlier names.
 
     Args:
         config: a dataclass whose fields were made with `celebattr.options.option`.
-        choices: allowed values by field name, for those that a table elsewhere lists.
+        choices: values by field name, for those that a table elsewhere lists.
     """
     hints = typing.get_type_hints(config)
     parameters = []
     for field in dataclasses.fields(config):
-        allowed = choices.get(field.name) or field.metadata["choices"]
-        kind: Any = hints[field.name]
-        default: Any = field.default
-        if allowed:  # Typer shows and checks choices of an enum only
-            make: Any = enum.StrEnum
-            kind = make(field.name, {c: c for c in allowed})
-            default = kind(field.default)
-        elif kind == tuple[Path, ...]:
-            kind, default = list[Path], []
-        elif kind in (tuple[str, ...], tuple[Location, ...]):  # a Path would lose a slash
+        said, kind, default = field.metadata, hints[field.name], field.default
+        listed = choices.get(field.name) or said["choices"]
+        if typing.get_origin(kind) is tuple:
             kind, default = list[str], []
-        elif kind == Location | None:
-            kind = str | None
-        variable, text = ENVIRONMENT.get(field.name), field.metadata["help"]
-        if variable is not None and kind == list[str]:
-            variable, text = None, f"{text} Without it, what {variable} names."
+        elif Path in (kind, *typing.get_args(kind)):
+            kind = str | None  # a Path would lose a slash of a URL
+        plain = (typing.get_args(kind) or (kind,))[0]
+        usual = "NAME" if not listed else field.name.upper()
+        shown = f"${ENVIRONMENT[field.name]}" if field.name in ENVIRONMENT else said["shown"]
         names = [flag(field.name)]
-        if kind is bool:
-            names = [f"{names[0]}/--no-{names[0][2:]}"] if default else names
-        if field.name in SHORT:
-            names.append(SHORT[field.name])
+        if kind is bool and default:
+            names = [f"{names[0]}/--no-{names[0][2:]}"]
         option = typer.Option(
             *names,
-            help=text,
-            metavar=field.metadata["metavar"] or None,
-            envvar=variable,
-            show_default=not (default is None or default == []),
+            *([SHORT[field.name]] if field.name in SHORT else []),
+            help=said["help"].replace("{choices}", ", ".join(listed)),
+            metavar=said["metavar"] or _METAVARS.get(plain, usual),
+            show_default=shown or default not in (None, []),
+            rich_help_panel=said["panel"],
         )
-        parameters.append(
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=default,
-                annotation=Annotated[kind, option],
+        parameters.append(_parameter(field.name, kind, default, option))
+        if said["was"]:
+            old = typer.Option(
+                said["was"],
+                hidden=True,
+                help=f"Earlier name of {names[0]}.",
+                rich_help_panel=said["panel"],
             )
-        )
+            parameters.append(_parameter(_earlier(field.name), str | None, None, old))
     return parameters
 
 
-def command(
-    config: type, **choices: tuple[str, ...]
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a function with the options of a config; it is called with `config`.
+def _earlier(name: str) -> str:
+    return f"earlier_{name}"
 
-    The function's own parameters stay, before those of the config.
+
+def _parameter(name: str, kind: Any, default: Any, option: Any) -> inspect.Parameter:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, keyword, default=default, annotation=Annotated[kind, option])
+
+
+def command(
+    *panels: str, **choices: Sequence[str]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a function: a parameter that is a config becomes the options of its fields.
+
+    Args:
+        panels: groups of options that come first on the help page, in this order.
+        choices: values by field name, for those that a table elsewhere lists.
     """
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
-        own = [
-            p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for p in inspect.signature(function, eval_str=True).parameters.values()
-            if p.name != "config"
-        ]
-        derived = from_config(config, **choices)
-        hints = typing.get_type_hints(config)
+        given = inspect.signature(function, eval_str=True).parameters.values()
+        configs: dict[str, Any] = {
+            p.name: p.annotation for p in given if dataclasses.is_dataclass(p.annotation)
+        }
+        options: list[inspect.Parameter] = []
+        for parameter in given:
+            if parameter.name in configs:
+                options += from_config(configs[parameter.name], choices)
+            else:
+                options.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        places = dict(zip(panels, range(-len(panels), 0), strict=True))
+        options.sort(key=lambda p: places.get(p.annotation.__metadata__[0].rich_help_panel, 0))
 
         def run(**values: Any) -> None:
-            plain = {k: _plain(v, hints[k]) for k, v in values.items() if k in hints}
-            rest = {k: v for k, v in values.items() if k not in hints}
-            function(config=config(**plain), **rest)
+            built = {name: _build(config, values) for name, config in configs.items()}
+            function(**values, **built)
 
         run.__doc__ = function.__doc__
         run.__name__ = function.__name__
         # Typer reads the options from the signature, and their types from the annotations.
-        run.__signature__ = inspect.Signature([*own, *derived])  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in [*own, *derived]}
+        run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in options}
         return run
 
     return wrap
 
 
-def _plain(value: Any, kind: Any) -> Any:
-    if kind == tuple[Location, ...]:
-        return data_sets(value)
-    if kind == Location | None and value is not None:
-        return parse_location(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    return tuple(value) if isinstance(value, list) else value
+def _build(config: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """Take the options of a config out of `values`, and make it."""
+    taken = {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        taken[field.name] = values.pop(field.name)
+        earlier = values.pop(_earlier(field.name), None)
+        if earlier is not None:
+            taken[field.name] = earlier
+    if "data" in taken:
+        taken["data"] = data_sets(taken["data"])
+    return from_keywords(config, taken)

@@ -2,130 +2,91 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections import Counter
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self, TextIO
 
 import typer
 
-from celebattr.cli.options import command, format_option, known_format
-from celebattr.errors import ExitCode, TooManyFailuresError, UsageError
-from celebattr.inference.config import PredictConfig
-from celebattr.inference.run import ScoreOptions, Summary, failures, score
+from celebattr.cli.options import command
+from celebattr.errors import ExitCode, TooManyFailuresError
+from celebattr.inference.config import PredictConfig, ScoreOptions
+from celebattr.inference.run import Summary, failures, score
 
 if TYPE_CHECKING:
     from rich.status import Status
 
     from celebattr.inference.output.sinks import Output
 
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH",
+        help="Photos, folders, globs, archives (zip, tar), lists (CSV, Parquet), or - for standard "
+        "input: paths, or one image.",
+    ),
+]
+OutputPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write to a file; its suffix sets the format.",
+        rich_help_panel="Output",
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", metavar="", help="No progress, no summary.", rich_help_panel="Output"
+    ),
+]
+ShowProgress = Annotated[
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress",
+        metavar="",
+        help="Show a live count.",
+        show_default="on a terminal",
+        rich_help_panel="Output",
+    ),
+]
 
-FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 
-
-@command(PredictConfig)
+@command("Input", "Output")
 def predict(
+    *,
+    paths: Paths,
+    output: OutputPlace = None,
+    options: ScoreOptions,
+    progress: ShowProgress = None,
+    quiet: Quiet = False,
     config: PredictConfig,
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH",
-            help="Photos, folders (searched throughout), globs, archives (zip, tar), lists (CSV, "
-            "Parquet), or - for standard input: a list of paths, or one image.",
-        ),
-    ],
-    format: Annotated[
-        str | None, format_option(FORMATS, "table on a terminal, jsonl in a pipe")
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write to a file; its suffix tells the format. With --engine ray, a folder or a "
-            "URL for the parts, in Parquet.",
-        ),
-    ] = None,
-    annotate: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Also write each photo there, with boxes and present attributes drawn on it.",
-        ),
-    ] = None,
-    explain: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="With --annotate: also a heat map of where the network sees each of these "
-            "attributes, for example Smiling,Eyeglasses. Needs a .safetensors bundle, and torch.",
-        ),
-    ] = None,
-    null: Annotated[
-        bool, typer.Option("-0", "--null", help="Paths on standard input end in NUL, not newline.")
-    ] = False,
-    column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="PATH is a CSV or Parquet file, with the photos in this column.",
-            show_default="of a CSV or Parquet file: image, path or the like",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an --output that was not finished.")
-    ] = False,
-    shard: Annotated[
-        str,
-        typer.Option(metavar="i/N", help="Score every N-th input only, beginning with the i-th."),
-    ] = "1/1",
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")
-    ] = False,
-    max_failures: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Stop when more inputs than this failed.")
-    ] = None,
-    progress: Annotated[
-        bool | None,
-        typer.Option(
-            "--progress/--no-progress",
-            help="A live count on standard error.",
-            show_default="on a terminal",
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no summary on standard error.")
-    ] = False,
 ) -> None:
-    """Tell which attributes the faces in some photos show.
+    """Predict the face attributes that photos show.
 
-    Each input gives one row a face, or one row that says why there is none. The program ends with
-    0, or with 6 if some inputs failed. An --output grows as NAME.part and has its name once it is
-    complete; cut off, it is gone on with by the same command and --resume.
+    One row per face, or one row per input that says why there is none. --output is written to
+    NAME.part and renamed when complete. Exit code 6: some inputs failed.
+
+    Examples:
+        $ celebattr predict photo.jpg
+        $ celebattr predict photos/ --output rows.csv --resume
+        $ celebattr predict group.jpg --faces all --annotate drawn/
+        $ find . -name '*.jpg' -print0 | celebattr predict - --null --format csv
     """
-    known_format(format, FORMATS)
+    format = options.format
+    target: str | TextIO | Output = sys.stdout if output is None else output
     if output is None and config.engine == "local":
         format = format or ("table" if sys.stdout.isatty() else "jsonl")
-    target: str | TextIO | Output = sys.stdout if output is None else output
-    if format == "table" and config.engine == "local":
-        if output is not None:
-            raise UsageError("--format table is for the terminal: --output takes a file's format")
-        from celebattr.cli.tables import Tables
+        if format == "table":
+            from celebattr.cli.tables import Tables
 
-        target = Tables()
-    options = ScoreOptions(
-        format=format,
-        annotate=annotate,
-        explain=explain,
-        null=null,
-        column=column,
-        resume=resume,
-        shard=shard,
-        max_failures=0 if fail_fast else max_failures,
-    )
+            target = Tables()
+    options = dataclasses.replace(options, format=format)
     notice = (lambda text: None) if quiet else partial(typer.echo, err=True)
     try:
         with _Progress(progress, quiet) as show:
@@ -165,7 +126,7 @@ class _Progress:
         return self
 
     def __call__(self, counts: Counter[str]) -> None:
-        """Shows the counts so far."""
+        """Show the counts so far."""
         if not self.shown:
             return
         if self.status is None:  # not before: notices come first

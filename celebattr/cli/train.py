@@ -21,15 +21,16 @@ MUCH_WAITING = 0.1
 """Share of an epoch spent waiting for images above which a notice is printed."""
 
 
-@command(TrainConfig, arch=registry.names())
+@command(arch=registry.names())
 def train(config: TrainConfig) -> None:
-    """Train a network on CelebA, or on your own attributes.
+    """Train a network on CelebA or on your own attributes.
 
-    With nothing but --data it fine-tunes ResNet50. The run folder --out holds config.json,
-    history.jsonl, last.safetensors (for --resume), best.safetensors (the bundle of the epoch with
-    the best validation mAP), curves.png and report.html. Ctrl-C saves and exits with 130.
+    With only --data it fine-tunes ResNet50. Ctrl-C saves and exits with 130.
 
-    On several GPUs or hosts: torchrun --nproc-per-node N -m celebattr train, and the same options.
+    Examples:
+        $ celebattr train --data celeba/ --output runs/first
+        $ celebattr train --data celeba/ --output runs/first --resume
+        $ torchrun --nproc-per-node 4 -m celebattr train --data celeba/
     """
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
@@ -88,7 +89,7 @@ class Terminal:
         self.epochs = config.epochs or 0
         self.notice(
             f"recipe     {config.epochs} epochs at {config.image_size}, "
-            f"{config.batch_size} images a step, seed {config.seed}"
+            f"{config.batch_size} images per step, seed {config.seed}"
         )
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:
@@ -124,8 +125,8 @@ class Terminal:
         )
         if row["data_wait"] > MUCH_WAITING:
             self.notice(
-                f"           {100 * row['data_wait']:.0f} % of that time no images were there yet: "
-                "more --workers, or --cache, may help"
+                f"           waited for images {100 * row['data_wait']:.0f} % of the time: "
+                "try more --workers, or --cache"
             )
 
 

@@ -148,8 +148,8 @@ class DiskCache:
         except OSError as error:
             self._full = True
             log.warning(
-                "The cache of decoded images holds %s and grows no more: %s The run goes on and "
-                "decodes what is not there.",
+                "The cache of decoded images holds %s and grows no more: %s The run continues and "
+                "decodes what is missing.",
                 f"{len(self):,}",
                 output_error(self.folder, error),
             )

@@ -7,57 +7,58 @@ from pathlib import Path
 
 from celebattr.constants import SPLITS
 from celebattr.errors import UsageError
-from celebattr.options import Checks, Location, flag, option
+from celebattr.options import (
+    Checks,
+    Location,
+    data_option,
+    decoders_option,
+    device_option,
+    flag,
+    option,
+    weights_option,
+)
+
+LABELS = "Wrong labels"
+"""Panel of the options that go with --labels."""
 
 
 @dataclass(frozen=True)
 class DoctorConfig(Checks):
     """Options of `celebattr doctor`: data sets and the depth of the checks."""
 
-    data: tuple[Location, ...] = option(
-        (), "A data set; repeat for those that are used together.", metavar="DIR|URL"
-    )
-    quick: bool = option(False, "Look at lists and names only: open no image, hash no archive.")
-    limit: int | None = option(
-        None,
-        "Open N images of each folder only, with --labels of each split, evenly spread: most "
-        "repeated pictures are missed.",
-    )
-    workers: int = option(2, "Threads that decode images.")
-    labels: bool = option(
-        False,
-        "Instead, name labels that are likely wrong: by what a network sees, by the image's other "
-        "labels, by its copies.",
-    )
-    weights: str | None = option(
-        None,
-        "Bundle that --labels asks: a name or a path. Without it, the default.",
-        metavar="BUNDLE",
-    )
+    data: tuple[Location, ...] = data_option()
+    limit: int | None = option(None, "Open only N images per folder, evenly spread.", "Data")
+    quick: bool = option(False, "Check lists and names only; open no image.", "Data")
+    labels: bool = option(False, "Search for labels that are likely wrong.", LABELS)
+    weights: str | None = weights_option(LABELS, "accurate")
     probabilities: Path | None = option(
+        None, "CSV of probabilities, instead of --weights.", LABELS, metavar="FILE"
+    )
+    split: str = option("all", "Split to search: {choices}.", LABELS, choices=("all", *SPLITS))
+    output: Path | None = option(
+        None, "Write all suspects to a .csv or .json file.", LABELS, metavar="FILE"
+    )
+    report: Path | None = option(
         None,
-        "CSV that --labels takes instead of a bundle's probabilities, as `celebattr predict "
-        "--format csv` writes: for instance of a cross-validation.",
+        "Write an HTML page of the first suspects.",
+        LABELS,
         metavar="FILE",
+        was="--sheet",
     )
-    split: str = option("all", "Which rows --labels looks at.", choices=("all", *SPLITS))
-    batch_size: int = option(32, "Images scored together.")
-    device: str = option(
-        "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
-    )
-    pictures: int = option(12, "Suspects of each attribute that --sheet shows.")
+    pictures: int = option(12, "Suspects per attribute in --report.", LABELS)
+    workers: int = decoders_option()
+    batch_size: int = option(32, "Images per batch.", "Performance")
+    device: str = device_option()
 
     def __post_init__(self) -> None:
         self._check(
             workers=(1, 256), limit=(1, 10**9), batch_size=(1, 65_536), pictures=(1, 10_000)
         )
         if self.labels and self.quick:
-            raise UsageError("--labels opens images, --quick opens none: give one of them")
+            raise UsageError("--labels opens images and --quick does not: give one of them")
         if self.weights is not None and self.probabilities is not None:
             raise UsageError("--weights and --probabilities exclude each other: give one")
         if not self.labels:
-            for name, unused in (("weights", None), ("probabilities", None), ("split", "all")):
-                if getattr(self, name) != unused:
-                    raise UsageError(
-                        f"{flag(name)} is for the search for wrong labels: add --labels"
-                    )
+            for name in ("weights", "probabilities", "split", "output", "report"):
+                if getattr(self, name) not in (None, "all"):
+                    raise UsageError(f"{flag(name)} is part of --labels: add --labels")

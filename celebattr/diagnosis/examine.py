@@ -109,7 +109,7 @@ def _remedy(error: Exception) -> str:
         )
     if "not a data set" in text or "no images" in text:
         return f"Give the folder that holds the lists and the images. {files.SOURCES}"
-    return f"Mend what the message names, or take that file anew. {files.SOURCES}"
+    return f"Fix what the message names, or get that file again. {files.SOURCES}"
 
 
 def _together(sources: list[Source]) -> Iterator[Finding]:

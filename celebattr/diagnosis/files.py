@@ -22,7 +22,7 @@ SOURCES = (
     "on the authors' Google Drive"
 )
 
-NUMBERING = "CelebAMask-HQ numbers its images anew, from 0.jpg, and CelebA's lists do not fit them"
+NUMBERING = "CelebAMask-HQ has its own numbering, from 0.jpg, which CelebA's lists do not fit"
 NUMBERING_REMEDY = (
     f"Put {celebamask_hq.ATTRIBUTES} and {celebamask_hq.MAPPING}, from its archive, beside "
     f"{celebamask_hq.IMAGES}, and give that folder"
@@ -194,7 +194,7 @@ def _seven_zip(file: Path, where: str) -> Finding:
 
 
 def _zip(file: Path, head: bytes, size: int, where: str) -> Iterator[Finding]:
-    again = f"Download it again, or go on with it: `curl -C - -o {file.name} URL`. {SOURCES}"
+    again = f"Download it again, or continue with `curl -C - -o {file.name} URL`. {SOURCES}"
     if not head.startswith(b"PK"):
         kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "no zip")
         what = f"{file.name} is {kind}, in spite of its name"

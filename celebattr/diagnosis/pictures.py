@@ -81,7 +81,7 @@ def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> I
             "unreadable images",
             where,
             f"{many(len(broken), 'image')} {of} cannot be read: {first.error}",
-            "Take them anew from where they came, or take their rows out of the list",
+            "Get them again from their source, or remove their rows from the list",
             tuple(name for name, _ in broken[:EXAMPLES]),
         )
     elif pictures:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass, field
+
+SCHEMA = 1
+"""Version of the keys of `DoctorReport.to_json`."""
 
 SEVERITIES: tuple[str, ...] = ("ok", "note", "warning", "problem")
 """Severities, lowest first. A problem stops training; after a warning its figures may not be
@@ -78,3 +83,8 @@ class DoctorReport:
     def count(self, severity: str) -> int:
         """Return the number of findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
+
+    def to_json(self) -> str:
+        """Return all of it as one JSON object."""
+        values = {"schema": SCHEMA, "trains": self.trains, **dataclasses.asdict(self)}
+        return json.dumps(values, indent=2) + "\n"

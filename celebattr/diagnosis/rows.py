@@ -100,7 +100,7 @@ def _doubled(source: Source, where: str) -> Iterator[Finding]:
         "doubled rows",
         where,
         what,
-        "Leave one row of each in the list, and count its first line anew",
+        "Keep one row of each in the list, and correct the count in its first line",
         tuple((sorted(differ) or twice)[:EXAMPLES]),
     )
 
@@ -121,7 +121,7 @@ def _lists(source: Source, where: str) -> Iterator[Finding]:
             where,
             f"the first line of {file.name} says {count:,} rows, and there are "
             f"{len(source.names):,}",
-            f"{'The list was cut off: take it anew' if less else 'Rows were added'}; or write the "
+            f"{'The list was cut off: get it again' if less else 'Rows were added'}; or write the "
             "true number into the first line, if you changed the rows yourself",
         )
     if count is None and "," not in first:
@@ -138,7 +138,7 @@ def _lists(source: Source, where: str) -> Iterator[Finding]:
         yield Finding("note", "people", where, what, remedy)
     elif source.identities_N is None:
         what = f"{people.name} is damaged or lacks images, and is left out"
-        yield Finding("warning", "people", where, what, "Take it anew, or delete it")
+        yield Finding("warning", "people", where, what, "Get it again, or delete it")
 
 
 def _partition(source: Source, file: Path, where: str) -> Iterator[Finding]:
@@ -273,7 +273,7 @@ def _prevalence(source: Source, where: str) -> Iterator[Finding]:
                 where,
                 what,
                 "If these are CelebA's images, the columns are mixed up or belong to other rows: "
-                "take the list of attributes anew",
+                "get the list of attributes again",
             )
         else:
             yield Finding("ok" if off <= NEAR else "note", "prevalence", where, what)
@@ -309,7 +309,7 @@ def _exchanged(source: Source, where: str) -> Finding | None:
             "prevalence",
             where,
             "0 and 1 are exchanged: attributes are as frequent as their absence in CelebA",
-            "Take the list of attributes anew, or exchange the values",
+            "Get the list of attributes again, or exchange the values",
         )
     if len(source.attributes) == len(CELEBA) and off(CELEBA, shares_A) < as_read / 3:
         return Finding(

@@ -6,92 +6,74 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celebattr.constants import SPLITS
-from celebattr.models.device import PRECISIONS
 from celebattr.options import (
+    DECISIONS,
     Checks,
     Location,
     consistent_option,
+    data_option,
+    decoders_option,
+    device_option,
     operating_point_option,
     option,
     parse_operating_point,
+    precision_option,
+    skip_missing_option,
     thumbnails_option,
     unsure_below_option,
+    weights_option,
 )
+
+MEASURES = "Further measurements"
 
 
 @dataclass(frozen=True)
 class EvaluateConfig(Checks):
     """Options of `celebattr evaluate`."""
 
-    data: tuple[Location, ...] = option(
-        (),
-        "CelebA or your own data set; repeat to join several folders.",
-        metavar="DIR|URL",
-    )
-    split: str = option("test", "Which rows count.", choices=tuple(SPLITS))
-    weights: str | None = option(
-        None,
-        "Bundle to evaluate: a name or a path, or fast, as `predict --speed` takes it. Without it, "
-        "the default.",
-        metavar="BUNDLE",
-    )
-    batch_size: int = option(32, "Images scored together.")
-    workers: int = option(2, "Threads that decode images.")
-    device: str = option(
-        "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
-    )
-    precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
-    slices: str | None = option(
-        None,
-        "Attributes, separated by commas: also show figures for each combination of their labels, "
-        "for example Male,Young, and how far recall differs between them.",
-        metavar="NAMES",
-    )
-    against: str | None = option(
-        None,
-        "Another bundle, scored on the same images: differences with 95 % intervals, and which are "
-        "noise.",
-        metavar="BUNDLE",
-    )
-    curves: bool = option(
-        False,
-        "Also give what charts are drawn from, as JSON: reliability, ROC, precision and recall, "
-        "and what thresholds of 0.05 to 0.95 would give.",
-    )
-    pointing: bool = option(
-        False,
-        "Also tell how often heat maps peak where attributes are: eyes, mouth and so on, on 500 "
-        "images. Needs a .safetensors bundle.",
-    )
-    corrupt: str | None = option(
-        None,
-        "Also score every image spoiled, for example jpeg,blur, or all: jpeg, webp, blur, noise, "
-        "dark, small, grey, rotate, shift, each at one to three levels.",
-        metavar="all|NAMES",
-    )
+    data: tuple[Location, ...] = data_option()
+    split: str = option("test", "Split to evaluate: {choices}.", "Data", choices=tuple(SPLITS))
+    limit: int | None = option(None, "Use only the first N images of the split.", "Data")
+    skip_missing: bool = skip_missing_option()
+    weights: str | None = weights_option(DECISIONS, "accurate")
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()
     unsure_below: float | None = unsure_below_option()
-    flip: bool = option(False, "Average each image with its mirror image (twice the work).")
-    limit: int | None = option(None, "Use only the first N images of the split.")
-    skip_missing: bool = option(False, "Leave out rows whose image file is missing.")
-    examples: int | None = option(
+    flip: bool = option(False, "Average with the mirror image (half as fast).", DECISIONS)
+    slices: str | None = option(
+        None, "Add metrics per combination of these attributes.", MEASURES, metavar="NAMES"
+    )
+    against: str | None = option(
+        None, "Compare with another bundle on the same images.", MEASURES, metavar="BUNDLE"
+    )
+    curves: bool = option(
+        False, "Add reliability, ROC and precision-recall curves to the JSON.", MEASURES
+    )
+    pointing: bool = option(
+        False, "Run the pointing game: how often heat maps peak in the right region.", MEASURES
+    )
+    corrupt: str | None = option(
         None,
-        "Images of each kind that --report shows: the hardest, the most surely wrong. Without it, "
-        "12.",
+        "Also evaluate on corrupted images: all, or a list such as jpeg,blur.",
+        MEASURES,
+        metavar="NAMES",
+    )
+    examples: int | None = option(
+        None, "Images per kind of mistake in --report.", "Output", shown="12"
     )
     thumbnails: bool = thumbnails_option()
+    batch_size: int = option(32, "Images per batch.", "Performance")
+    workers: int = decoders_option()
+    device: str = device_option()
+    precision: str = precision_option()
     cache: str = option(
         "off",
-        "disk: decoded images are kept in --cache-folder, and taken from there where a training "
-        "or `celebattr pack` left them.",
+        "Keep decoded images: disk or off.",
+        "Performance",
         choices=("disk", "off"),
     )
     cache_folder: Path | None = option(
-        None,
-        "Where --cache disk keeps images. Without it, what CELEBATTR_CACHE names, else celebattr/ "
-        "in the user's folder of caches.",
-        metavar="DIR",
+        None, "Folder of --cache disk.", "Performance", metavar="DIR", shown="$CELEBATTR_CACHE"
     )
 
     def __post_init__(self) -> None:

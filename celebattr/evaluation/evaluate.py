@@ -64,7 +64,7 @@ def evaluate(
     other = _other(config, backend)
     backends = [backend] if other is None else [backend, other]
     decide, *others_decide = (_decider(one.card, config) for one in backends)
-    by = select(config.slices.split(","), card.attributes) if config.slices else []
+    by = select(config.slices, card.attributes) if config.slices else []
     explainer = Explainer(config.weights) if config.pointing else None
     started = time.monotonic()
     p_VNA, *others_p = probabilities(

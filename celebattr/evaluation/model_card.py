@@ -133,7 +133,7 @@ def _attributes(metrics: Mapping[str, Any]) -> list[str]:
         return []
     split, rows = measured[-1]
     lines = [
-        f"| {split} | positives | majority | accuracy | AP | labels alike |",
+        f"| {split} | positives | majority baseline | accuracy | AP | labels alike |",
         "| --- |" + " ---: |" * 5,
     ]
     for row in rows:

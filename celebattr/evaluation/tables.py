@@ -225,7 +225,7 @@ def _corruptions(report: EvalReport, most: int | None) -> Part | None:
     return Part(
         ("images", "accuracy", "mAP", "difference"),
         tuple(rows),
-        heading="every image corrupted",
+        heading="corrupted images",
         notes=("difference of the mean attribute accuracy in points, images paired",),
     )
 

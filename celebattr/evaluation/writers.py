@@ -50,10 +50,8 @@ def headline(report: EvalReport) -> list[tuple[str, str]]:
         )
         for name in _HEADLINE
     ]
-    pairs[0] = (
-        pairs[0][0],
-        f"{pairs[0][1]}, majority baseline {percent(report.majority_accuracy)}",
-    )
+    baseline = f", majority baseline {percent(report.majority_accuracy)}"
+    pairs[0] = (pairs[0][0], pairs[0][1] + baseline)
     if report.accuracy_where_unsure is not None:
         pairs.append(
             (

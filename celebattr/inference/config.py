@@ -8,15 +8,19 @@ from pathlib import Path
 
 from celebattr.errors import UsageError
 from celebattr.models import weights
-from celebattr.models.device import PRECISIONS, gpu_likely
+from celebattr.models.device import gpu_likely
 from celebattr.options import (
+    DECISIONS,
     Checks,
     consistent_option,
+    device_option,
     flag,
     operating_point_option,
     option,
     parse_operating_point,
+    precision_option,
     unsure_below_option,
+    weights_option,
 )
 
 FACES: tuple[str, ...] = ("largest", "all", "none")
@@ -24,65 +28,105 @@ SPEEDS: tuple[str, ...] = ("accurate", "fast")
 ENGINES: tuple[str, ...] = ("local", "ray")
 
 
+FORMATS: tuple[str, ...] = ("table", "json", "jsonl", "csv", "parquet")
+
+
+@dataclass(frozen=True)
+class ScoreOptions(Checks):
+    """Inputs of a run and how its results are written: options of `predict` and of `score`."""
+
+    column: str | None = option(
+        None,
+        "Column of the photos in a CSV or Parquet PATH.",
+        "Input",
+        metavar="NAME",
+        shown="image, path, ...",
+    )
+    null: bool = option(False, "Standard input ends paths in NUL, not newline.", "Input")
+    shard: str = option(
+        "1/1", "Score only every N-th input, starting with the i-th.", "Input", metavar="i/N"
+    )
+    format: str | None = option(
+        None, "Format: {choices}.", "Output", choices=FORMATS, shown="table, or jsonl in a pipe"
+    )
+    annotate: Path | None = option(
+        None,
+        "Also write each photo here, with boxes and attributes drawn on it.",
+        "Output",
+        metavar="DIR",
+    )
+    explain: str | None = option(
+        None, "With --annotate: also heat maps of these attributes.", "Output", metavar="NAMES"
+    )
+    resume: bool = option(False, "Resume an interrupted --output.", "Output")
+    fail_fast: bool = option(False, "Stop at the first failed input.", "Output")
+    max_failures: int | None = option(None, "Stop after more than N failed inputs.", "Output")
+
+    def __post_init__(self) -> None:
+        self._check(max_failures=(0, 10**12))
+
+    @property
+    def most_failures(self) -> int | None:
+        """Failed inputs that do not end the run, or None for any number."""
+        return 0 if self.fail_fast else self.max_failures
+
+
 @dataclass(frozen=True)
 class PredictConfig(Checks):
     """Options of scoring."""
 
-    weights: str | None = option(
-        None,
-        "Bundle to predict with: a name or a path. Without it, the one for --speed.",
-        metavar="BUNDLE",
-    )
+    weights: str | None = weights_option(DECISIONS, "by --speed")
     speed: str = option(
         "accurate",
-        "accurate: ResNet50; fast: a slimmer one on smaller images, some four times as fast on a "
-        "CPU and 0.6 points less accurate.",
+        "accurate, or fast (4 times as fast on a CPU, 0.6 points less accurate).",
+        DECISIONS,
         choices=SPEEDS,
     )
     faces: str = option(
         "largest",
-        "largest: the main face of a photo; all: every face; none: each image is one aligned face.",
+        "Faces of a photo: largest, all, or none (each image is one aligned crop).",
+        DECISIONS,
         choices=FACES,
     )
     attributes: str | None = option(
-        None, "Report these attributes only, separated by commas.", metavar="NAMES"
+        None,
+        "Report only these attributes, for example Smiling,Eyeglasses.",
+        DECISIONS,
+        metavar="NAMES",
     )
     threshold: float | None = option(
-        None, "Probability from which an attribute is present. Without it, the bundle's own."
+        None,
+        "Probability from which an attribute is present.",
+        DECISIONS,
+        metavar="P",
+        shown="the bundle's own",
     )
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()
     unsure_below: float | None = unsure_below_option()
-    batch_size: int = option(
-        16, "Faces that a torch bundle scores together; ONNX takes a few photos at a time."
+    batch_size: int = option(16, "Faces per batch (torch bundles).", "Performance")
+    workers: int | None = option(None, "Worker processes.", "Performance", shown="one per core")
+    timeout: float = option(
+        5.0, "Time limit for opening one photo.", "Performance", metavar="SECONDS"
     )
-    workers: int | None = option(
-        None,
-        "Processes that open photos, find faces and, on a CPU, score them. Without it, one a core.",
-    )
-    timeout: float = option(5.0, "Seconds that opening one photo and finding its faces may take.")
-    device: str = option(
-        "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
-    )
-    precision: str = option("auto", "Arithmetic of the forward pass.", choices=PRECISIONS)
+    device: str = device_option()
+    precision: str = precision_option()
     engine: str = option(
-        "local", "local: this machine; ray: the actors of a Ray cluster.", choices=ENGINES
+        "local", "local (this machine) or ray (a Ray cluster).", "Cluster", choices=ENGINES
     )
     address: str | None = option(
         None,
-        "With --engine ray: the cluster, auto for the one this machine is in. Without it, one is "
-        "started here.",
+        "Ray cluster, or auto for this machine's.",
+        "Cluster",
+        metavar="ADDRESS",
+        shown="start one here",
     )
-    actors: int | None = option(
-        None, "With --engine ray: how many score. Without it, as many as the cluster has room for."
-    )
-    gpus_per_actor: float = option(0.0, "With --engine ray: the share of a GPU an actor takes.")
+    actors: int | None = option(None, "Number of actors.", "Cluster", shown="as many as fit")
+    gpus_per_actor: float = option(0.0, "GPUs per actor; 0.5 shares one between two.", "Cluster")
+    part_inputs: int = option(1024, "Inputs per part of the output.", "Cluster")
     allow_protocol: tuple[str, ...] = option(
-        (),
-        "Also open inputs through this protocol of fsspec, sftp for instance (repeatable).",
-        metavar="NAME",
+        (), "Also open inputs with this fsspec protocol (repeatable).", "Input", metavar="NAME"
     )
-    part_inputs: int = option(1024, "With --engine ray: inputs in a part of the output.")
 
     def __post_init__(self) -> None:
         self._check(

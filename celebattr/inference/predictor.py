@@ -33,7 +33,7 @@ class Predictor:
         card = self.backend.card
         self.attributes: tuple[str, ...] = card.attributes
         if config.attributes is not None:
-            self.attributes = tuple(select(config.attributes.split(","), card.attributes))
+            self.attributes = tuple(select(config.attributes, card.attributes))
         self._columns = np.array([card.attributes.index(a) for a in self.attributes])
         self._thresholds = card.thresholds_at(*parse_operating_point(config.operating_point))
         self._unsure_below = card.unsure_below

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from celebattr.errors import DataError, TooManyFailuresError, UsageError
-from celebattr.inference.config import PredictConfig
+from celebattr.inference.config import PredictConfig, ScoreOptions
 from celebattr.inference.output.sinks import Growing, Output, Text, complete
 
 if TYPE_CHECKING:
@@ -44,31 +44,6 @@ class Summary:
         return failures(self.counts)
 
 
-@dataclass(frozen=True)
-class ScoreOptions:
-    """Inputs of a run and how its results are written, named as in `celebattr predict`.
-
-    Attributes:
-        format: jsonl, json, csv or parquet. Without it, what the suffix says; jsonl to a stream.
-        annotate: folder for a copy of each photo with boxes and present attributes drawn on it.
-        explain: attributes, separated by commas, whose heat maps `annotate` gets too.
-        null: paths on standard input end in NUL.
-        column: every path is a list, and this its column of photos.
-        resume: continue an interrupted output.
-        shard: "i/N": every N-th input only, beginning with the i-th.
-        max_failures: stop when more inputs than this failed.
-    """
-
-    format: str | None = None
-    annotate: Path | None = None
-    explain: str | None = None
-    null: bool = False
-    column: str | None = None
-    resume: bool = False
-    shard: str = "1/1"
-    max_failures: int | None = None
-
-
 def score(
     paths: Sequence[str],
     output: str | TextIO | Output,
@@ -78,7 +53,7 @@ def score(
     notice: Callable[[str], None] = lambda text: None,
     on_progress: Callable[[Counter[str]], None] = lambda counts: None,
 ) -> Summary:
-    """Scores photos, and writes one row per face or one failure row per input.
+    """Score photos, and write one row per face or one failure row per input.
 
     Args:
         paths: photos, folders, globs, archives, lists or "-", as `celebattr predict` takes them.
@@ -91,19 +66,19 @@ def score(
     Raises:
         UsageError: options that exclude each other, or that the output cannot have.
         DataError: there is no image, or the output cannot be written or resumed.
-        TooManyFailuresError: more than `max_failures` inputs failed.
+        TooManyFailuresError: more inputs failed than the options allow.
         WeightsError, DeviceError: see `Scorer`.
     """
 
     def watch(counts: Counter[str]) -> None:
         on_progress(counts)
-        if options.max_failures is not None and failures(counts) > options.max_failures:
+        if options.most_failures is not None and failures(counts) > options.most_failures:
             raise TooManyFailuresError(failures(counts))
 
     if config.engine == "ray":
         return _on_ray(paths, output, config, options, watch)
     if options.explain is not None and options.annotate is None:
-        raise UsageError("--explain draws pictures: say where with --annotate DIR")
+        raise UsageError("--explain needs --annotate DIR, the folder for its heat maps")
     format, file = _form(output, options.format)
     if options.resume and file is None:
         raise UsageError("--resume continues an --output in jsonl, csv or parquet")
@@ -162,6 +137,8 @@ def _form(output: str | TextIO | Output, format: str | None) -> tuple[str, Path 
     from celebattr.inference.output.journal import FORMATS_THAT_GROW
     from celebattr.inference.output.writers import format_of
 
+    if format == "table":
+        raise UsageError("--format table is for the terminal: --output takes a file's format")
     file = Path(output)
     format = format or format_of(file)
     regular = not file.exists() or file.is_file()
@@ -192,7 +169,7 @@ def _on_ray(
     }
     for name, value in alone.items():
         if value:
-            raise UsageError(f"--engine ray does not go with {name}")
+            raise UsageError(f"--engine ray cannot be combined with {name}")
     if options.format not in (None, "parquet") or not isinstance(output, str):
         raise UsageError("--engine ray writes Parquet into a folder: name it with --output")
     from celebattr.inference.inputs.expand import expand

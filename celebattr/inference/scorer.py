@@ -238,8 +238,8 @@ def together(
     ):
         yield from zip((item.input for item in prepared), results, strict=True)
     share = sum(busy) / cores / max(time.monotonic() - started, 1e-9)
-    limit = "the network is" if share > BUSY else "opening photos is (more --workers, if cores are)"
-    log.info("the network was at work %.0f %% of the time: %s the limit", 100 * share, limit)
+    limit = "the model" if share > BUSY else "decoding (try more --workers)"
+    log.info("model busy %.0f %% of the time; bottleneck: %s", 100 * share, limit)
 
 
 def _batches(

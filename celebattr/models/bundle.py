@@ -57,7 +57,7 @@ def verify(data: Data, card: Card, where: str) -> None:
         found.update(whole[at + 64 :])
         if found.hexdigest() == card.sha256:
             return
-    raise WeightsError(f"{where} is damaged: its sha256 is not the one in its card. Copy it anew.")
+    raise WeightsError(f"{where} is damaged: its sha256 is not the one in its card. Copy it again.")
 
 
 _EXTERNAL = b"\x0a\x08location\x12"

@@ -90,7 +90,7 @@ class Card:
         if not self.counts:
             raise UsageError(
                 f"{self.name} holds no counts of validation images, so only the default operating "
-                "point is known: train it anew, or give --threshold"
+                "point is known: train it again, or give --threshold"
             )
         return decisions.thresholds(np.array(self.counts), kind, least)
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from celebattr.constants import PRECISIONS
 from celebattr.errors import DeviceError, UsageError, needs
 
 GIB = 2**30
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Device files of GPU drivers on Linux: NVIDIA's, WSL's, AMD's."""
 

@@ -93,7 +93,7 @@ CATALOG: dict[str, Architecture] = {
         Architecture(
             "unet",
             "celebattr.models.unet",
-            "U-Net (Ronneberger et al., MICCAI 2015), one map an attribute, pooled to its logit",
+            "U-Net (Ronneberger et al., MICCAI 2015), one map per attribute, pooled to its logit",
             image_size="48x40,64x52,80x64",
         ),
         Architecture(

@@ -98,6 +98,6 @@ class Stop:
         if self.asked and self.at_once:
             raise KeyboardInterrupt
         if not self.asked:
-            once_more = "; once more to stop at once" if self.at_once else ""
+            once_more = "; press Ctrl-C again to stop at once" if self.at_once else ""
             self.listener.notice(f"stopping after this step{once_more}")
         self.asked = True

@@ -141,8 +141,8 @@ def restore(
     if changed:
         was = ", ".join(f"{k} {before[k]} (now {recipe[k]})" for k in changed)
         raise UsageError(
-            f"{path} was made with other settings: {was}. Resume with the same, or choose "
-            "another --out"
+            f"{path} was created with different settings: {was}. Use the same settings, or "
+            "another --output"
         )
     network.load_state_dict(_under("network.", tensors))
     if average is not None:
@@ -194,7 +194,7 @@ def make_card(
     """
     assert config.head is not None
     return Card(
-        name=f"{config.arch}-{config.out.name}",
+        name=f"{config.arch}-{config.output.name}",
         arch=config.arch,
         attributes=train_set.attributes,
         preprocess=PreprocessSpec(size).to_dict(),

@@ -68,7 +68,7 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
     }
     if config.optimizer in PLAIN_LR:
         chosen["head_lr"] = config.lr or chosen["lr"]
-    begun = config.out / "config.json"
+    begun = config.output / "config.json"
     if config.resume and begun.is_file():
         chosen |= {k: v for k, v in json.loads(begun.read_text()).items() if k in OPEN}
     given = {name: getattr(config, name) for name in OPEN}

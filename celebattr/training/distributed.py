@@ -231,7 +231,7 @@ def join() -> Iterator[World]:
         raise world.raise_on_main(
             DeviceError(
                 "another process of the run has ended or cannot be reached: its own message, or "
-                "torchrun's, says why. Go on from the last checkpoint with --resume"
+                "torchrun's, says why. Continue from the last checkpoint with --resume"
             )
         ) from error
     # After a failure there is nobody to take leave of, and NCCL would wait.
@@ -313,7 +313,7 @@ def _meet(world: World) -> Any:
                 elif store.check([hello]):  # perhaps of one that was killed: then none hears this
                     store.set(f"celebattr/answer/{store.get(hello).decode()}", own)
             if time.monotonic() > end:
-                raise dist.DistStoreError(f"processes {sorted(missing)} have not come")
+                raise dist.DistStoreError(f"processes {sorted(missing)} are missing")
             time.sleep(0.02)
         return dist.PrefixStore(own, store)  # type: ignore[attr-defined]
     store.set(f"celebattr/hello/{world.rank}", own)

@@ -97,7 +97,7 @@ class GradientAccumulator:
                 if self.world.size > 1:
                     raise DeviceError(
                         f"{self.choice.device} ran out of memory for what it had room for before: "
-                        "end what else uses it, and go on with --resume"
+                        "stop what else uses it, then continue with --resume"
                     ) from error
                 if self.seen:  # what was summed so far is lost
                     raise self._too_little(
@@ -190,7 +190,7 @@ class GradientAccumulator:
             torch.cuda.empty_cache()
         self.listener.notice(
             f"out of memory: {progress.micro_batch} images per pass instead of {size}; "
-            f"gradients are summed, so a step still sees {self.batch_size}"
+            f"gradients are accumulated, so a step still sees {self.batch_size}"
         )
 
     def _too_little(self, for_what: str) -> DeviceError:

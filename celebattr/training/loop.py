@@ -130,12 +130,12 @@ class _Run:
         """Restore the run from its last checkpoint, which rank 0 reads for all."""
         config = self.config
         with self.world.propagate_errors():
-            data = checkpoint.load(config.out) if self.world.is_main else b""
+            data = checkpoint.load(config.output) if self.world.is_main else b""
         data = self.world.broadcast_bytes(data)
         with self.world.propagate_errors():
             self.progress = checkpoint.restore(
                 data,
-                config.out / checkpoint.NAME,
+                config.output / checkpoint.NAME,
                 config.recipe(),
                 self.network,
                 self.average,
@@ -156,14 +156,14 @@ class _Run:
             contextlib.closing(self.accumulator),
         ):
             if self.world.is_main:
-                config.out.mkdir(parents=True, exist_ok=True)
-                write_bytes(config.out / "config.json", config.to_json().encode())
+                config.output.mkdir(parents=True, exist_ok=True)
+                write_bytes(config.output / "config.json", config.to_json().encode())
             while progress.epoch < self.epochs:
                 size = config.size_at(progress.epoch)
                 preprocess = Preprocess(PreprocessSpec(size)).to(self.device)
                 self._train_epoch(preprocess)
                 self._validate(preprocess, size)
-        return config.out / "best.safetensors"
+        return config.output / "best.safetensors"
 
     def _train_epoch(self, preprocess: Preprocess) -> None:
         config, progress, world = self.config, self.progress, self.world
@@ -292,7 +292,7 @@ class _Run:
                 },
                 epoch=row,
             )
-            bundle.save(config.out / "best.safetensors", card, network.state_dict())
+            bundle.save(config.output / "best.safetensors", card, network.state_dict())
         # History before the checkpoint: killed in between, the resumed run writes the row again.
         self._next_epoch()
         self.run_folder.history(progress.history)
@@ -324,7 +324,7 @@ class _Run:
     def _write(self) -> None:
         self.progress.scaler = dict(self.scaler.state_dict())
         checkpoint.write(
-            self.config.out,
+            self.config.output,
             self.progress,
             self.config.recipe(),
             self.network,

@@ -67,7 +67,7 @@ class RunFolder:
     def history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write history.jsonl, before the checkpoint that ends an epoch."""
         lines = "".join(json.dumps(row) + "\n" for row in rows)
-        write_bytes(self.config.out / "history.jsonl", lines.encode())
+        write_bytes(self.config.output / "history.jsonl", lines.encode())
 
     def pictures(
         self,
@@ -85,7 +85,7 @@ class RunFolder:
             present_NA: its decisions, bool [N, A].
         """
         config = self.config
-        curves.curves(rows, config.out / "curves.png")
+        curves.curves(rows, config.output / "curves.png")
         shown: tuple[Example, ...] = ()
         if rows[-1]["epoch"] == config.epochs:
             shown = examples(
@@ -99,14 +99,14 @@ class RunFolder:
             )
         text = html.page(
             rows,
-            name=config.out.resolve().name,
+            name=config.output.resolve().name,
             epochs=config.epochs or 0,
             recipe=config.recipe(),
             device=self.device,
             made=made(self.data),
             examples=shown,
         )
-        write_text(config.out / "report.html", text)
+        write_text(config.output / "report.html", text)
         if config.tensorboard:
             self._scalars(rows[-1])
 
@@ -114,7 +114,7 @@ class RunFolder:
         epoch = row["epoch"]
         if self.board is None:
             # What a run that was cut off wrote from this epoch on is replaced.
-            self.board = summary_writer()(str(self.config.out / "tensorboard"), purge_step=epoch)
+            self.board = summary_writer()(str(self.config.output / "tensorboard"), purge_step=epoch)
         for name in SCALARS:
             if row[name] is not None:
                 self.board.add_scalar(name, row[name], epoch)

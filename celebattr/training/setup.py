@@ -73,10 +73,11 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
                 raise DataError(f"no {name} images in {', '.join(map(str, config.data))}")
         if config.leave_out_repeats:
             train_set = _without_repeats(train_set, dataset, config.workers, listener)
-        restarted = world.restarts > 0 and (config.out / checkpoint.NAME).exists()
-        if not (config.resume or restarted) and (config.out / checkpoint.NAME).exists():
+        restarted = world.restarts > 0 and (config.output / checkpoint.NAME).exists()
+        if not (config.resume or restarted) and (config.output / checkpoint.NAME).exists():
             raise DataError(
-                f"{config.out} already holds a run: give --resume to go on, or another --out"
+                f"{config.output} already holds a run: give --resume to continue, or another "
+                "--output"
             )
         if world.size == 1:
             choice = resolve(config.device, config.precision)
@@ -97,7 +98,10 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
     with world.propagate_errors():
         if restarted and not config.resume:
             config = dataclasses.replace(config, resume=True)
-            listener.notice(f"restarted  by torchrun, time {world.restarts}: going on by itself")
+            listener.notice(
+                f"restarted  by torchrun, time {world.restarts}: continuing from the last "
+                "checkpoint"
+            )
         if world.is_main:
             config = complete(config, len(train_set), choice.device)
     # Rank 0 alone needs to see the run folder.
@@ -191,7 +195,9 @@ def start(
         return network, origin
     if source == "imagenet":
         if registry.row(config.arch).start != "imagenet":
-            raise UsageError(f"there are no ImageNet weights of {config.arch}: leave them out")
+            raise UsageError(
+                f"there are no ImageNet weights of {config.arch}: use --backbone-weights none"
+            )
         # A resumed run has its weights in the checkpoint; it need not be online again.
         if config.resume:
             return network, origin

@@ -52,7 +52,7 @@ def test_the_gravest_findings_come_first(whole: Path) -> None:
 
 
 def test_json_holds_every_finding(whole: Path) -> None:
-    result = run("--data", whole, "--json", "--limit", "4")
+    result = run("--data", whole, "--format", "json", "--limit", "4")
     report = json.loads(result.stdout)
     assert result.exit_code == 0
     assert (report["schema"], report["trains"], report["images_opened"]) == (1, True, 4)
@@ -61,13 +61,13 @@ def test_json_holds_every_finding(whole: Path) -> None:
         *("severity", "check", "where", "what", "remedy", "examples")
     }
     assert 0 <= report["folders"][0]["splits"][0]["prevalence"]["Smiling"] <= 1
-    broken = run("--data", whole / "nowhere", "--json")
+    broken = run("--data", whole / "nowhere", "--format", "json")
     assert broken.exit_code == 3
     assert json.loads(broken.stdout)["folders"][0]["layout"] is None
 
 
 def test_quick_opens_no_image(whole: Path) -> None:
-    report = json.loads(run("--data", whole, "--quick", "--json").stdout)
+    report = json.loads(run("--data", whole, "--quick", "--format", "json").stdout)
     assert report["images_opened"] == 0
     assert "unreadable images" not in {f["check"] for f in report["findings"]}
 

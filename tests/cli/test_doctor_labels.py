@@ -40,7 +40,7 @@ def test_labels_that_are_wrong_are_shown_and_written(
 ) -> None:
     table, sheet = tmp_path / "s.csv", tmp_path / "s.html"
     arguments = ("--labels", "--data", drawn_celeba, "--probabilities", probabilities)
-    result = run(*arguments, "--output", table, "--sheet", sheet)
+    result = run(*arguments, "--output", table, "--report", sheet)
     assert result.exit_code == 0, result.stderr
     assert "64 train, 24 validation, 24 test" in result.stdout
     assert "they should come from networks that were not trained" in result.stdout
@@ -63,7 +63,7 @@ def test_a_bundle_is_asked_and_one_split_may_be_chosen(
     drawn_celeba: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:
     arguments = ("--labels", "--data", drawn_celeba, "--weights", tiny_onnx)
-    result = run(*arguments, "--split", "test", "--limit", "6", "--json")
+    result = run(*arguments, "--split", "test", "--limit", "6", "--format", "json")
     values = json.loads(result.stdout)
     assert values["images"] == {"test": 6}
     assert values["source"] == "tiny.onnx"
@@ -85,10 +85,10 @@ def test_a_narrow_terminal_shows_rates_without_intervals(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--weights", "x"), "--weights is for the search for wrong labels: add --labels"),
+        (("--weights", "x"), "--weights is part of --labels: add --labels"),
         (("--split", "test"), "add --labels"),
         (("--output", "x.csv"), "add --labels"),
-        (("--sheet", "x.html"), "add --labels"),
+        (("--report", "x.html"), "add --labels"),
         (("--labels", "--quick"), "give one of them"),
         (("--labels", "--weights", "x", "--probabilities", "y"), "exclude each other"),
         (("--labels", "--output", "x.txt"), "no format has the suffix .txt"),
@@ -108,7 +108,7 @@ def test_without_jinja2_a_sheet_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.delitem(sys.modules, "celebattr.reports.page", raising=False)
     arguments = ("--labels", "--data", drawn_celeba, "--probabilities", probabilities)
-    result = run(*arguments, "--sheet", tmp_path / "s.html")
+    result = run(*arguments, "--report", tmp_path / "s.html")
     assert result.exit_code == 5
     assert "pip install 'celebattr[train]'" in result.stderr
     assert run(*arguments).exit_code == 0

@@ -21,10 +21,10 @@ def run(*arguments: str | Path) -> Result:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--out", "x"], "no data: give --data DIR or set CELEBATTR_DATA"),
-        (["--data", "drawn"], "--out is missing"),
-        (["--data", "drawn", "--format", "cache", "--out", "s3://b/x"], "it lies on a disk"),
-        (["--data", "drawn", "--out", "x", "--shard-size", "0"], "--shard-size 0 is outside"),
+        (["--output", "x"], "no data: give --data DIR or set CELEBATTR_DATA"),
+        (["--data", "drawn"], "give --output, a folder or URL"),
+        (["--data", "drawn", "--format", "cache", "--output", "s3://b/x"], "it must be on a disk"),
+        (["--data", "drawn", "--output", "x", "--shard-size", "0"], "--shard-size 0 is outside"),
     ],
 )
 def test_what_is_missing_is_a_usage_error(words: list[str], why: str) -> None:
@@ -38,7 +38,7 @@ def test_a_folder_that_cannot_be_made_is_a_data_error(drawn_celeba: Path, tmp_pa
     for format in ("webdataset", "cache"):
         result = run(
             *("pack", "--data", drawn_celeba, "--format", format),
-            *("--out", tmp_path / "file" / "out"),
+            *("--output", tmp_path / "file" / "out"),
         )
         assert result.exit_code == 3
         assert "cannot write" in result.stderr
@@ -74,7 +74,7 @@ def test_packed_pixels_are_what_train_and_evaluate_read(
     result = CliRunner(env={"NO_COLOR": "1"}).invoke(
         app,
         [
-            *("train", *map(str, data), "--out", str(tmp_path / "run"), "--arch", "linear"),
+            *("train", *map(str, data), "--output", str(tmp_path / "run"), "--arch", "linear"),
             *("--epochs", "1", "--image-size", "32x32", "--device", "cpu"),
         ],
     )

@@ -143,6 +143,15 @@ def test_the_table_shows_present_attributes(photos: Path, weights: tuple[str, st
         assert name.replace("_", " ") in shown
 
 
+def test_attributes_are_named_as_the_table_shows_them(
+    photos: Path, weights: tuple[str, str]
+) -> None:
+    row = parsed(run(photos / "a.png", *weights, "--attributes", "Wearing Hat, no-beard,SMILING"))[
+        0
+    ]
+    assert list(row["probabilities"]) == ["Wearing_Hat", "No_Beard", "Smiling"]
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv"])
 def test_an_output_file_gets_its_format_from_its_suffix(
     photos: Path, weights: tuple[str, str], tmp_path: Path, suffix: str

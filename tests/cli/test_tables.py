@@ -154,7 +154,7 @@ def test_a_name_cannot_send_codes_to_the_terminal() -> None:
     assert plain(text).rstrip() == r"a\x1b[2J\nb[red].jpg  too large  \x07 200 megapixels"
 
 
-def test_the_evaluation_shows_the_mean_beside_its_floor_and_undefined_as_a_dash() -> None:
+def test_the_evaluation_shows_the_mean_beside_its_baseline_and_undefined_as_a_dash() -> None:
     text = plain(show(tables.evaluation_table(REPORT), width=120))
     assert "90.42 %, majority baseline 79.75" in text
     assert "91.8" in text

@@ -101,7 +101,7 @@ def test_what_a_power_failure_leaves_is_decoded_again(tmp_path: Path, reads: lis
 
 
 def fill(data: Path, folder: Path) -> subprocess.Popen[bytes]:
-    words = ["pack", "--data", str(data), "--format", "cache", "--out", str(folder)]
+    words = ["pack", "--data", str(data), "--format", "cache", "--output", str(folder)]
     return subprocess.Popen(
         [sys.executable, "-m", "celebattr", *words, "--workers", "1"],
         stdout=subprocess.DEVNULL,

@@ -115,10 +115,10 @@ ACCIDENTS: tuple[tuple[Callable[[Path], None], str, str, str], ...] = (
     (moved_images, "nesting", "the images lie in Img/faces", "Move that folder"),
     (one_deeper, "nesting", "the data set lies deeper, in celeba", "--data"),
     (crops_for_images, "numbering", "CelebA-HQ-img is there without CelebAMask-HQ", "beside"),
-    (crops_renamed, "numbering", "numbers its images anew, from 0.jpg", "mapping.txt"),
+    (crops_renamed, "numbering", "has its own numbering, from 0.jpg", "mapping.txt"),
     (crops_list, "reading", "no row for 1 images, the first 0.jpg", "CelebAMask-HQ numbers"),
     (no_partition, "reading", "no list_eval_partition.txt", "Take list_eval_partition.txt from"),
-    (cut_list, "reading", "the file may be cut off", "take that file anew"),
+    (cut_list, "reading", "the file may be cut off", "get that file again"),
 )
 
 

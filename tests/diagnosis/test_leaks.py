@@ -30,7 +30,7 @@ def test_people_in_two_splits_are_counted(tmp_path: Path) -> None:
     assert finding.examples == ("person 100", "person 101")
 
 
-def test_a_picture_saved_anew_in_another_split_is_found(tmp_path: Path) -> None:
+def test_a_picture_saved_again_in_another_split_is_found(tmp_path: Path) -> None:
     images = write(tmp_path, "torchvision") / "img_align_celeba"
     copy = io.BytesIO()
     Image.open(images / "000002.jpg").resize((100, 122)).save(copy, "JPEG", quality=60)

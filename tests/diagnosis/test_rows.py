@@ -171,7 +171,7 @@ def test_labels_of_something_else_are_found(tmp_path: Path) -> None:
     [finding] = prevalence(tmp_path)
     assert finding.severity == "warning"
     assert "not as frequent as in CelebA" in finding.what
-    assert "take the list of attributes anew" in finding.remedy
+    assert "get the list of attributes again" in finding.remedy
 
 
 def test_official_test_images_in_train_are_a_warning(tmp_path: Path) -> None:

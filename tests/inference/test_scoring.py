@@ -167,4 +167,4 @@ def test_the_log_says_what_takes_long(
     with caplog.at_level("INFO", "celebattr.inference.scorer"):
         list(together(inputs, prepare, predictor, batch_size=2, workers=1, at_once=1))
     assert f"{limit}" in caplog.messages[-1]
-    assert "the network was at work" in caplog.messages[-1]
+    assert "model busy" in caplog.messages[-1]

@@ -80,9 +80,9 @@ def test_growing_images_are_refused_for_a_network_of_one_size() -> None:
 
 
 def test_a_resumed_run_keeps_what_it_began_with(tmp_path: Path) -> None:
-    begun = complete(TrainConfig(out=tmp_path), 1000, "cpu")
+    begun = complete(TrainConfig(output=tmp_path), 1000, "cpu")
     (tmp_path / "config.json").write_text(begun.to_json())
-    resumed = complete(TrainConfig(out=tmp_path, resume=True), 1_000_000, "cuda")
+    resumed = complete(TrainConfig(output=tmp_path, resume=True), 1_000_000, "cuda")
     assert (resumed.epochs, resumed.image_size) == (begun.epochs, begun.image_size)
-    longer = complete(TrainConfig(out=tmp_path, resume=True, epochs=50), 1000, "cuda")
+    longer = complete(TrainConfig(output=tmp_path, resume=True, epochs=50), 1000, "cuda")
     assert longer.epochs == 50

@@ -190,7 +190,7 @@ def command_line(out: Path) -> TrainConfig:
     """What the runs that are killed are asked for."""
     return TrainConfig(
         data=(Path("drawn"),),
-        out=out,
+        output=out,
         arch="mlp",
         head="8",
         dropout=0.0,
@@ -272,7 +272,7 @@ def test_torchrun_starts_a_run_again_that_goes_on_by_itself(whole: Path, tmp_pat
     printed, err = launcher.communicate(timeout=600)
     assert launcher.returncode == 0, err
     assert printed == f"{out / 'best.safetensors'}\n"
-    assert "restarted  by torchrun, time 1: going on by itself" in err
+    assert "restarted  by torchrun, time 1: continuing from the last checkpoint" in err
     assert "resumed    epoch 1" in err
     assert err.count("epoch 1/1") == 1
     assert_same_losses(whole, out)
@@ -292,7 +292,7 @@ def test_an_interruption_while_the_others_are_awaited_is_one(
         pass
 
 
-def test_a_restart_before_the_first_checkpoint_begins_anew(
+def test_a_restart_before_the_first_checkpoint_starts_over(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "1"), ("TORCHELASTIC_RESTART_COUNT", "1")):

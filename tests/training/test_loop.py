@@ -55,7 +55,7 @@ class Watch(Logger):
 def config(data: Path, out: Path, **changes: Any) -> TrainConfig:
     tiny = TrainConfig(
         data=(data,),
-        out=out,
+        output=out,
         arch="resnet18",
         backbone_weights="none",
         epochs=2,
@@ -191,7 +191,7 @@ def train_in_a_process(settings: TrainConfig, *flags: str) -> subprocess.Popen[s
         *("--arch", settings.arch, "--backbone-weights", "none", "--head", "8", "--dropout", "0.2"),
         *("--epochs", "2", "--batch-size", "12", "--limit", "36", "--image-size", "32x32,48x32"),
         *("--precision", "float32", "--device", "cpu", "--ema", "0.9"),
-        *("--data", str(settings.data[0]), "--out", str(settings.out), *flags),
+        *("--data", str(settings.data[0]), "--output", str(settings.output), *flags),
     ]
     return subprocess.Popen(
         [sys.executable, "-m", "celebattr", "train", *arguments],
@@ -215,30 +215,30 @@ def test_a_killed_run_resumes_bit_for_bit_from_the_command_line(
 ) -> None:
     settings = config(drawn_celeba, tmp_path / "run")
     process = train_in_a_process(settings)
-    wait_for(settings.out / "last.safetensors", process)
+    wait_for(settings.output / "last.safetensors", process)
     process.kill()
     process.communicate()
-    assert not (settings.out / "history.jsonl").read_text().count("\n") > 1
+    assert not (settings.output / "history.jsonl").read_text().count("\n") > 1
     again = train_in_a_process(settings, "--resume")
     out, err = again.communicate(timeout=600)
     assert again.returncode == 0, err
-    assert out.strip() == str(settings.out / "best.safetensors")
+    assert out.strip() == str(settings.output / "best.safetensors")
     assert "resumed" in err
-    rows = history(settings.out)
+    rows = history(settings.output)
     # Another process may split sums among threads otherwise; the seed's own run is the reference.
     assert [row["step"] for row in rows] == [3, 6]
-    assert_same_run(whole, settings.out)
+    assert_same_run(whole, settings.output)
 
 
 def test_ctrl_c_saves_and_ends_with_130(drawn_celeba: Path, tmp_path: Path) -> None:
     settings = config(drawn_celeba, tmp_path / "run")
     process = train_in_a_process(settings, "--epochs", "200")
-    wait_for(settings.out / "config.json", process)
+    wait_for(settings.output / "config.json", process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert (settings.out / "last.safetensors").exists()
+    assert (settings.output / "last.safetensors").exists()
 
 
 def test_out_of_memory_halves_the_pass_says_so_and_goes_on(

@@ -17,7 +17,7 @@ def config(data: Path, out: Path, **changes: Any) -> TrainConfig:
     """A run of a second."""
     tiny = TrainConfig(
         data=(data,),
-        out=out,
+        output=out,
         arch="linear",
         epochs=2,
         batch_size=12,

@@ -63,8 +63,8 @@ def read(path: Path) -> Source | None:
     mapping = path / MAPPING
     if not mapping.is_file():
         raise DataError(
-            f"{path} has {ATTRIBUTES} but no {MAPPING}: it says which image of "
-            "CelebA each is, and so its split. It is in the same archive"
+            f"{path} has {ATTRIBUTES} but no {MAPPING}: without it the images cannot be "
+            "matched to CelebA's splits. It comes in the same archive"
         )
     originals = originals_of(mapping)
     lacking = [name for name in table.images if name not in originals]

@@ -137,9 +137,8 @@ def _celeba(path: Path) -> Source | None:
     splits = celeba.partition(path, table.images)
     if splits is None:
         raise DataError(
-            f"{path} has {attributes.name} but no {celeba.PARTITION[0]}: it says "
-            f"which images are train, validation and test. It comes with CelebA, in the folder Eval"
-            f"{_elsewhere(path)}"
+            f"{path} has {attributes.name} but no {celeba.PARTITION[0]}: without it the "
+            f"splits are unknown. It comes with CelebA, in the folder Eval{_elsewhere(path)}"
         )
     store, layout = celeba.images(path, table.images[0])
     columns, note = celeba.columns(table)

@@ -130,8 +130,8 @@ def read(files: Folder) -> list[ShardIndex] | None:
     if MANIFEST not in there:
         if any(name.endswith(SUFFIX) for name in there):
             raise DataError(
-                f"{files.path} is not complete: packing was cut off. The same `celebattr pack` "
-                "again goes on with it"
+                f"{files.path} is not complete: packing was interrupted. Run the same "
+                "`celebattr pack` again to continue"
             )
         return None
     where = f"{files.path}/{MANIFEST}"

@@ -35,18 +35,18 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
     rows = [np.flatnonzero(dataset.splits_N == split)[: config.limit] for split in SPLITS.values()]
     part = dataset.take(np.concatenate(rows))
     if config.format == "cache":
-        folder = Path(config.out) if config.out is not None else cache.default_folder()
+        folder = Path(config.output) if config.output is not None else cache.default_folder()
         return folder, _fill(dataset, part, folder, config.workers, progress)
-    assert config.out is not None
+    assert config.output is not None
     done = write(
         part,
-        folder_at(config.out),
+        folder_at(config.output),
         shard_bytes=config.shard_size << 20,
         shard_images=config.shard_images,
         workers=config.workers,
         progress=progress,
     )
-    return config.out, (
+    return config.output, (
         f"{done.images:,} images, {done.bytes / 1e6:,.1f} MB in {done.written + done.kept:,} "
         f"shards, of which {done.kept:,} were there"
     )
@@ -66,7 +66,7 @@ def _fill(
     if need > room:
         raise DataError(
             f"{folder} has room for {room / 1e9:.1f} GB and the images take {need / 1e9:.1f}: free "
-            "some space, or give --out on another disk"
+            "some space, or give --output on another disk"
         )
     (cached,), _ = attach_cache(dataset, (part,), mode="disk", folder=folder, fast=True)
     done = 0

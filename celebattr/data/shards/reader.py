@@ -73,7 +73,7 @@ def read_remote(url: Url) -> Source:
     source = _read(folder_at(url))
     if source is None:
         raise DataError(
-            f"{url} has no tar files: what is read from afar is WebDataset shards, as "
+            f"{url} has no tar files: at a URL only WebDataset shards are read, as "
             "`celebattr pack` writes them"
         )
     return source

@@ -118,7 +118,7 @@ class _Writer:
         if strange:
             raise DataError(
                 f"{where} already holds other shards ({min(strange)}), of another data set or "
-                "packed with other options: give another --out, or delete them"
+                "packed with other options: give another --output, or delete them"
             )
         return {index.shard: index for index in indexes if tars.get(index.shard) == index.size}
 

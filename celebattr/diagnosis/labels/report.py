@@ -12,13 +12,14 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celebattr.constants import LIST_SEPARATOR, REPORT_SCHEMA
-from celebattr.reports.formatting import between, percent
-
-if TYPE_CHECKING:
-    from celebattr.reports.formatting import Made
+from celebattr.diagnosis.config import DoctorConfig
+from celebattr.errors import MissingExtraError
+from celebattr.io.files import check_target, write_text
+from celebattr.options import format_of_suffix
+from celebattr.reports.formatting import Made, between, made, percent
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Suspect:
         rank: among the suspects of its attribute, from 1.
         reasons: why it is suspected, for a person, for instance "the network" or
             "contradicts No_Beard".
-        jpeg: a small picture, for the first of each attribute where a sheet is asked for.
+        jpeg: a small picture, for the first of each attribute if a page is written.
     """
 
     image: str
@@ -140,6 +141,32 @@ FORMATS: dict[str, Callable[[LabelReport], str]] = {".csv": to_csv, ".json": to_
 """Writers by the suffix of the file."""
 
 
+def check(config: DoctorConfig) -> None:
+    """Refuse before any work the files that `write` could not write.
+
+    Raises:
+        UsageError: `output` has no suffix of `FORMATS`.
+        DataError: a file's folder is missing or takes no files.
+        MissingExtraError: a page needs Jinja2.
+    """
+    check_target(config.output, config.report)
+    if config.output is not None:
+        format_of_suffix(config.output, {suffix: suffix for suffix in FORMATS})
+    if config.report is not None:
+        try:
+            import celebattr.reports.page  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(str(error.name), "train") from error
+
+
+def write(report: LabelReport, config: DoctorConfig) -> None:
+    """Write the suspects and the page where they are asked for; `check` comes before."""
+    if config.output is not None:
+        write_text(config.output, FORMATS[config.output.suffix.lower()](report))
+    if config.report is not None:
+        write_text(config.report, page(report, made(report.data)))
+
+
 def headline(report: LabelReport) -> list[tuple[str, str]]:
     """Return the summary of the search, as pairs of name and text."""
     people = "" if report.people is None else f" of {report.people:,} people"
@@ -181,12 +208,12 @@ def table(report: LabelReport, *, intervals: bool = True) -> tuple[list[str], li
     )
 
 
-def page(report: LabelReport, made: Made) -> str:
+def page(report: LabelReport, origin: Made) -> str:
     """Return the page: figures, then the suspects that have a picture, by attribute.
 
     Args:
         report: what was found.
-        made: when, with what and on what.
+        origin: when, with what and on what.
     """
     from celebattr.reports.page import render
 
@@ -199,7 +226,7 @@ def page(report: LabelReport, made: Made) -> str:
         __package__,
         "labels.html",
         report=report,
-        made=made,
+        made=origin,
         headline=headline(report),
         table=table(report),
         seen={name: of for name, of in seen.items() if of},

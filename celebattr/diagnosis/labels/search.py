@@ -19,6 +19,7 @@ from celebattr.data.layouts.load import load_dataset
 from celebattr.data.soft_labels import read_probabilities
 from celebattr.diagnosis.config import DoctorConfig
 from celebattr.diagnosis.labels import confident
+from celebattr.diagnosis.labels import report as reports
 from celebattr.diagnosis.labels.report import LabelEstimate, LabelReport, Suspect
 from celebattr.diagnosis.pictures import spread
 from celebattr.errors import DataError
@@ -69,23 +70,20 @@ class Evidence:
         return self.images.targets_NA[:, columns] >= 0.5
 
 
-def search(
-    config: DoctorConfig,
-    on_progress: Progress = lambda done, total: None,
-    *,
-    pictures: bool = False,
-) -> LabelReport:
-    """Find the labels that are likely wrong in some data sets.
+def search(config: DoctorConfig, on_progress: Progress = lambda done, total: None) -> LabelReport:
+    """Find the labels that are likely wrong in some data sets; write `output` and `report`.
 
     Args:
-        config: which, and by what.
+        config: which, by what, and the files to write.
         on_progress: called after each batch that is scored.
-        pictures: whether the first suspects of each attribute get a small picture.
 
     Raises:
-        DataError: the data or the probabilities cannot be read.
+        UsageError: `output` has neither of the suffixes .csv and .json.
+        DataError: the data or the probabilities cannot be read, or a file cannot be written.
         WeightsError, DeviceError: see `open_backend`.
+        MissingExtraError: a page needs Jinja2.
     """
+    reports.check(config)
     dataset = load_dataset(config.data, skip_missing=True)
     images = choose(dataset, config.split, config.limit)
     if config.probabilities is not None:
@@ -99,13 +97,15 @@ def search(
             on_progress=on_progress,
         )
     images = evidence.images
-    return find(
+    report = find(
         evidence,
         rules=rules_of(evidence.attributes),
         copies=duplicates.copies(images, workers=config.workers).tolist(),
-        picture=(lambda row: thumbnail(images.read(row))) if pictures else None,
+        picture=(lambda row: thumbnail(images.read(row))) if config.report else None,
         pictures=config.pictures,
     )
+    reports.write(report, config)
+    return report
 
 
 def choose(dataset: FaceDataset, split: str, limit: int | None) -> FaceDataset:

@@ -24,7 +24,7 @@ class Pictures:
         self.attributes: list[str] = []
         if explain is not None:
             self.explainer = Explainer(weights)
-            self.attributes = list(select(explain.split(","), self.explainer.card.attributes))
+            self.attributes = select(explain, self.explainer.card.attributes)
 
     def write(self, item: Input, results: list[Result]) -> None:
         """Write the pictures of one input; a failure has none."""

@@ -241,7 +241,10 @@ class WorkerPool:
                 # they are by others, for want of memory, and the next photo may be the victim.
                 if crashes == _CRASHES or kills == _KILLS:
                     times = "twice" if crashes == _CRASHES else f"{kills} times"
-                    status, reason = "unreadable", f"crashed its reader {times} ({_how(died.code)})"
+                    status, reason = (
+                        "unreadable",
+                        f"crashed the worker process {times} ({_how(died.code)})",
+                    )
                     break
             else:
                 return answer, frames
@@ -275,7 +278,7 @@ class WorkerPool:
                     self._idle.append(worker)
                 return used
         raise DeviceError(
-            f"{_STARTS} processes that open photos ended as they started, one after the other "
+            f"{_STARTS} worker processes ended at start, one after the other "
             f"(the last: {how}). Is there memory for them? Fewer take less: --workers 1"
         )
 

@@ -73,11 +73,11 @@ def _found(folder: Folder, number: int, about: str) -> Counter[str]:
         said = (file.schema_arrow.metadata or {}).get(parquet.METADATA_KEY, b"").decode()
         columns = file.read(["status", "face"]).to_pydict()
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{place} cannot be read ({error}): delete it and go on") from error
+        raise DataError(f"{place} cannot be read ({error}): delete it and continue") from error
     if said != about:
         raise DataError(
-            f"{place} was made of other inputs, weights or options: choose another --output, or "
-            "delete the folder to start over"
+            f"{place} was created from different inputs, weights or options: choose another "
+            "--output, or delete the folder to start over"
         )
     counts = Counter(columns["status"])
     counts["inputs"] = sum(not face for face in columns["face"])

@@ -54,9 +54,7 @@ def score_into_folder(
     if resume and folder.exists(manifest.FOLDER_FILE):
         _same(folder, manifest.parse(folder.read(manifest.FOLDER_FILE), str(folder.path)), run)
     elif folder.exists(manifest.FOLDER_FILE):
-        raise DataError(
-            f"{output} holds a run: give --resume to go on with it, or another --output"
-        )
+        raise DataError(f"{output} holds a run: give --resume to continue, or another --output")
     elif (there := set(folder.names(""))) and not (resume and there <= {"plan"}):
         # A run that was ended while it planned has left its plan and no more.
         raise DataError(f"{output} is not empty: choose a folder of its own for the parts")
@@ -95,7 +93,7 @@ def _run(config: PredictConfig) -> tuple[PredictConfig, Run]:
 def _planned(
     folder: Folder, inputs: Callable[[], Iterator[Input]], size: int, *, resume: bool
 ) -> Plan:
-    """Return the existing plan, if it is of these inputs, or write one."""
+    """Return the existing plan if it was made for these inputs, or write one."""
     from celebattr.inference.ray import plan
 
     found = plan.read(folder) if resume else None
@@ -107,8 +105,8 @@ def _planned(
     count, sha256 = plan.of(inputs())
     if (count, sha256) != (found.inputs, found.sha256):
         raise DataError(
-            f"{folder.path} is of other inputs, {found.inputs:,} and now {count:,}: give the same "
-            "as before, or another --output"
+            f"{folder.path}: the plan was made for {found.inputs:,} inputs, but {count:,} were "
+            "given, or others: use the same inputs or another --output"
         )
     return found
 
@@ -117,6 +115,6 @@ def _same(folder: Folder, found: Run, run: Run) -> None:
     odd = found.differences(run)
     if odd:
         raise UsageError(
-            f"{folder.path} was made otherwise: {'; '.join(odd)}. Give the same options, or "
-            "another --output"
+            f"{folder.path} was created with different settings: {'; '.join(odd)}. Use the same "
+            "options, or another --output"
         )

@@ -46,7 +46,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def packed(out: Path, *data: Path, **options: object) -> FaceDataset:
-    pack.run(PackConfig(data=data, out=out, **options))  # type: ignore[arg-type]
+    pack.run(PackConfig(data=data, output=out, **options))  # type: ignore[arg-type]
     return load_dataset([out])
 
 
@@ -140,11 +140,13 @@ def test_what_was_cut_off_says_so_and_is_gone_on_with(
             raise Killed
 
     out = tmp_path / "out"
-    config = PackConfig(data=(data,), out=out, shard_images=2)
+    config = PackConfig(data=(data,), output=out, shard_images=2)
     with pytest.raises(Killed):
         pack.run(config, kill)
     assert sorted(file.suffix for file in out.iterdir()) == [".json"] * 3 + [".tar"] * 3
-    with pytest.raises(DataError, match=r"not complete: packing was cut off\. The same .* again"):
+    with pytest.raises(
+        DataError, match=r"not complete: packing was interrupted\. Run the same .* again"
+    ):
         load_dataset([out])
     read: list[int] = []
     plain = writer._Writer._read

@@ -72,7 +72,7 @@ def memory() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def shards(s3: str, data: Path) -> str:
-    result = run("pack", "--data", data, "--out", f"{s3}/faces/", "--shard-images", "10")
+    result = run("pack", "--data", data, "--output", f"{s3}/faces/", "--shard-images", "10")
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{s3}/faces\n"
     assert "60 images" in result.stderr
@@ -122,7 +122,7 @@ def test_evaluating_from_a_bucket_gives_the_same_figures(
 def train(place: str | Path, out: Path, *words: str | Path) -> tuple[list[Any], str]:
     """The history of a small run, and what it said."""
     result = run(
-        *("train", "--data", place, "--out", out, "--arch", "linear", "--device", "cpu"),
+        *("train", "--data", place, "--output", out, "--arch", "linear", "--device", "cpu"),
         *("--epochs", "2", "--batch-size", "8", "--image-size", "32x32", "--no-thumbnails"),
         *words,
     )
@@ -150,7 +150,7 @@ def test_training_from_a_bucket_is_the_same_run(
 
 
 def test_the_doctor_looks_at_a_bucket(shards: str) -> None:
-    result = run("doctor", "--data", shards, "--json")
+    result = run("doctor", "--data", shards, "--format", "json")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert report["folders"][0]["path"] == shards
@@ -305,7 +305,7 @@ def test_an_address_of_no_kind_is_a_usage_error() -> None:
 
 
 def test_a_file_address_is_packed_to_and_read(data: Path, tmp_path: Path) -> None:
-    result = run("pack", "--data", f"file://{data}", "--out", f"file://{tmp_path}/out")
+    result = run("pack", "--data", f"file://{data}", "--output", f"file://{tmp_path}/out")
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{tmp_path}/out\n"
     assert len(load_dataset([parse_location(f"file://{tmp_path}/out")])) == 60

@@ -129,8 +129,8 @@ def test_whatever_a_file_does_it_becomes_one_row_and_the_next_is_read(
     cases: dict[str, tuple[str, str]] = {
         "hang": ("timeout", "took longer than 1 s"),
         "sleep": ("timeout", "took longer than 1 s"),
-        "crash": ("unreadable", "crashed its reader twice (SIGSEGV)"),
-        "exit": ("unreadable", "crashed its reader twice (exit code 7)"),
+        "crash": ("unreadable", "crashed the worker process twice (SIGSEGV)"),
+        "exit": ("unreadable", "crashed the worker process twice (exit code 7)"),
         "memory": ("too_large", "more memory needed than one photo may take"),
         "bug": ("unreadable", "cannot be processed (RuntimeError: a"),
     }
@@ -238,7 +238,7 @@ def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
     failure = workers.frames(Input(str(photo))).failure
     assert failure is not None
     assert (failure.status, asked) == ("unreadable", 5)
-    assert "crashed its reader 5 times (SIGKILL)" in failure.error
+    assert "crashed the worker process 5 times (SIGKILL)" in failure.error
 
 
 def test_many_threads_each_have_a_process(photo: Path) -> None:

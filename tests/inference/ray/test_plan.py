@@ -135,7 +135,7 @@ def test_a_part_of_other_inputs_is_refused(paths: list[str]) -> None:
     parts.make(folder, 0, RUN, fake)
     plan.write(folder, expand(paths[1:]), 8)
     plan._lines.cache_clear()
-    with pytest.raises(DataError, match="other inputs"):
+    with pytest.raises(DataError, match="different inputs"):
         parts.make(folder, 0, RUN, fake)
     folder.write(parts.name(0), b"PAR1")
     with pytest.raises(DataError, match="delete it"):
