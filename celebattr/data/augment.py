@@ -1,15 +1,15 @@
 """Augmentation of a batch of crops on the device, reproducible per sample.
 
-The parameters of a sample are a function of (seed, epoch, index) alone, so they do not depend on
-workers, batches, processes or on where a run was resumed.
+The draws of a sample are a function of (seed, epoch, index) alone, so they do not depend on
+workers, batches, processes or on where a run was resumed. They are made on the host, a few numbers
+per crop; all that has a crop's size is computed where the crops are.
 """
 
 from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from celebattr.constants import CROP_SIZE
 from celebattr.models.preprocess import resize_matrix
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 # The ranges cover what face detection adds to CelebA's own alignment, about 4 px of shift and as
@@ -58,31 +59,37 @@ _FIELD_MARGIN = 128  # pixels: noise is cut from one field, at as many places in
 DARK = (0.1, 0.7)
 """Least and most of the light that is left where crops are darkened."""
 
-_COLUMNS = 26
+DRAWS = 2
+"""Version of what `parameters` draws and what each column is for; checkpoints name it."""
 
+COLUMNS = 31
 
-_AUGMENT, _MIXUP, _RECOMPRESS = range(3)
-"""Purposes of random numbers: those of one tell nothing of those of another."""
-
-
-def _random(seed: int, epoch: int, index: int, purpose: int) -> np.random.Generator:
-    # Philox is counter-based: a sample's draws need none of those before it.
-    counter = [0, 0, purpose, int(index)]
-    return np.random.Generator(np.random.Philox(key=[seed, epoch], counter=counter))
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
 def parameters(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return uniform draws in 0..1, [B, 26], one row per index."""
-    return np.stack([_random(seed, epoch, i, _AUGMENT).random(_COLUMNS) for i in indices])
+    """Return uniform draws in 0..1, [B, 31], one row per index.
+
+    SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
+    2014) as a hash of a counter: a sample's draws need none of those before it, and a whole batch
+    takes a few array operations.
+    """
+    key = _hashed(_hashed(np.array([seed], np.uint64)) + np.uint64(epoch))
+    columns_D = np.arange(COLUMNS, dtype=np.uint64)
+    counters_BD = indices.astype(np.uint64)[:, None] * np.uint64(COLUMNS) + columns_D
+    bits_BD: NDArray[np.uint64] = _hashed(np.multiply(counters_BD, _GAMMA, dtype=np.uint64) + key)
+    draws_BD: NDArray[np.float64] = (bits_BD >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return draws_BD
+
+
+def _hashed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
 
 
 def recompress(
-    crops_BHWC: NDArray[np.uint8],
-    seed: int,
-    epoch: int,
-    indices: NDArray[np.int64],
-    *,
-    share: float,
+    crops_BHWC: NDArray[np.uint8], draws_BD: NDArray[np.float64], *, share: float
 ) -> NDArray[np.uint8]:
     """Encode a share of the crops as JPEG or WebP of a random quality, and decode them again.
 
@@ -91,32 +98,29 @@ def recompress(
 
     Args:
         crops_BHWC: uint8 [B, 218, 178, 3], in memory; left as they are.
-        seed: of the run.
-        epoch: counted from 0.
-        indices: of the crops' images in the data set, [B].
+        draws_BD: of `parameters`, [B, 31].
         share: of the crops, 0 to 1.
-
-    Returns:
-        uint8 [B, 218, 178, 3], a function of (crops, seed, epoch, index).
     """
     if share == 0.0:
         return crops_BHWC
     changed_BHWC = crops_BHWC.copy()
-    for crop_HWC, index in zip(changed_BHWC, indices, strict=True):
-        random = _random(seed, epoch, index, _RECOMPRESS)
-        if random.random() < share:
-            crop_HWC[:] = _recompressed(crop_HWC, random)
+    for row in np.flatnonzero(draws_BD[:, 27] < share):
+        changed_BHWC[row] = _recompressed(crops_BHWC[row], *draws_BD[row, 28:30])
     return changed_BHWC
 
 
-def _recompressed(crop_HWC: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def _recompressed(
+    crop_HWC: NDArray[np.uint8], format_draw: float, quality_draw: float
+) -> NDArray[np.uint8]:
     data = io.BytesIO()
     image = Image.fromarray(crop_HWC)
-    if random.random() < WEBP_SHARE:
-        quality = int(random.integers(*WEBP_QUALITIES, endpoint=True))
+    webp = format_draw < WEBP_SHARE
+    low, high = WEBP_QUALITIES if webp else JPEG_QUALITIES
+    quality = low + int(quality_draw * (high + 1 - low))
+    if webp:
         image.save(data, "WEBP", quality=quality, method=_WEBP_METHOD)
     else:
-        image.save(data, "JPEG", quality=int(random.integers(*JPEG_QUALITIES, endpoint=True)))
+        image.save(data, "JPEG", quality=quality)
     with Image.open(data) as decoded:
         return np.asarray(decoded.convert("RGB"), np.uint8)
 
@@ -142,34 +146,43 @@ def affine(draws_BD: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def augment(
-    crops_BCHW: Tensor,
-    draws_BD: NDArray[np.float64],
-    *,
-    cut_margins: float = 0.0,
+    crops_BHWC: Tensor, draws_BD: NDArray[np.float64], *, cut_margins: float = 0.0
 ) -> Tensor:
-    """Move, mirror and re-light float crops in 0..1; the shape stays the same.
+    """Move, mirror and re-light crops.
 
     Args:
-        crops_BCHW: [B, 3, 218, 178].
-        draws_BD: of `parameters`, [B, 26].
+        crops_BHWC: uint8 [B, 218, 178, 3].
+        draws_BD: of `parameters`, [B, 31].
         cut_margins: share of the crops whose margins are cut off and filled by repeating the edge.
+
+    Returns:
+        float32 [B, 3, 218, 178] in 0..1, on the crops' device.
     """
     import torch
     from torch.nn import functional
 
-    grid = _grid(draws_BD, draws_BD[:, 14] < cut_margins).to(crops_BCHW.device)
+    device = crops_BHWC.device
+    grid_BHWC = _grid(_on(device, affine(draws_BD)), _on(device, _margins(draws_BD, cut_margins)))
     moved = functional.grid_sample(
-        crops_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False
+        crops_BHWC.permute(0, 3, 1, 2).to(torch.float32),
+        grid_BHWC,
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
     )
-    signed = torch.from_numpy((2.0 * draws_BD - 1.0).astype(np.float32)).to(moved.device)
-    brightness = (1.0 + BRIGHTNESS * signed[:, 5])[:, None, None, None]
-    contrast = (1.0 + CONTRAST * signed[:, 6])[:, None, None, None]
-    mean = moved.mean(dim=(1, 2, 3), keepdim=True)
-    return ((moved - mean) * contrast + mean * brightness).clamp_(0.0, 1.0)
+    # (x - mean) * contrast + mean * brightness, and 0..255 to 0..1, in one multiplication and one
+    # addition in place: each further pass over the batch would take a tenth of the sampling.
+    signed_BD = 2.0 * draws_BD - 1.0
+    brightness_B, contrast_B = (
+        _on(device, 1.0 + width * signed_BD[:, column])[:, None, None, None]
+        for width, column in ((BRIGHTNESS, 5), (CONTRAST, 6))
+    )
+    offset_B = moved.mean(dim=(1, 2, 3), keepdim=True) * (brightness_B - contrast_B)
+    return moved.mul_(contrast_B / 255.0).add_(offset_B / 255.0).clamp_(0.0, 1.0)
 
 
-def corrupt(
-    crops_BCHW: Tensor,
+def corrupt_(
+    unit_BCHW: Tensor,
     draws_BD: NDArray[np.float64],
     *,
     erasing: float = 0.0,
@@ -178,66 +191,57 @@ def corrupt(
     grey: float = 0.0,
     dark: float = 0.0,
 ) -> Tensor:
-    """Corrupt crops in 0..1: resolution, colour, noise, erasing; the shape stays the same.
+    """Corrupt crops in place: light, resolution, colour, noise, erasing; return them.
+
+    Each corruption reads and writes only the crops that it is drawn for.
 
     Args:
-        crops_BCHW: of `augment`, [B, 3, 218, 178]; left as they are.
-        draws_BD: of `parameters`, [B, 26].
+        unit_BCHW: of `augment`, [B, 3, 218, 178].
+        draws_BD: of `parameters`, [B, 31].
         erasing: share of the crops in which a rectangle is painted over with their mean colour.
         low_resolution: share of the crops that are reduced to one of `LOW_RESOLUTIONS` and back.
         noise: share of the crops to which Gaussian noise is added, as a sensor does in the dark.
         grey: share of the crops whose colour is taken away.
         dark: share of the crops that keep a part of their light, see `DARK`.
     """
-    import torch
-
-    lit = crops_BCHW.clone()
-    low, high = DARK
-    light_B = np.where(draws_BD[:, 24] < dark, low + (high - low) * draws_BD[:, 25], 1.0)
-    lit *= torch.from_numpy(light_B.astype(np.float32)).to(lit.device)[:, None, None, None]
-    changes: tuple[tuple[int, float, Callable[[Tensor, NDArray[np.float64]], Tensor]], ...] = (
+    for column, share, corrupted in (
+        (24, dark, _dimmed),
         (7, low_resolution, _reduced),
         (23, grey, _grey),
         (19, noise, _noisy),
-    )
-    for column, share, change in changes:
-        chosen = draws_BD[:, column] < share
-        if chosen.any():
-            lit[torch.from_numpy(chosen)] = change(lit[torch.from_numpy(chosen)], draws_BD[chosen])
-    gone = draws_BD[:, 9] < erasing
-    if gone.any():
-        hidden_BHW = torch.from_numpy(erased(draws_BD) & gone[:, None, None]).to(lit.device)
-        lit = torch.where(hidden_BHW[:, None], lit.mean(dim=(2, 3), keepdim=True), lit)
-    return lit
+        (9, erasing, _erased),
+    ):
+        # The host knows the rows, so that nothing waits for the device to say which they are.
+        rows = np.flatnonzero(draws_BD[:, column] < share)
+        if len(rows):
+            at = _on(unit_BCHW.device, rows)
+            unit_BCHW[at] = corrupted(unit_BCHW[at], draws_BD[rows])
+    return unit_BCHW
 
 
-def _grid(draws_BD: NDArray[np.float64], cut_B: NDArray[np.bool_]) -> Tensor:
-    """Return the source in -1..1 of each output pixel, [B, 218, 178, 2], x before y."""
-    import torch
-
-    # A crop whose margins are cut shows, beyond them, the pixel at their edge: CelebA's own crops
-    # are filled so where a photo ends.
-    top, bottom, left, right = (np.array(CUT) * draws_BD[:, 15:19] * cut_B[:, None]).T[:, :, None]
-    height, width = CROP_SIZE
-    y = ((2 * np.arange(height) + 1) / height - 1).clip(2 * top - 1, 1 - 2 * bottom)
-    x = ((2 * np.arange(width) + 1) / width - 1).clip(2 * left - 1, 1 - 2 * right)
-    theta = affine(draws_BD)[..., None, None].transpose(1, 2, 0, 3, 4)
-    grid = theta[:, 0] * x[:, None, :] + theta[:, 1] * y[:, :, None] + theta[:, 2]
-    return torch.from_numpy(grid.astype(np.float32)).permute(1, 2, 3, 0)
-
-
-def mixing_weights(
-    seed: int, epoch: int, indices: NDArray[np.int64], alpha: float
-) -> NDArray[np.float32]:
+def mixing_weights(draws_BD: NDArray[np.float64], alpha: float) -> NDArray[np.float32]:
     """Return the share of itself that each sample keeps in mixup, 0.5..1, [B].
 
     Beta(alpha, alpha), folded at 0.5: `mix` pairs each sample with its mirror, so without it a
     pair could come out as the same two blends with their places exchanged.
     """
-    weights = [_random(seed, epoch, i, _MIXUP).beta(alpha, alpha) for i in indices]
-    kept = np.asarray(weights, np.float32)
-    folded: NDArray[np.float32] = np.maximum(kept, 1.0 - kept)
-    return folded
+    cumulative, given_away = _folded_beta(alpha)
+    kept = 1.0 - np.interp(draws_BD[:, 26], cumulative, given_away)
+    return np.asarray(kept, np.float32)
+
+
+@functools.cache
+def _folded_beta(alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the cumulative distribution of a Beta(alpha, alpha) folded to 0..0.5, and its values.
+
+    With t = x^alpha the density x^(alpha - 1) (1 - x)^(alpha - 1) dx becomes smooth at 0, so the
+    trapezoidal rule fits it.
+    """
+    t = np.linspace(0.0, 0.5**alpha, 8193)
+    x = t ** (1.0 / alpha)
+    density = (1.0 - x) ** (alpha - 1.0)
+    cumulative = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
+    return cumulative / cumulative[-1], x
 
 
 def mix(values: Tensor, kept_B: NDArray[np.float32]) -> Tensor:
@@ -249,66 +253,107 @@ def mix(values: Tensor, kept_B: NDArray[np.float32]) -> Tensor:
         values: images or targets, float [B, ...].
         kept_B: of `mixing_weights`.
     """
-    import torch
-
     # The mirrored partner needs no random permutation: batches are shuffled already, and flipping
     # images and targets alike keeps them in step.
-    kept = torch.from_numpy(kept_B).to(values.device).view(-1, *[1] * (values.ndim - 1))
+    kept = _on(values.device, kept_B).view(-1, *[1] * (values.ndim - 1))
     return values.flip(0).lerp_(values, kept)
 
 
-def erased(draws_BD: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return a rectangle per crop, bool [B, 218, 178]: area, aspect and place from the draws."""
+def _on(device: torch.device, values: NDArray[Any]) -> Tensor:
+    """Return an array of the host as a tensor on a device; float64 becomes float32."""
+    import torch
+
+    if values.dtype == np.float64:
+        values = values.astype(np.float32)
+    return torch.from_numpy(values).to(device, non_blocking=True)
+
+
+def _margins(draws_BD: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Return what top, bottom, left and right lose, in shares of the crop, [4, B]."""
+    cut_B = draws_BD[:, 14] < share
+    return (np.array(CUT) * draws_BD[:, 15:19] * cut_B[:, None]).T
+
+
+def _grid(theta_B23: Tensor, margins_4B: Tensor) -> Tensor:
+    """Return the source in -1..1 of each output pixel, [B, 218, 178, 2], x before y."""
+    import torch
+
+    # A crop whose margins are cut shows, beyond them, the pixel at their edge: CelebA's own crops
+    # are filled so where a photo ends.
+    top, bottom, left, right = margins_4B[:, :, None]
+    y_BH, x_BW = (
+        ((2 * torch.arange(side, device=theta_B23.device) + 1) / side - 1)
+        .clamp(min=2 * before - 1)
+        .clamp(max=1 - 2 * after)
+        for side, before, after in zip(CROP_SIZE, (top, left), (bottom, right), strict=True)
+    )
+    grid = torch.empty(len(theta_B23), 2, *CROP_SIZE, device=theta_B23.device)
+    for axis in (0, 1):
+        of_x_B1, of_y_B1, shift_B1 = theta_B23[:, axis].T[:, :, None]
+        along_BW, down_BH = of_x_B1 * x_BW, of_y_B1 * y_BH + shift_B1
+        torch.add(along_BW[:, None, :], down_BH[:, :, None], out=grid[:, axis])
+    return grid.permute(0, 2, 3, 1)
+
+
+def _dimmed(unit_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
+    """Leave a part of the light."""
+    low, high = DARK
+    light_B = _on(unit_BCHW.device, low + (high - low) * draws_BD[:, 25])
+    return unit_BCHW * light_B[:, None, None, None]
+
+
+def _reduced(unit_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
+    """Scale crops down to a lower resolution and back to their size."""
+    levels = (draws_BD[:, 8] * len(LOW_RESOLUTIONS)).astype(int)
+    rows, columns = (_on(unit_BCHW.device, m[levels]) for m in _there_and_back())
+    return rows[:, None] @ unit_BCHW @ columns[:, None]
+
+
+def _grey(unit_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
+    """Return the luma in all three channels, with the weights of ITU-R BT.601, as Pillow's L."""
+    del draws_BD
+    red, green, blue = unit_BCHW.unbind(1)
+    luma_BHW = 0.299 * red + 0.587 * green + 0.114 * blue
+    return luma_BHW[:, None].expand_as(unit_BCHW)
+
+
+def _noisy(unit_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
+    """Add Gaussian noise, with a strength and field offset per crop."""
     height, width = CROP_SIZE
+    sigma_B = _on(unit_BCHW.device, NOISE * draws_BD[:, 20])
+    offsets_2B = (draws_BD[:, 21:23] * _FIELD_MARGIN).astype(int).T
+    top_B, left_B = (_on(unit_BCHW.device, offsets_B) for offsets_B in offsets_2B)
+    # Drawing fresh noise per crop would cost more than cutting it from one field.
+    patches = _field(unit_BCHW.device).unfold(1, height, 1).unfold(2, width, 1)
+    noise_BCHW = patches[:, top_B, left_B].transpose(0, 1)
+    return (unit_BCHW + sigma_B[:, None, None, None] * noise_BCHW).clamp_(0.0, 1.0)
+
+
+def _erased(unit_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
+    """Paint a rectangle over with the mean colour: area, aspect and place from the draws."""
+    import torch
+
     low, high = ERASED_AREA
-    area = (low + (high - low) * draws_BD[:, 10]) * height * width
+    area = (low + (high - low) * draws_BD[:, 10]) * CROP_SIZE[0] * CROP_SIZE[1]
     low, high = np.log(ERASED_ASPECT)
     aspect = np.exp(low + (high - low) * draws_BD[:, 11])
-    sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
-    tops_lefts = draws_BD[:, 12:14] * (np.array(CROP_SIZE) - sides)
-    rows, columns = np.arange(height), np.arange(width)
-    top, left = tops_lefts[:, :1], tops_lefts[:, 1:]
-    in_rows = (rows >= top) & (rows < top + sides[:, :1])
-    in_columns = (columns >= left) & (columns < left + sides[:, 1:])
-    inside: NDArray[np.bool_] = in_rows[:, :, None] & in_columns[:, None, :]
-    return inside
-
-
-def _reduced(crops_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
-    """Scale crops down to a lower resolution and back to their size."""
-    import torch
-
-    levels = (draws_BD[:, 8] * len(LOW_RESOLUTIONS)).astype(int)
-    rows, columns = (torch.from_numpy(m[levels]).to(crops_BCHW.device) for m in _there_and_back())
-    return rows[:, None] @ crops_BCHW @ columns[:, None]
-
-
-def _grey(crops_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
-    """Return the luma in all three channels, with the weights of ITU-R BT.601, as Pillow's L."""
-    red, green, blue = crops_BCHW.unbind(1)
-    luma_BHW = 0.299 * red + 0.587 * green + 0.114 * blue
-    return luma_BHW[:, None].expand_as(crops_BCHW)
-
-
-def _noisy(crops_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
-    """Add Gaussian noise, with a strength and field offset per sample."""
-    import torch
-
-    height, width = CROP_SIZE
-    field_CHW = _field()
-    patches = []  # drawing fresh noise per sample would cost more than cutting it from one field
-    for sigma, y, x in draws_BD[:, 20:23]:
-        top, left = int(y * _FIELD_MARGIN), int(x * _FIELD_MARGIN)
-        patch_CHW = field_CHW[:, top : top + height, left : left + width]
-        patches.append(np.float32(sigma * NOISE) * patch_CHW)
-    return (crops_BCHW + torch.from_numpy(np.stack(patches)).to(crops_BCHW.device)).clamp(0, 1)
+    sides_B2 = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
+    starts_B2 = draws_BD[:, 12:14] * (np.array(CROP_SIZE) - sides_B2)
+    device = unit_BCHW.device
+    bounds = _on(device, np.stack([starts_B2, starts_B2 + sides_B2]))
+    in_rows, in_columns = (
+        (places >= bounds[0, :, axis, None]) & (places < bounds[1, :, axis, None])
+        for axis, places in enumerate(torch.arange(side, device=device) for side in CROP_SIZE)
+    )
+    hidden_B1HW = (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
+    return torch.where(hidden_B1HW, unit_BCHW.mean(dim=(2, 3), keepdim=True), unit_BCHW)
 
 
 @functools.cache
-def _field() -> NDArray[np.float32]:
+def _field(device: torch.device) -> Tensor:
     """Return a field of standard normal noise, larger than a crop, to cut patches from."""
     height, width = (side + _FIELD_MARGIN for side in CROP_SIZE)
-    return np.random.default_rng(0).standard_normal((3, height, width), np.float32)
+    return _on(device, np.random.default_rng(0).standard_normal((3, height, width), np.float32))
 
 
 @functools.cache

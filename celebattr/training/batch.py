@@ -16,7 +16,7 @@ from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.errors import WeightsError
 from celebattr.models import bundle
-from celebattr.models.preprocess import Preprocess, PreprocessSpec, to_unit
+from celebattr.models.preprocess import Preprocess, PreprocessSpec
 from celebattr.models.weights import bundle_file
 from celebattr.training.config import TrainConfig
 
@@ -63,12 +63,12 @@ class BatchBuilder:
         indices = batch.indices_B[places]
         draws = augment.parameters(config.seed, epoch, indices)
         clean = augment.augment(
-            to_unit(torch.from_numpy(batch.crops_BHWC[places]).to(self.device)),
+            torch.from_numpy(batch.crops_BHWC[places]).to(self.device),
             draws,
             cut_margins=config.cut_margins or 0.0,
         )
-        unit = augment.corrupt(
-            clean,
+        unit = augment.corrupt_(
+            clean.clone() if self.teachers else clean,
             draws,
             erasing=config.erasing or 0.0,
             low_resolution=config.low_resolution or 0.0,
@@ -81,13 +81,17 @@ class BatchBuilder:
         if self.weights_N is not None:
             weights = torch.from_numpy(self.weights_N[indices]).to(self.device)
         if config.mixup:
-            kept = augment.mixing_weights(config.seed, epoch, indices, config.mixup)
-            unit, clean, targets = (augment.mix(each, kept) for each in (unit, clean, targets))
-            weights = None if weights is None else augment.mix(weights, kept)
+            kept = augment.mixing_weights(draws, config.mixup)
+            rows: slice | Tensor = slice(None)
             if isinstance(places, np.ndarray):
                 rows = torch.from_numpy(np.searchsorted(places, own)).to(self.device)
-                unit, clean, targets = unit[rows], clean[rows], targets[rows]
-                weights = None if weights is None else weights[rows]
+
+            def mixed(values: Tensor) -> Tensor:
+                return augment.mix(values, kept)[rows]
+
+            unit, targets = mixed(unit), mixed(targets)
+            clean = mixed(clean) if self.teachers else unit
+            weights = None if weights is None else mixed(weights)
         if self.teachers:
             # They see the very view that the student sees, blended faces too, but nothing of it
             # corrupted: what noise or a painted rectangle hides, the student learns to do without.

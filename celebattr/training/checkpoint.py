@@ -26,6 +26,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from celebattr.constants import VERSION
+from celebattr.data import augment
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts.load import TERMS
 from celebattr.errors import DataError, UsageError, WeightsError
@@ -87,7 +88,7 @@ def write(
         for slot, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{name}.{slot}"] = torch.as_tensor(value)
     flat = {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
-    state = {"progress": asdict(progress), "recipe": recipe}
+    state = {"progress": asdict(progress), "recipe": recipe, "draws": augment.DRAWS}
     write_bytes(folder / NAME, save(flat, metadata={"state": json.dumps(state)}))
 
 
@@ -128,13 +129,18 @@ def restore(
 
     Raises:
         DataError: it is damaged.
-        UsageError: it was made by another recipe.
+        UsageError: it was made by another recipe, or with other draws.
     """
     try:
         state = json.loads(bundle.safetensors_metadata(data, str(path))["state"])
         tensors = load_tensors(data)
     except (SafetensorError, WeightsError, KeyError, ValueError) as error:
         raise DataError(f"cannot read the checkpoint {path}: {error}") from error
+    if state.get("draws") != augment.DRAWS:
+        raise UsageError(
+            f"{path} was made with the augmentation of another version of celebattr: finish the "
+            "run with that version, or start a new one from its best epoch with --backbone-weights"
+        )
     # A checkpoint of an older version lacks newer options, which were at their defaults then.
     before = TrainConfig().recipe() | state["recipe"]
     changed = sorted(k for k in recipe if before[k] != recipe[k])

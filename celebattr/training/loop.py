@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from celebattr.data import augment, loader
 from celebattr.errors import DataError
@@ -174,19 +175,16 @@ class _Run:
         started = saved = time.monotonic()
         seconds = progress.seconds
         parts = (chunk[world.part(len(chunk))] for chunk in chunks)
-        recompress = functools.partial(
-            augment.recompress,
-            seed=config.seed,
-            epoch=progress.epoch,
-            share=config.recompress or 0.0,
-        )
+        share = config.recompress or 0.0
+
+        def recompressed(
+            crops_BHWC: NDArray[np.uint8], indices_B: NDArray[np.int64]
+        ) -> NDArray[np.uint8]:
+            draws_BD = augment.parameters(config.seed, progress.epoch, indices_B)
+            return augment.recompress(crops_BHWC, draws_BD, share=share)
+
         read = self._timed(
-            loader.read(
-                self.train_set,
-                parts,
-                workers=config.workers,
-                transform=lambda crops_BHWC, indices_B: recompress(crops_BHWC, indices=indices_B),
-            )
+            loader.read(self.train_set, parts, workers=config.workers, transform=recompressed)
         )
         for count, batch in zip(map(len, chunks), read, strict=True):
             rate = lr_factor(progress.step, steps, config.warmup, config.optimizer)
