@@ -22,8 +22,10 @@ from celebattr.evaluation.report import (
 from celebattr.evaluation.tables import TITLES, Part, parts
 from celebattr.io.files import StrPath
 from celebattr.options import format_of_suffix
-from celebattr.predictions import SCHEMA
 from celebattr.reports.formatting import between, percent
+
+SCHEMA = 1
+"""Of the JSON of a report."""
 
 COLUMNS: tuple[str, ...] = tuple(
     field.name

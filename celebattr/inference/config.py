@@ -54,6 +54,7 @@ class PredictConfig(Checks):
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()
     unsure_below: float | None = unsure_below_option()
+    strict: bool = option(False, "Count a photo without a face as failed: exit code 6.")
     batch_size: int = option(
         16, "Faces that a torch bundle scores together; ONNX takes a few photos at a time."
     )

@@ -152,8 +152,9 @@ def _short(name: str) -> str:
     return name[:40]
 
 
-def write_bytes(path: StrPath, data: bytes) -> None:
-    """Write a whole file at once: complete or absent.
+@contextlib.contextmanager
+def replacing(path: StrPath) -> Iterator[BinaryIO]:
+    """Open a new version of a file, which is put in place if the block ends well.
 
     Raises:
         DataError: the file cannot be written.
@@ -161,11 +162,21 @@ def write_bytes(path: StrPath, data: bytes) -> None:
     new = Replacement(path)
     try:
         with reporting(path):
-            new.handle.write(data)
+            yield new.handle
     except BaseException:
         new.discard()
         raise
     new.commit()
+
+
+def write_bytes(path: StrPath, data: bytes) -> None:
+    """Write a whole file at once: complete or absent.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(data)
 
 
 def write_text(path: StrPath, text: str) -> None:

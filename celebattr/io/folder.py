@@ -17,10 +17,10 @@ from typing import Any, BinaryIO, Protocol, cast
 from celebattr.errors import DataError
 from celebattr.io import storage
 from celebattr.io.files import (
-    Replacement,
     find_files,
     remove_all_torn,
     remove_torn,
+    replacing,
     reporting,
     stamp,
     write_bytes,
@@ -148,14 +148,8 @@ class Local:
     def create(self, name: str) -> Iterator[BinaryIO]:
         """Open a new file for writing; it appears once the block ends well."""
         self._make_folder_of(name)
-        new = Replacement(self.path / name)
-        try:
-            with reporting(self.path / name):
-                yield new.handle
-        except BaseException:
-            new.discard()
-            raise
-        new.commit()
+        with replacing(self.path / name) as file:
+            yield file
 
     def remove(self, *names: str) -> None:
         """Remove files that exist."""

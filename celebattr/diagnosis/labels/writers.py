@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from celebattr.constants import LIST_SEPARATOR
 from celebattr.diagnosis.labels.report import LabelReport, Suspect
-from celebattr.predictions import SCHEMA
 from celebattr.reports.formatting import between, percent
 
 if TYPE_CHECKING:
     from celebattr.reports.page import Made
 
+SCHEMA = 1
+"""Of the JSON of a report."""
 COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank", "reasons")
 """Columns of the CSV of suspects; `rank` counts within an attribute."""
 

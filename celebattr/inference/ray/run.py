@@ -48,15 +48,14 @@ def score_into_folder(
 
     actors.library()
     parquet.library()
-    place = parse_location(output)
-    folder = folder_at(place.absolute() if isinstance(place, Path) else place)
+    location = parse_location(output)
+    folder = folder_at(location.absolute() if isinstance(location, Path) else location)
     config, run = _run(config)
     if resume and folder.exists(manifest.FOLDER_FILE):
-        _same(folder, manifest.parse(folder.read(manifest.FOLDER_FILE), str(folder.path)), run)
+        place = f"{folder.path}/{manifest.FOLDER_FILE}"
+        _same(folder, manifest.parse(folder.read(manifest.FOLDER_FILE), place), run)
     elif folder.exists(manifest.FOLDER_FILE):
-        raise DataError(
-            f"{output} holds a run: give --resume to go on with it, or another --output"
-        )
+        raise DataError(f"{output} holds a run: give --resume to continue it, or another --output")
     elif (there := set(folder.names(""))) and not (resume and there <= {"plan"}):
         # A run that was ended while it planned has left its plan and no more.
         raise DataError(f"{output} is not empty: choose a folder of its own for the parts")
@@ -107,8 +106,8 @@ def _planned(
     count, sha256 = plan.of(inputs())
     if (count, sha256) != (found.inputs, found.sha256):
         raise DataError(
-            f"{folder.path} is of other inputs, {found.inputs:,} and now {count:,}: give the same "
-            "as before, or another --output"
+            f"{folder.path} is of other inputs: the plan was made for {found.inputs:,}, and "
+            f"{count:,} were given: use the same inputs or another --output"
         )
     return found
 
@@ -117,6 +116,6 @@ def _same(folder: Folder, found: Run, run: Run) -> None:
     odd = found.differences(run)
     if odd:
         raise UsageError(
-            f"{folder.path} was made otherwise: {'; '.join(odd)}. Give the same options, or "
-            "another --output"
+            f"{folder.path} was created with different settings: {'; '.join(odd)}. Use the same "
+            "options, or another --output"
         )
