@@ -84,6 +84,10 @@ class Text(Output):
             self._new.discard()
 
     def _put(self, text: str) -> None:
-        with reporting(self._name):
-            self._file.write(text.encode())
-            self._file.flush()
+        try:
+            with reporting(self._name):
+                self._file.write(text.encode())
+                self._file.flush()
+        except BaseException:
+            self.__exit__()  # the first line is written before any block is entered
+            raise
