@@ -7,9 +7,11 @@ r"""Results of scoring: one `Prediction` per face, one `Failure` per input that 
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from celebattr.constants import LIST_SEPARATOR
 from celebattr.errors import DataError
 
 SCHEMA = 2
@@ -61,6 +63,20 @@ def check_schema(found: Any, where: str) -> None:
     older = not isinstance(found, int) or found < SCHEMA
     remedy = "score the photos again, or use celebattr 0.1.0" if older else "update celebattr"
     raise DataError(f"{where} has schema {found}, this version reads schema {SCHEMA}: {remedy}")
+
+
+def check_attributes(names: Iterable[str], where: str) -> None:
+    """Refuse attributes whose names cannot be told apart in the lists of a CSV.
+
+    Raises:
+        DataError: a name holds the separator; `where` is the file that has it.
+    """
+    for name in names:
+        if LIST_SEPARATOR in name:
+            raise DataError(
+                f"{where}: the attribute {name!r} has a {LIST_SEPARATOR!r} in its name, which "
+                "separates names in a CSV: rename it"
+            )
 
 
 def _row(path: str, **values: Any) -> dict[str, Any]:
