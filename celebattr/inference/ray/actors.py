@@ -145,7 +145,7 @@ def score(
                     seen[number] = 1
                     yield number, counts
         if not all(seen):
-            raise DataError(f"{seen.count(0):,} parts were not made: go on with --resume")
+            raise DataError(f"{seen.count(0):,} parts were not made: continue with --resume")
 
 
 @contextlib.contextmanager
