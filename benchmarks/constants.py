@@ -9,7 +9,6 @@ out.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import itertools
 import json
@@ -18,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +27,9 @@ from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.expand import expand
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.output import parquet
-from celebattr.inference.output.journal import Row
 from celebattr.inference.predictor import Predictor
 from celebattr.inference.ray import plan
-from celebattr.inference.ray.parts import row_of
-from celebattr.io.folder import Folder
+from celebattr.io.folder import folder_at
 
 LIMIT = 500  # photos of a folder
 
@@ -49,17 +47,17 @@ def photos(folder: str) -> list[Input]:
     return [Input(item.path, data=Path(item.path).read_bytes()) for item in found]
 
 
-def varied(rows: list[Row], count: int) -> list[Row]:
+def varied(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     """Return `count` different rows, since repeated ones would compress away."""
     chance = np.random.default_rng(0)
     made = []
     for number, row in zip(range(count), itertools.cycle(rows), strict=False):
-        values = json.loads(row.data)
-        values["path"] = f"/photos/2026/{number:09}.jpg"
-        for name, p in values.get("probabilities", {}).items():
+        chances = {}
+        for name, p in (row["probabilities"] or {}).items():
             logit = np.log((p + 1e-4) / (1 - p + 1e-4)) + chance.normal(0, 0.5)
-            values["probabilities"][name] = round(float(1 / (1 + np.exp(-logit))), 4)
-        made.append(dataclasses.replace(row, data=json.dumps(values).encode() + b"\n"))
+            chances[name] = round(float(1 / (1 + np.exp(-logit))), 4)
+        path = f"/photos/2026/{number:09}.jpg"
+        made.append(row | {"path": path, "probabilities": chances or None})
     return made
 
 
@@ -86,7 +84,7 @@ def main() -> None:
     results = []
     spent = cpu(lambda: results.extend(predictor.finish(b) for b in batches), len(aligned))
     print(f"network and decisions: {spent:.2f} ms a face")
-    rows = [row_of(result) for batch in results for found in batch for result in found]
+    rows = [result.row() for batch in results for found in batch for result in found]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "rows.parquet")
         many = varied(rows, 10_240)
@@ -99,10 +97,10 @@ def main() -> None:
             spent = cpu(write, len(some))
             size = file.stat().st_size / len(some)
             print(f"Parquet, parts of {name} rows: {spent:.3f} ms and {size:.0f} bytes a row")
-        text = [json.dumps(json.loads(row.data)) for row in rows]
+        text = [json.dumps(row) for row in rows]
         print(f"JSON lines: {np.mean([len(line) + 1 for line in text]):.0f} bytes a row")
         names = (f"/photos/{number:09}.jpg" for number in range(200_000))
-        place = Folder(Path(folder))
+        place = folder_at(folder)
         spent = cpu(lambda: plan.write(place, map(Input, names), 1024), 200_000)
         size = sum(file.stat().st_size for file in Path(folder, "plan").iterdir()) / 200_000
         print(f"plan: {1000 * spent:.1f} us and {size:.0f} bytes an input")

@@ -7,9 +7,9 @@ code and made-up predictions, and prints milliseconds of processor time per shar
 a disk is the disk's; TMPDIR says which):
 
 - parts: one plan, parts made by workers that die at random, before or after their part is in place
-  (`engines.plan`, `engines.parts`), then merged;
-- shards: outputs of `predict --shard i/N` (`reports.journal`, `inference.runs`), each cut off at a
-  random row and resumed, then merged.
+  (`ray.plan`, `ray.parts`), then merged;
+- shards: outputs of `predict --shard i/N` (`output.journal`), each cut off at a random row and
+  resumed, then merged.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from typing import NamedTuple
 
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.output import manifest
-from celebattr.inference.output.journal import Journal
-from celebattr.inference.output.manifest import Run
+from celebattr.inference.output.journal import Growing
+from celebattr.inference.output.manifest import Run, Shard
 from celebattr.inference.output.merge import merge
 from celebattr.inference.ray import parts, plan
-from celebattr.io.folder import Folder
+from celebattr.io.folder import folder_at
 from celebattr.predictions import Failure, Prediction, Result
 
 INPUTS = 4  # a shard: as few as show the order of inputs, so that what is left is coordination
@@ -61,7 +61,7 @@ def fake(item: Input) -> list[Result]:
     if seed % 10 == 0:
         return [Failure(item.path, "no_face", "none")]
     values = {name: (seed * k) % 101 / 100 for k, name in enumerate(NAMES, 1)}
-    return [Prediction(item.path, 0, 1, None, values, [], [])]
+    return [Prediction(item.path, 1, 1, None, values, [], [])]
 
 
 def inputs(count: int) -> Iterator[Input]:
@@ -71,7 +71,7 @@ def inputs(count: int) -> Iterator[Input]:
 
 def by_parts(count: int, folder: Path) -> Cost:
     """Measure one plan and its parts, as --engine ray writes them."""
-    place = Folder(folder / "rows")
+    place = folder_at(folder / "rows")
     chance = random.Random(0)
     start = time.process_time()
     made = plan.write(place, inputs(count), INPUTS)
@@ -113,28 +113,21 @@ def by_shards(count: int, folder: Path) -> Cost:
         output = folder / f"{index}.jsonl"
         resume = False
         while True:
-            journal = Journal(output, "jsonl", NAMES, every_face=False, resume=resume)
             left = iter(mine)
-            journal.skip(left)
+            shard = Shard(index + 1, count)
+            shard.inputs = count * INPUTS
+            mine_run = dataclasses.replace(run, shard=(shard.index, shard.count))
             try:
-                for at, name in enumerate(left):
-                    if at and chance.random() < DEATHS / INPUTS:
-                        raise Death
-                    journal.write(fake(Input(name)))
-                    journal.flush()
+                with Growing(output, mine_run, resume=resume) as journal:
+                    journal.skip(left)
+                    for at, name in enumerate(left):
+                        if at and chance.random() < DEATHS / INPUTS:
+                            raise Death
+                        journal.write(fake(Input(name)))
+                    journal.finish(shard)
                 break
             except Death:
-                journal.close()
                 resume = True
-        done = dataclasses.replace(
-            run,
-            shard=(index + 1, count),
-            finished=True,
-            inputs=count * INPUTS,
-            counts=dict(journal.counts),
-        )
-        manifest.write(output, done)
-        journal.finish()
     worked = time.process_time()
     whole = merge([folder], folder / "all.jsonl")
     return _cost(count, start, start, worked, whole.counts["inputs"])

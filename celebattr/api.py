@@ -97,7 +97,8 @@ def score(
             `PredictConfig` (faces, workers, ...).
 
     Returns:
-        How many inputs and faces there are, and how many inputs failed.
+        How many inputs and faces there are, and how many inputs failed; with `strict`, a photo
+        without a face is one of them.
 
     Raises:
         UsageError: an option is unknown or not possible.
@@ -326,18 +327,21 @@ def to_frame(results: Iterable[Any]) -> Any:
     Raises:
         DeviceError: neither is installed.
     """
-    from celebattr.inference.output.writers import flat
+    from celebattr.inference.output.writers import cells, csv_columns
 
-    rows = [flat(result) for result in _flattened(results)]
+    found = list(_flattened(results))
+    names = (one.probabilities for one in found if isinstance(one, Prediction))
+    columns = csv_columns([*next(names, ())])
+    rows = [dict.fromkeys(columns) | cells(one) for one in found]
     try:
         import pandas
 
-        return pandas.DataFrame(rows)
+        return pandas.DataFrame(rows, columns=columns)
     except ModuleNotFoundError:
         pass
     try:
         import polars
 
-        return polars.DataFrame(rows)
+        return polars.DataFrame(rows, infer_schema_length=None)
     except ModuleNotFoundError as error:
         raise DeviceError("a table needs pandas or polars: pip install pandas") from error

@@ -6,14 +6,16 @@
     │   └── ImageError      3  one image cannot be opened
     │       ├── UnreadableImageError    its bytes are not an image we accept
     │       ├── ImageTooLargeError      more pixels than the limit
-    │       └── ImageNotFoundError      there is no such file
+    │       ├── ImageNotFoundError      there is no such file
+    │       └── NoFaceError             no face was found in it, and `strict` asks for one
     │   └── TooManyFailuresError    6  more inputs failed than `max_failures` allows
     ├── WeightsError        4  a bundle is missing, damaged or not a bundle
     └── DeviceError         5  the device asked for is not there
         └── MissingExtraError   5  an optional dependency is not installed
 
-Any other exception is a bug (exit code 1). Also 6: everything was done but some inputs failed; 130:
-interrupted from the keyboard.
+Any other exception is a bug (exit code 1). Also 6: everything was done but some inputs failed (a
+photo without a face is an answer, and failed only with --strict); 130: interrupted from the
+keyboard.
 """
 
 from __future__ import annotations
@@ -107,6 +109,12 @@ class ImageNotFoundError(ImageError):
     """There is no such file."""
 
     status = "not_found"
+
+
+class NoFaceError(ImageError):
+    """No face was found in the image, and `strict` asks for one."""
+
+    status = "no_face"
 
 
 class TooManyFailuresError(DataError):

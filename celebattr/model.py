@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from celebattr.attributes import select
-from celebattr.errors import ImageError, UnreadableImageError, UsageError
+from celebattr.errors import ImageError, UnreadableImageError, UsageError, WeightsError
 from celebattr.images.open import open_image, to_rgb
 from celebattr.images.photo import Photo
 from celebattr.inference.config import PredictConfig
@@ -28,7 +28,7 @@ from celebattr.inference.predictor import Predictor
 from celebattr.inference.scorer import Scorer
 from celebattr.io.prefetch import ordered_map
 from celebattr.models.device import usable_cores
-from celebattr.predictions import Failure, Prediction
+from celebattr.predictions import NO_FACE, Failure, Prediction
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]"
 """A photo: a path or URL, the bytes of a file, a PIL image, or RGB uint8 [H, W, 3]."""
@@ -46,6 +46,11 @@ class Face:
 
     prediction: Prediction
     crop: NDArray[np.uint8] | None = None
+
+    @property
+    def number(self) -> int:
+        """Number in its photo: 1 is the main face, the others follow by size."""
+        return self.prediction.face
 
     @property
     def probabilities(self) -> dict[str, float]:
@@ -140,10 +145,13 @@ class Model:
                 scored in batches.
 
         Returns:
-            The faces of the photo, [] where it has none; of a list, a list for each.
+            The faces of the photo, the main face first, [] where it has none; of a list, a list
+            for each.
 
         Raises:
-            ImageError: a photo cannot be opened; the message names it.
+            ImageError: a photo cannot be opened, or has no face and `strict` is set; the message
+                names it.
+            WeightsError: the network's output is not finite.
         """
         if not isinstance(source, list | tuple):
             return self._finish([self._open(source)])[0]
@@ -167,15 +175,15 @@ class Model:
             paths: paths or URLs of photos; see `celebattr.score` for folders and archives.
 
         Yields:
-            Each path with its faces, in order: [] where there is none, and a `Failure` where the
-            photo cannot be opened.
+            Each path with its faces, in order: [] where there is none (with `strict`, a `Failure`),
+            and a `Failure` where the photo cannot be opened or scored.
         """
         allow = self.config.allow_protocol
         inputs = (photo(os.fspath(path), allow) for path in paths)
         with Scorer(self.config, predictor=self._predictor) as scorer:
             for item, results in scorer.stream(inputs):
                 failure = next((one for one in results if isinstance(one, Failure)), None)
-                if failure is not None and failure.status != "no_face":
+                if failure is not None and self._failed(failure):
                     yield item.path, failure
                 else:
                     yield item.path, [Face(r) for r in results if isinstance(r, Prediction)]
@@ -208,20 +216,24 @@ class Model:
         else:
             prepared = self._preparer(item)
         failure = prepared.failure
-        if failure is not None and failure.status != "no_face":
+        if failure is not None and self._failed(failure):
             raise _ERRORS[failure.status](failure.error)
         return prepared
 
+    def _failed(self, failure: Failure) -> bool:
+        return failure.status != NO_FACE or self.config.strict
+
     def _finish(self, batch: Sequence[Prepared]) -> list[list[Face]]:
         """The faces of some opened photos, scored together."""
-        return [
-            [
-                Face(result, crop)
-                for result, crop in zip(results, prepared.frames, strict=False)
-                if isinstance(result, Prediction)
-            ]
-            for prepared, results in zip(batch, self._predictor.finish(batch), strict=True)
-        ]
+        found: list[list[Face]] = []
+        for prepared, results in zip(batch, self._predictor.finish(batch), strict=True):
+            faces = []
+            for result, crop in zip(results, prepared.frames, strict=False):
+                if isinstance(result, Failure):  # what failed before has no crops
+                    raise WeightsError(result.error)
+                faces.append(Face(result, crop))
+            found.append(faces)
+        return found
 
 
 _ERRORS = {kind.status: kind for kind in ImageError.__subclasses__()}

@@ -17,7 +17,13 @@ from skimage.data import astronaut
 from typer.testing import CliRunner
 
 import celebattr
-from celebattr.errors import DeviceError, ImageNotFoundError, TooManyFailuresError, UsageError
+from celebattr.errors import (
+    DeviceError,
+    ImageNotFoundError,
+    NoFaceError,
+    TooManyFailuresError,
+    UsageError,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,6 +95,40 @@ def test_a_list_gives_a_list_each_and_no_face_is_no_error(
     assert model([]) == []
 
 
+def test_faces_are_numbered_the_main_one_first_and_then_by_size(
+    tiny_onnx: Path, tmp_path: Path
+) -> None:
+    face = Image.fromarray(astronaut()).crop((120, 0, 360, 300))
+    crowd = Image.new("RGB", (900, 400), "white")
+    for left, height in ((20, 120), (600, 220), (280, 300)):  # the largest is in the middle
+        crowd.paste(face.resize((height * 4 // 5, height)), (left, 60))
+    crowd.save(tmp_path / "crowd.png")
+    every = celebattr.load(tiny_onnx, faces="all")(tmp_path / "crowd.png")
+    assert [one.number for one in every] == [1, 2, 3]
+    sides = [one.box[2] - one.box[0] for one in every]
+    assert sides == sorted(sides, reverse=True)
+    (main,) = celebattr.load(tiny_onnx)(tmp_path / "crowd.png")
+    assert (main.number, main.box) == (1, every[0].box)
+    assert [one.to_dict()["face"] for one in every] == [1, 2, 3]
+    assert main.to_dict() == every[0].to_dict()
+
+
+def test_strict_makes_a_failure_of_a_photo_without_a_face(
+    tiny_onnx: Path, photo: Path, faceless: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "rows.csv"
+    done = celebattr.score([faceless, photo], output, weights=tiny_onnx)
+    assert (done.failed, done.counts["no_face"]) == (0, 1)
+    again = celebattr.score([faceless, photo], output, weights=tiny_onnx, resume=True, strict=True)
+    assert (again.complete, again.failed) == (True, 1)
+    model = celebattr.load(tiny_onnx, strict=True, workers=1)
+    with pytest.raises(NoFaceError, match="no face found"):
+        model(faceless)
+    ((_, failure),) = model.stream([faceless])
+    assert isinstance(failure, celebattr.Failure)
+    assert failure.status == "no_face"
+
+
 def test_a_pil_image_is_turned_upright(model: celebattr.Model, photo: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
@@ -147,13 +187,13 @@ def test_scoring_into_a_file_resumes(
     photo: Path, faceless: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:
     output, told = tmp_path / "rows.jsonl", []
+    options = {"weights": tiny_onnx, "max_failures": 0, "strict": True}
     with pytest.raises(TooManyFailuresError, match="stopped after 1 failures"):
-        celebattr.score(
-            [faceless, photo], output, weights=tiny_onnx, max_failures=0, notice=told.append
-        )
+        celebattr.score([faceless, photo], output, notice=told.append, **options)
     assert "keeps 1 inputs" in told[0]
-    done = celebattr.score([faceless, photo], output, weights=tiny_onnx, resume=True)
-    assert (done.counts["inputs"], done.scored, done.failed) == (2, 1, 1)
+    options["strict"] = False
+    done = celebattr.score([faceless, photo], output, resume=True, **options)
+    assert (done.counts["inputs"], done.scored, done.failed) == (2, 1, 0)
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert [row["path"] for row in rows] == [str(faceless), str(photo)]
     assert celebattr.score([faceless, photo], output, weights=tiny_onnx, resume=True).complete
@@ -216,6 +256,9 @@ def test_results_become_a_table(
         assert table["Smiling"][0] == model(photo)[0].to_dict()["probabilities"]["Smiling"]
     streamed = celebattr.to_frame(model.stream([photo, "gone.jpg"]))
     assert list(streamed["status"]) == ["ok", "not_found"]
+    first = celebattr.to_frame(list(model.stream(["gone.jpg", photo])))
+    assert list(first.columns) == list(streamed.columns)
+    assert list(first.columns[-3:]) == ["Young", "present", "unsure"]
     monkeypatch.setitem(sys.modules, "pandas", None)
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(DeviceError, match="pip install pandas"):

@@ -15,6 +15,7 @@ from celebattr.cli.options import command
 from celebattr.errors import ExitCode, TooManyFailuresError
 from celebattr.inference.config import PredictConfig, ScoreOptions
 from celebattr.inference.run import Summary, failures, score
+from celebattr.predictions import NO_FACE
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -89,14 +90,14 @@ def predict(
     options = dataclasses.replace(options, format=format)
     notice = (lambda text: None) if quiet else partial(typer.echo, err=True)
     try:
-        with _Progress(progress, quiet) as show:
+        with _Progress(progress, quiet, config.strict) as show:
             done = score(paths, target, config, options, notice=notice, on_progress=show)
     except TooManyFailuresError as error:
         typer.echo(error, err=True)
         raise typer.Exit(error.exit_code) from error
     if done.complete:
         typer.echo(f"{output} is complete already", err=True)
-    if not quiet and format != "table" and (done.counts["inputs"] > 1 or done.failed):
+    if not quiet and format != "table" and (done.counts["inputs"] > 1 or not done.counts["ok"]):
         typer.echo(_told(done, output or "standard output"), err=True)
     if done.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -107,8 +108,11 @@ def _told(done: Summary, where: str) -> str:
     text = f"{done.counts['inputs']:,} inputs, {done.counts['ok']:,} faces"
     if done.seconds:
         text += f", {done.scored / done.seconds:.1f} inputs/s"
+    if done.counts[NO_FACE] and not done.strict:
+        text += f"; {done.counts[NO_FACE]:,} without a face"
     if done.failed:
-        each = sorted((k, n) for k, n in done.counts.items() if k not in ("inputs", "ok"))
+        answers = ("inputs", "ok") if done.strict else ("inputs", "ok", NO_FACE)
+        each = sorted((k, n) for k, n in done.counts.items() if k not in answers)
         reasons = ", ".join(f"{n:,} {k}" for k, n in each if n)
         text += f"; {done.failed:,} failed ({reasons}), see their rows in {where}"
     return text
@@ -117,7 +121,8 @@ def _told(done: Summary, where: str) -> str:
 class _Progress:
     """A live count on standard error, on a terminal that does not show the rows themselves."""
 
-    def __init__(self, wanted: bool | None, quiet: bool) -> None:
+    def __init__(self, wanted: bool | None, quiet: bool, strict: bool) -> None:
+        self.strict = strict
         alone = sys.stderr.isatty() and not sys.stdout.isatty() and not quiet
         self.shown = alone if wanted is None else wanted
         self.status: Status | None = None
@@ -135,8 +140,9 @@ class _Progress:
             self.status = Console(stderr=True).status("starting")
             self.status.start()
             self.started, self.first = time.monotonic(), counts["inputs"] - 1
+        failed = failures(counts, strict=self.strict)
         speed = (counts["inputs"] - self.first) / max(time.monotonic() - self.started, 1e-9)
-        text = f"{counts['inputs']:,} inputs, {failures(counts):,} failed, {speed:.1f} inputs/s"
+        text = f"{counts['inputs']:,} inputs, {failed:,} failed, {speed:.1f} inputs/s"
         self.status.update(text)
 
     def __exit__(self, *error: object) -> None:

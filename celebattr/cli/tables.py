@@ -17,8 +17,8 @@ from rich.text import Text
 from celebattr.evaluation.report import MEANS, EvalReport
 from celebattr.evaluation.tables import TITLES, Part, parts
 from celebattr.evaluation.writers import headline
-from celebattr.inference.output.sinks import Plain
-from celebattr.predictions import Failure, Prediction, Result
+from celebattr.inference.output.sinks import Output
+from celebattr.predictions import Failure, Prediction, Result, name_of
 from celebattr.reports.formatting import percent
 
 if TYPE_CHECKING:
@@ -42,10 +42,11 @@ _MEDIUM_WIDTH, _WIDE_WIDTH = 76, 100
 
 def printable(text: str, *, ascii_only: bool = False) -> str:
     r"""Return a name with unprintable characters escaped for a terminal, as in `\x1b`."""
+    text = name_of(text)[0]
     return "".join(
         c
         if c.isprintable() and (c.isascii() or not ascii_only)
-        else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        else c.encode("unicode_escape").decode("ascii")
         for c in text
     )
 
@@ -123,7 +124,7 @@ class _PredictionTable:
         one = self.prediction
         title = Text(printable(one.path, ascii_only=options.ascii_only), style="bold")
         if one.faces > 1:
-            title.append(f"  face {one.face + 1} of {one.faces}", style="dim not bold")
+            title.append(f"  face {one.face} of {one.faces}", style="dim not bold")
         return title
 
     def _bars(self, names: Sequence[str], unsure: set[str], options: ConsoleOptions) -> Table:
@@ -253,7 +254,7 @@ def _part(part: Part, options: ConsoleOptions) -> Iterable[RenderableType]:
         yield Text(_name(note, options), style=style)
 
 
-class Tables(Plain):
+class Tables(Output):
     """The terminal: one table per face."""
 
     def __init__(self) -> None:
@@ -264,11 +265,8 @@ class Tables(Plain):
         """Show results."""
         for result in results:
             self._console.print(result_table(result))
-        self.count(results)
+        super().write(results)
 
     def finish(self, shard: Shard) -> None:
         """Print the legend of the marks, once."""
         self._console.print(footnote())
-
-    def __exit__(self, *_: object) -> None:
-        pass

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from celebattr.constants import IMAGE_COLUMNS, TEST, TRAIN, VALIDATION
 from celebattr.errors import DataError, reason
+from celebattr.predictions import check_attributes
 
 PARTITIONS: dict[str, int] = {
     "0": TRAIN,
@@ -77,7 +78,8 @@ def read_table(path: Path, *, header: bool = True) -> Table:
         header: whether a list separated by white space has one; a CSV always may.
 
     Raises:
-        DataError: it is empty, or its rows do not have the columns of its header.
+        DataError: it is empty, its rows do not have the columns of its header, or a column has a
+            name that no attribute may have.
     """
     text = read_text(path)
     first, _, rest = text.lstrip().partition("\n")
@@ -92,6 +94,7 @@ def read_table(path: Path, *, header: bool = True) -> Table:
         raise DataError(f"{path} names images and has no columns beside them")
     if not table.images:
         raise DataError(f"{path} has a header but no rows")
+    check_attributes(table.columns, str(path))
     twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
     if twice:
         raise DataError(f"{path} has more than one column {', '.join(twice[:5])}")

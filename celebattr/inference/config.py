@@ -104,6 +104,7 @@ class PredictConfig(Checks):
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()
     unsure_below: float | None = unsure_below_option()
+    strict: bool = option(False, "Count a photo without a face as failed.", "Output")
     batch_size: int = option(16, "Faces per batch (torch bundles).", "Performance")
     workers: int | None = option(None, "Worker processes.", "Performance", shown="one per core")
     timeout: float = option(

@@ -23,7 +23,8 @@ class Prepared:
     """A decoded input with its faces aligned.
 
     Attributes:
-        boxes: one per crop; None where the image was taken as an aligned face.
+        boxes: one per crop, in the order of `Prediction.face`; None where the image was taken as
+            an aligned face.
         frames: uint8 [218, 178, 3] each.
         to_frame: the transform of each, as `Prediction.to_frame`.
         faces: how many faces the photo has, reported or not.
@@ -99,7 +100,10 @@ class Preparer:
                 ),
             )
         width, height = photo.size
-        chosen = found if self.faces == "all" else [largest(found, height, width)]
+        main = largest(found, height, width)
+        chosen = [main]
+        if self.faces == "all":  # their order is their number in rows, tables and pictures
+            chosen += sorted((f for f in found if f is not main), key=lambda f: -f.side)
         # The smallest needs the most pixels: asked for first, they are decoded once for all.
         aligned = {
             id(face): align(photo, face, detector) for face in sorted(chosen, key=lambda f: f.side)

@@ -14,7 +14,7 @@ from celebattr.inference.output.manifest import Facts
 from celebattr.models import decisions
 from celebattr.models.backends import Backend, open_backend
 from celebattr.options import parse_operating_point
-from celebattr.predictions import Prediction, Result
+from celebattr.predictions import Failure, Prediction, Result
 
 
 class Predictor:
@@ -61,35 +61,44 @@ class Predictor:
         frames = [frame for item in prepared for frame in item.frames]
         card = self.backend.card
         if frames:
-            logits = self.backend.logits(np.stack(frames))
-            p_NA = decisions.probabilities(logits, np.array(card.scale), np.array(card.bias))
+            logits_NA = self.backend.logits(np.stack(frames))
+            # An infinite logit overflowed as well, though its probability would be 0 or 1.
+            finite_NA = np.isfinite(logits_NA)
+            scale_A, bias_A = np.array(card.scale), np.array(card.bias)
+            p_NA = decisions.probabilities(np.where(finite_NA, logits_NA, 0.0), scale_A, bias_A)
+            finite_N = np.all(finite_NA & np.isfinite(p_NA), axis=1)
             present_NA = self._present(p_NA, self._thresholds)
             unsure_NA = decisions.unsure(p_NA, present_NA, self._unsure_below)
         results: list[list[Result]] = []
-        row = 0
+        end = 0
         for item in prepared:
             if item.failure is not None:
                 results.append([item.failure])
                 continue
-            found: list[Result] = []
-            for face, box in enumerate(item.boxes):
-                pick = self._columns
-                found.append(
+            rows = range(end, end + len(item.boxes))
+            end = rows.stop
+            if not finite_N[rows].all():
+                path, why = item.input.path, "the network's output is not finite"
+                results.append([Failure(path, "not_finite", f"{path}: {why} ({card.name})")])
+                continue
+            pick = self._columns
+            results.append(
+                [
                     Prediction(
                         path=item.input.path,
-                        face=face,
+                        face=at + 1,
                         faces=item.faces,
-                        box=box,
+                        box=item.boxes[at],
                         probabilities=dict(
                             zip(self.attributes, p_NA[row, pick].tolist(), strict=True)
                         ),
                         present=self._names(present_NA[row, pick]),
                         unsure=self._names(unsure_NA[row, pick]),
-                        to_frame=item.to_frame[face],
+                        to_frame=item.to_frame[at],
                     )
-                )
-                row += 1
-            results.append(found)
+                    for at, row in enumerate(rows)
+                ]
+            )
         return results
 
     def _names(self, chosen_A: NDArray[np.bool_]) -> list[str]:

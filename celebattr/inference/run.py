@@ -7,19 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from celebattr.errors import DataError, TooManyFailuresError, UsageError
 from celebattr.inference.config import PredictConfig, ScoreOptions
-from celebattr.inference.output.sinks import Growing, Output, Text, complete
+from celebattr.inference.output.sinks import Output, Text
+from celebattr.inference.output.writers import FORMATS, format_of
+from celebattr.predictions import NO_FACE
 
-if TYPE_CHECKING:
-    from celebattr.inference.output.manifest import Facts
 
-
-def failures(counts: Counter[str]) -> int:
-    """Inputs without a face to report."""
-    return counts.total() - counts["inputs"] - counts["ok"]
+def failures(counts: Counter[str], *, strict: bool = False) -> int:
+    """Number of inputs that failed; with `strict`, a photo without a face is one of them."""
+    no_face = 0 if strict else counts[NO_FACE]
+    return counts.total() - counts["inputs"] - counts["ok"] - no_face
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,19 @@ class Summary:
         scored: inputs scored now.
         seconds: how long that took.
         complete: the output was complete before.
+        strict: a photo without a face counts as failed.
     """
 
     counts: Counter[str]
     scored: int = 0
     seconds: float = 0.0
     complete: bool = False
+    strict: bool = False
 
     @property
     def failed(self) -> int:
-        """Inputs without a face to report; their rows say why."""
-        return failures(self.counts)
+        """Inputs that failed; their rows say why."""
+        return failures(self.counts, strict=self.strict)
 
 
 def score(
@@ -72,8 +74,9 @@ def score(
 
     def watch(counts: Counter[str]) -> None:
         on_progress(counts)
-        if options.most_failures is not None and failures(counts) > options.most_failures:
-            raise TooManyFailuresError(failures(counts))
+        failed = failures(counts, strict=config.strict)
+        if options.most_failures is not None and failed > options.most_failures:
+            raise TooManyFailuresError(failed)
 
     if config.engine == "ray":
         return _on_ray(paths, output, config, options, watch)
@@ -87,6 +90,7 @@ def score(
     started = time.monotonic()
     with Scorer(config) as scorer:  # imports go on while its first process starts
         from celebattr.inference.inputs.expand import expand
+        from celebattr.inference.output.journal import Growing, complete
         from celebattr.inference.output.manifest import Run, Shard
 
         shard, facts = Shard.parse(options.shard), scorer.facts
@@ -103,10 +107,13 @@ def score(
         if file is not None:
             run = Run.of(facts, config, format, shard)
             if options.resume and (counts := complete(file, run)) is not None:
-                return Summary(counts, complete=True)
-            out: Output = Growing(file, facts.attributes, run, resume=options.resume, notice=notice)
+                return Summary(counts, complete=True, strict=config.strict)
+            out: Output = Growing(file, run, resume=options.resume, notice=notice)
+        elif isinstance(output, Output):
+            out = output
         else:
-            out = _plain(output, facts, format)
+            target = Path(output) if isinstance(output, str) else output
+            out = Text(target, facts.attributes, format)
         inputs = shard.take(
             expand(paths, null=options.null, column=options.column, allow=config.allow_protocol)
         )
@@ -122,7 +129,7 @@ def score(
                 raise DataError(f"no images in {', '.join(paths)}")
             out.finish(shard)
     seconds = time.monotonic() - started
-    return Summary(out.counts, out.counts["inputs"] - before, seconds)
+    return Summary(out.counts, out.counts["inputs"] - before, seconds, strict=config.strict)
 
 
 def _form(output: str | TextIO | Output, format: str | None) -> tuple[str, Path | None]:
@@ -130,28 +137,16 @@ def _form(output: str | TextIO | Output, format: str | None) -> tuple[str, Path 
 
     What is no regular file, a pipe for instance, is written like standard output.
     """
+    format = format_of(output if isinstance(output, str) else None, format)
     if not isinstance(output, str):
-        if format == "parquet":
+        if FORMATS[format].parquet:
             raise UsageError("--format parquet is for a file: give --output")
-        return format or "jsonl", None
-    from celebattr.inference.output.journal import FORMATS_THAT_GROW
-    from celebattr.inference.output.writers import format_of
-
+        return format, None
     if format == "table":
         raise UsageError("--format table is for the terminal: --output takes a file's format")
     file = Path(output)
-    format = format or format_of(file)
     regular = not file.exists() or file.is_file()
-    return format, file if regular and format in FORMATS_THAT_GROW else None
-
-
-def _plain(output: str | TextIO | Output, facts: Facts, format: str) -> Output:
-    """An output that cannot be resumed."""
-    if isinstance(output, str):
-        return Text(Path(output), facts.attributes, format)
-    if isinstance(output, Output):
-        return output
-    return Text(output, facts.attributes, format)
+    return format, file if regular and FORMATS[format].grows else None
 
 
 def _on_ray(
@@ -190,4 +185,5 @@ def _on_ray(
         resume=options.resume,
         show=watch,
     )
-    return Summary(counts, counts["inputs"], time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Summary(counts, counts["inputs"], seconds, strict=config.strict)

@@ -109,7 +109,7 @@ class Scorer:
         )
 
     def rows(self, photos: Iterable[str | bytes]) -> Iterator[list[dict[str, Any]]]:
-        """Yield the rows of each photo (a path, URL or bytes) as JSON objects of schema 1.
+        """Yield the rows of each photo (a path, URL or bytes) as JSON objects of schema 2.
 
         One per face, or one that says why there is none: no photo makes it raise.
         """

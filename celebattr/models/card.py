@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.errors import UsageError, WeightsError
+from celebattr.errors import DataError, UsageError, WeightsError
 from celebattr.models import decisions
 from celebattr.models.spec import ModelSpec
+from celebattr.predictions import check_attributes
 
 SCHEMA = 1
 NO_HASH = "0" * 64
@@ -117,7 +118,8 @@ class Card:
         """Read a card.
 
         Raises:
-            WeightsError: it is not one, or of a newer schema than this program knows.
+            WeightsError: it is not one, is of a newer schema than this program knows, or names an
+                attribute that is not possible.
         """
         try:
             values = json.loads(text)
@@ -127,6 +129,10 @@ class Card:
                     f"program's {SCHEMA}: update celebattr"
                 )
             known = {f.name for f in dataclasses.fields(cls)}
-            return cls(**{k: v for k, v in values.items() if k in known})
+            card = cls(**{k: v for k, v in values.items() if k in known})
+            check_attributes(card.attributes, f"the card of {where}")
+            return card
+        except DataError as error:
+            raise WeightsError(f"{error} in the data and train again") from error
         except (ValueError, KeyError, TypeError) as error:
             raise WeightsError(f"{where}: its card cannot be read ({error})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -22,6 +23,7 @@ from typer.testing import CliRunner, Result
 from celebattr.cli.app import app
 from celebattr.data import synthetic
 from celebattr.images.open import open_image
+from celebattr.predictions import path_of
 
 
 def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
@@ -55,7 +57,7 @@ def test_a_photograph_gives_one_row_with_a_box_and_every_attribute(
     result = run(photos / "photo.jpg", *weights)
     assert result.exit_code == 0, result.output
     (row,) = parsed(result)
-    assert (row["schema"], row["status"], row["face"], row["faces"]) == (1, "ok", 0, 1)
+    assert (row["schema"], row["status"], row["face"], row["faces"]) == (2, "ok", 1, 1)
     assert row["path"] == str(photos / "photo.jpg")
     left, top, right, bottom = row["box"]
     assert 150 < left < right < 300  # where the astronaut's face is
@@ -74,7 +76,7 @@ def test_a_folder_a_pattern_and_a_missing_name_give_their_rows_and_exit_6(
     rows = parsed(result)
     assert [Path(row["path"]).name for row in rows] == ["b.jpg", "a.png", "missing.jpg"]
     assert [row["status"] for row in rows] == ["ok", "ok", "not_found"]
-    assert set(rows[2]) == {"schema", "path", "status", "error"}
+    assert list(rows[2]) == list(rows[0])
     assert "3 inputs, 2 faces" in result.stderr
     assert "1 failed (1 not_found)" in result.stderr
 
@@ -273,7 +275,58 @@ def test_names_that_are_not_utf8_come_back_whole(
     result = celebattr("predict", "-q", tmp_path, *weights)
     assert result.returncode == 0, result.stderr
     (row,) = [json.loads(line) for line in result.stdout.splitlines()]
-    assert os.fsencode(row["path"]) == os.fsencode(name)
+    assert row["path"].endswith("/caf\\xe9 \n-x.png")
+    assert base64.b64decode(row["path_bytes"]) == os.fsencode(name)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "json", "csv", "table", "parquet"])
+def test_names_that_read_the_same_are_two_inputs_in_every_format(
+    photos: Path, weights: tuple[str, str], tmp_path: Path, format: str
+) -> None:
+    folder = tmp_path / "names"
+    folder.mkdir()
+    names = [os.fsencode(folder) + b"/" + name for name in (rb"caf\xe9.png", b"caf\xe9.png")]
+    for name in names:
+        Path(os.fsdecode(name)).write_bytes((photos / "a.png").read_bytes())
+    options: tuple[str | Path, ...] = ("--format", format)
+    if format == "parquet":
+        options = ("--output", tmp_path / "rows.parquet")
+    done = celebattr("predict", "-q", folder, *weights, *options)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode("utf-8")
+    if format == "table":
+        assert text.count(r"caf\xe9.png") == 2
+        return
+    if format == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        rows = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    elif format == "csv":
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    else:
+        rows = json.loads(text) if format == "json" else [*map(json.loads, text.splitlines())]
+    assert {row["path"] for row in rows} == {os.fsdecode(names[0])}
+    found = {os.fsencode(path_of(row["path"], row["path_bytes"])) for row in rows}
+    assert found == set(names)
+
+
+def test_a_photo_without_a_face_is_an_answer_unless_strict(
+    weights: tuple[str, str], tmp_path: Path
+) -> None:
+    Image.new("RGB", (300, 200), "grey").save(tmp_path / "grey.png")
+    result = run(tmp_path / "grey.png", *weights)
+    assert result.exit_code == 0, result.output
+    (row,) = parsed(result)
+    assert (row["status"], row["face"], row["faces"]) == ("no_face", None, 0)
+    assert "1 inputs, 0 faces" in result.stderr
+    assert "1 without a face" in result.stderr
+    assert "failed" not in result.stderr
+    strict = run(tmp_path / "grey.png", *weights, "--strict")
+    assert strict.exit_code == 6
+    assert "1 failed (1 no_face)" in strict.stderr
+    mixed = run(tmp_path / "grey.png", "gone.jpg", *weights, "--fail-fast")
+    assert mixed.exit_code == 6
+    assert "stopped after 1 failures" in mixed.stderr
+    assert len(parsed(mixed)) == 2
 
 
 def test_prediction_with_onnx_loads_neither_torch_nor_for_aligned_images_cv2(

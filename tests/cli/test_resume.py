@@ -174,7 +174,7 @@ def test_resuming_with_other_options_is_refused(
     result = predict(photos, tiny_onnx, output, "--fail-fast")
     assert result.exit_code == 6
     assert "stopped after 1 failures" in result.stderr
-    assert "x.jsonl.part keeps 6 inputs that are done: go on with --resume" in result.stderr
+    assert "x.jsonl.part keeps 6 inputs that are done: continue with --resume" in result.stderr
     result = predict(photos, tiny_onnx, output)
     assert result.exit_code == 3
     assert "unfinished run: give --resume" in result.stderr
@@ -202,7 +202,7 @@ def test_a_full_disk_keeps_what_is_done_and_says_so(
     assert result.returncode == 3, result.stderr
     assert "Traceback" not in result.stderr
     assert "grows past a size limit" in result.stderr
-    assert "go on with --resume" in result.stderr
+    assert "continue with --resume" in result.stderr
     assert not output.exists()
     predict(photos, tiny_onnx, output, "--resume")
     assert output.read_bytes() == (whole / "all.jsonl").read_bytes()

@@ -124,7 +124,7 @@ def test_absent_attributes_are_few_lines_the_closest_first_and_every_doubt_named
 
 
 def test_a_face_without_attributes_says_so() -> None:
-    nothing = Prediction("a.jpg", 0, 1, None, {"Bald": 0.001, "Male": 0.2}, [], [])
+    nothing = Prediction("a.jpg", 1, 1, None, {"Bald": 0.001, "Male": 0.2}, [], [])
     text = plain(show(tables.prediction_table(nothing)))
     assert "none of the attributes is present" in text
     assert "absent: Male 20 %, Bald <1 %" in text
@@ -141,7 +141,7 @@ def test_no_color_gives_no_colour_and_colour_gives_some() -> None:
 
 
 def test_an_ascii_terminal_gets_ascii() -> None:
-    named = Prediction("été\udce9.jpg", 0, 1, None, {"Bärtig": 0.9}, ["Bärtig"], [])
+    named = Prediction("été\udce9.jpg", 1, 1, None, {"Bärtig": 0.9}, ["Bärtig"], [])
     text = plain(show(tables.prediction_table(named), encoding="ascii"))
     assert r"\xe9t\xe9\udce9.jpg" in text
     assert "####" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage.data import astronaut
+from typer.testing import CliRunner
 
+import celebattr
+from celebattr.cli.app import app
 from celebattr.data import synthetic
 from celebattr.errors import UsageError, WeightsError
 from celebattr.inference.config import PredictConfig
+from celebattr.inference.export import export
 from celebattr.inference.faces import Preparer
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.pool import protocol
@@ -66,6 +71,7 @@ def test_processes_that_score_say_what_this_one_would_to_the_last_digit(
         assert [results for _, results in there.stream(items)] == here
         assert there.facts == Predictor(config).facts
     assert [len(results) for results in here] == [2, 2, 1]
+    assert [result.row()["face"] for results in here for result in results] == [1, 2, 1, 2, None]
 
 
 def test_a_torch_bundle_gives_the_rows_of_its_frames_scored_here(
@@ -77,6 +83,60 @@ def test_a_torch_bundle_gives_the_rows_of_its_frames_scored_here(
         assert scorer.facts == Predictor(config).facts
     expected = Predictor(config).finish([Preparer("largest")(Input(str(photo)))] * 3)
     assert found == expected
+
+
+@pytest.fixture(scope="module")
+def overflowing(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same bundle with weights in its head that overflow: a sum of both infinities."""
+    import torch
+
+    from celebattr.models import bundle
+
+    card, network = bundle.load(tiny_bundle)
+    tensors = network.state_dict()
+    with torch.no_grad():
+        (weight,) = [t for name, t in tensors.items() if name.startswith("head") and t.ndim > 1]
+        weight[0] = torch.where(torch.arange(weight.shape[1]) % 2 == 0, 1e38, -1e38)
+    path = tmp_path_factory.mktemp("overflow") / "overflow.safetensors"
+    bundle.save(path, card, tensors)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_an_output_that_is_not_finite_is_a_failure_here_and_in_the_pool(
+    kind: str, overflowing: Path, photo: Path, tmp_path: Path
+) -> None:
+    weights = overflowing
+    if kind == "onnx":
+        weights = tmp_path / "overflow.onnx"
+        export(overflowing, weights)
+    output = tmp_path / "rows.jsonl"
+    done = celebattr.score([photo, photo], output, weights=weights, device="cpu")
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["not_finite"] * 2
+    assert rows[0]["error"] == f"{photo}: the network's output is not finite (tiny)"
+    assert (done.failed, rows[0]["probabilities"], rows[0]["face"]) == (2, None, None)
+    config = PredictConfig(weights=str(weights), device="cpu", consistent=True)
+    ((here,),) = Predictor(config).finish([Preparer("largest")(Input(str(photo)))])
+    assert here.row() == rows[0]
+    with pytest.raises(WeightsError, match="not finite"):
+        celebattr.load(weights, device="cpu")(photo)
+    result = CliRunner().invoke(app, ["predict", str(photo), "-w", str(weights), "--device=cpu"])
+    assert result.exit_code == 6
+    assert "1 failed (1 not_finite)" in result.stderr
+
+
+def test_a_logit_that_overflows_is_no_certainty(tiny_onnx: Path, photo: Path) -> None:
+    predictor = Predictor(PredictConfig(weights=str(tiny_onnx)))
+    prepared = [Preparer("largest")(Input(str(photo)))] * 3
+    logits = predictor.backend.logits(np.stack([one.frames[0] for one in prepared]))
+    expected = predictor.finish(prepared)
+    for value in (np.inf, -np.inf, np.nan):
+        logits[1, 7] = value
+        predictor.backend.logits = lambda frames: logits  # type: ignore[method-assign]
+        first, (failure,), last = predictor.finish(prepared)
+        assert failure.status == "not_finite"
+        assert [first, last] == expected[:1] + expected[2:]
 
 
 def test_what_the_processes_cannot_do_is_the_error_it_would_be_here(

@@ -78,7 +78,7 @@ def test_an_aligned_image_has_no_box_and_needs_no_detector(
     preparer = Preparer("largest")
     found = rows(inputs[:1], predictor, prepare=preparer, batch_size=4)[0]
     assert isinstance(found, Prediction)
-    assert (found.box, found.face, found.faces) == (None, 0, 1)
+    assert (found.box, found.face, found.faces) == (None, 1, 1)
     assert list(found.probabilities) == list(predictor.backend.card.attributes)
     assert found.present == [a for a, p in found.probabilities.items() if p >= 0.5]
     assert preparer._detector is None

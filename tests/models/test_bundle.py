@@ -120,6 +120,12 @@ def test_a_card_of_a_newer_schema_asks_for_an_update(card: Card) -> None:
         Card.from_json(text, "x")
 
 
+def test_an_attribute_with_the_separator_of_lists_is_refused(card: Card) -> None:
+    text = dataclasses.replace(card, attributes=("Smiling", "a;b", "Bald")).to_json()
+    with pytest.raises(WeightsError, match=r"card of x\.onnx: the attribute 'a;b' .*train again"):
+        Card.from_json(text, "x.onnx")
+
+
 def test_a_card_must_have_one_value_an_attribute() -> None:
     with pytest.raises(WeightsError, match="2 values of scale for 3 attributes"):
         Card("x", "resnet18", ATTRIBUTES, {}, scale=(1.0, 2.0))

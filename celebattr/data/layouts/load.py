@@ -23,6 +23,7 @@ from celebattr.data.layouts import celeba, celebamask_hq, parquet, split_lists
 from celebattr.data.shards import reader as shards
 from celebattr.errors import DataError, reason
 from celebattr.options import Location, Url, parse_location
+from celebattr.predictions import check_attributes
 
 TERMS = "CelebA: non-commercial research and education only, no redistribution of images"
 
@@ -73,10 +74,12 @@ def read_source(path: Location) -> Source:
     """Read the labels of one folder, without looking for its images.
 
     Raises:
-        DataError: it is not a data set, or a list is damaged.
+        DataError: it is not a data set, a list is damaged, or an attribute's name is not possible.
     """
     with _reporting(path):
-        return _read(path)
+        source = _read(path)
+    check_attributes(source.attributes, str(source.path))
+    return source
 
 
 @contextlib.contextmanager

@@ -47,8 +47,8 @@ _MAX_NAME_BYTES = 200
 def annotate(image: Image.Image, predictions: Sequence[Prediction]) -> Image.Image:
     """Draw boxes and present attributes, the most probable first; uncertain ones end in "?".
 
-    Several faces are numbered from 1. Where lists would cover each other or the faces they are cut
-    short ("+3 more"); in a crowd some faces keep their box and number only.
+    Several faces bear their number, `Prediction.face`. Where lists would cover each other or the
+    faces they are cut short ("+3 more"); in a crowd some faces keep their box and number only.
 
     Args:
         image: the upright photo.
@@ -72,8 +72,8 @@ def annotate(image: Image.Image, predictions: Sequence[Prediction]) -> Image.Ima
     draw = ImageDraw.Draw(canvas)
     stroke = max(2, round(min(canvas.size) / 220))
     faces = [
-        (i, predictions[i], boxes[i], panels[i], COLOURS[i % len(COLOURS)])
-        for i in range(len(predictions))
+        (str(face.face), face, boxes[i], panels[i], COLOURS[i % len(COLOURS)])
+        for i, face in enumerate(predictions)
     ]
     for _, _, box, panel, colour in faces:
         if panel is not None:
@@ -81,12 +81,12 @@ def annotate(image: Image.Image, predictions: Sequence[Prediction]) -> Image.Ima
     for _, prediction, box, _, colour in faces:
         if prediction.box is not None:
             _draw_box(draw, box, colour, stroke)
-    for i, _, _, panel, colour in faces:
+    for number, _, _, panel, colour in faces:
         if panel is not None:
-            _draw_panel(canvas, draw, panel, str(i + 1), colour, text)
-    for i, _, box, _, colour in faces:
+            _draw_panel(canvas, draw, panel, number, colour, text)
+    for number, _, box, _, colour in faces:
         if several:
-            _draw_tag(draw, box, str(i + 1), colour, text, canvas.size)
+            _draw_tag(draw, box, number, colour, text, canvas.size)
     return canvas
 
 

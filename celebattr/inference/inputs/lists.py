@@ -11,6 +11,10 @@ from typing import Any, BinaryIO
 from celebattr.constants import IMAGE_COLUMNS
 from celebattr.errors import DataError, needs, reason
 from celebattr.io import storage
+from celebattr.predictions import path_of
+
+EXACT = "path_bytes"
+"""Column of a row of `predict` for names that are not UTF-8."""
 
 _DELIMITERS = ",;\t"
 _MAX_LINE = 1 << 20
@@ -23,6 +27,8 @@ def paths_in(
     path: str, column: str | None, *, stdin: BinaryIO | None = None
 ) -> Iterator[str | DataError]:
     """Yield the paths in a column of a list, as they are written; empty for an empty cell.
+
+    The column `path` of an output of `predict` has `path_bytes` beside it: its names are exact.
 
     A row that cannot be read gives the reason instead, as does the rest of a damaged Parquet file.
 
@@ -60,6 +66,7 @@ def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | Data
         delimiter = max(_DELIMITERS, key=header.count)
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]
         at = names.index(_column(path, names, column))
+        exact = names.index(EXACT) if names[at] == "path" and EXACT in names else -1
         reader = csv.reader(lines, delimiter=delimiter)
         while True:
             row += 1
@@ -71,7 +78,8 @@ def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | Data
                 yield DataError(f"{path}: row {row:,} is not CSV ({error})")
                 continue
             if cells:
-                yield cells[at] if at < len(cells) else ""
+                name = cells[at] if at < len(cells) else ""
+                yield _name(path, name, cells[exact]) if 0 <= exact < len(cells) else name
             else:  # an empty line is no row
                 row -= 1
     except csv.Error as error:
@@ -98,18 +106,28 @@ def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str | Da
         table = pq.ParquetFile(file, buffer_size=_BUFFER)  # else a whole column of a group
         schema = table.schema_arrow
         name = _column(path, schema.names, column)
-        kind = schema.types[schema.names.index(name)]
-        if not _is_text(pa.types, kind):
-            raise DataError(f"{path}: the column {name} holds {kind}, not paths")
-        for batch in table.iter_batches(_BATCH_ROWS, columns=[name], use_threads=False):
+        names = [name, EXACT] if name == "path" and EXACT in schema.names else [name]
+        for kind in (schema.field(name).type for name in names):
+            if not _is_text(pa.types, kind):
+                raise DataError(f"{path}: the column {name} holds {kind}, not paths")
+        for batch in table.iter_batches(_BATCH_ROWS, columns=names, use_threads=False):
             begun = True
-            for value in _as_bytes(pa, batch.column(0)).to_pylist():
-                yield os.fsdecode(value or b"")
+            columns = [_as_bytes(pa, batch.column(name)).to_pylist() for name in names]
+            for values in zip(*columns, strict=True):
+                yield _name(path, *(os.fsdecode(value or b"") for value in values))
     except (pa.ArrowException, OSError) as error:
         wrong = DataError(f"{path} cannot be read as Parquet ({reason(error)})")
         if not begun:
             raise wrong from error
         yield wrong
+
+
+def _name(path: str, name: str, exact: str = "") -> str | DataError:
+    """Return a row's path."""
+    try:
+        return path_of(name, exact)
+    except ValueError as error:
+        return DataError(f"{path}: {EXACT} {exact!r} is not base64 ({error})")
 
 
 def _as_bytes(pa: Any, values: Any) -> Any:

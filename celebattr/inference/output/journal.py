@@ -2,90 +2,84 @@
 
 Rows go to `NAME.part`; when all are there it becomes `NAME`. So what bears the name is complete,
 and what is in the part is complete too, but for the last row if the power failed: resuming cuts the
-part off after the last input whose rows are whole. CSV and JSONL grow in their own format; Parquet,
-which can only be read once it is closed, grows as JSONL and is converted at the end.
+part off after the last input whose rows are whole. Beside each lies its manifest.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
 import json
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from celebattr.errors import DataError
-from celebattr.inference.output.writers import FORMATS
-from celebattr.io.files import reporting, sync_folder
-from celebattr.predictions import Result
+from celebattr.errors import DataError, UsageError
+from celebattr.inference.output import manifest, parquet
+from celebattr.inference.output.manifest import Run, Shard
+from celebattr.inference.output.sinks import Output
+from celebattr.inference.output.writers import FORMATS, Jsonl, Row
+from celebattr.io.files import remove_torn, reporting, sync_folder
+from celebattr.predictions import Result, name_of
 
-FORMATS_THAT_GROW = ("jsonl", "csv", "parquet")
 SYNC_SECONDS = 5.0
 """Seconds between syncs of the part to the disk, against power failures."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A written row: its input, status and bytes."""
-
-    path: str
-    status: str
-    face: int
-    faces: int
-    data: bytes
-
-
-class Journal:
-    """A growing output file, fed with the results of one input after another.
+class Growing(Output):
+    """A file that can be resumed after any end.
 
     Args:
         path: the output file.
-        format: one of `FORMATS_THAT_GROW`.
-        attributes: the attributes of every prediction to come, in the order of columns.
-        every_face: whether an input has a row for each face, or one row in all.
+        run: what decides its rows; its format is one that grows.
         resume: continue the part that is there; there may be none.
+        notice: told what a person should know.
 
     Raises:
-        DataError: the part cannot be written; or there is one and it cannot be resumed.
+        DataError: the part cannot be written; or there is one, and `resume` is not set.
+        UsageError: it was made with other weights or options.
     """
 
     def __init__(
         self,
         path: Path,
-        format: str,
-        attributes: Sequence[str],
+        run: Run,
         *,
-        every_face: bool,
         resume: bool,
+        notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.path, self.format, self.attributes = path, format, tuple(attributes)
-        self.part = part_of(path)
-        self._every_face = every_face
-        self._form = FORMATS[text_format(format)].form(attributes)
-        self.counts: Counter[str] = Counter()
-        if not resume and self.part.exists():
-            raise DataError(
-                f"{self.part} holds an unfinished run: give --resume to go on with it, or delete "
-                "it to start over"
-            )
+        super().__init__()
+        self.path, self.part, self.run, self._notice = path, part_of(path), run, notice
+        self._text = text_of(run)
+        self._parquet = FORMATS[run.format].parquet
+        if self._parquet:
+            parquet.library()  # missing, that is better said before a million photos than after
+        if self.part.exists():
+            if not resume:
+                raise DataError(
+                    f"{self.part} holds an unfinished run: give --resume to continue it, or "
+                    "delete it to start over"
+                )
+            _same(self.part, manifest.read(self.part), run)
         with reporting(self.part):
             self._file = cast(BinaryIO, self.part.open("r+b" if self.part.exists() else "w+b"))
         self._lock()
         self._synced = time.monotonic()
+        self._finished = False
+        for file in (path, manifest.about(path), manifest.about(self.part)):
+            remove_torn(file)
+        manifest.write(self.part, run)
 
-    def skip(self, names: Iterator[str]) -> int:
-        """Take the inputs whose rows the part already has; return their number.
+    def skip(self, names: Iterator[str]) -> None:
+        """Take the inputs whose rows the part already has.
 
         Raises:
             DataError: the part is of other inputs.
         """
-        head = self._form.head().encode()
+        head = self._text.head.encode()
         start = self._file.read(len(head))
         if start != head:
             if len(start) == len(head):
@@ -97,67 +91,80 @@ class Journal:
                 self._file.seek(0)
                 self._file.truncate()
                 self._file.write(head)
-            return 0
-        end, done = len(head), 0
-        for group in groups(rows(self._file, self.format), every_face=self._every_face):
+            return
+        end = len(head)
+        for group in groups(rows(self._file, self._text), self.run):
             name = next(names, None)
-            if name is None or self._written(name) != group[0].path:
-                where = f"input {done + 1} there is {group[0].path}, now it is {name or 'no more'}"
+            if name is None or name_of(name) != group[0].name:
+                now = "no more" if name is None else name_of(name)[0]
                 raise DataError(
-                    f"{self.part} is of other inputs: {where}. Give the same as before, or delete "
-                    "it to start over"
+                    f"{self.part} is of other inputs: input {self.counts['inputs'] + 1} there is "
+                    f"{group[0].name[0]}, now it is {now}. Give the same as before, or delete it "
+                    "to start over"
                 )
-            done += 1
             end += sum(len(row.data) for row in group)
-            self._count([row.status for row in group])
+            self.count(row.status for row in group)
         with reporting(self.part):
             self._file.seek(end)
             self._file.truncate()
-        return done
+        if self.counts:
+            self._notice(f"{self.path}: continuing after {self.counts['inputs']:,} inputs")
 
-    def write(self, results: Iterable[Result]) -> None:
-        """Add the rows of one input.
+    def write(self, results: Sequence[Result]) -> None:
+        """Hand rows to the system, and from time to time to the disk.
 
         Raises:
             DataError: the part cannot be written; what it holds stays.
         """
-        results = list(results)
-        text = "".join(self._form.row(result) for result in results)
         with reporting(self.part):
-            self._file.write(text.encode("utf-8", "backslashreplace"))
-        self._count([result.status for result in results])
-
-    def flush(self) -> None:
-        """Hand buffered rows to the system, and from time to time to the disk."""
-        with reporting(self.part):
+            self._file.write("".join(map(self._text.row, results)).encode())
             self._file.flush()
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
+        super().write(results)
 
-    def finish(self, convert: Callable[[Iterable[Row]], None] | None = None) -> None:
-        """Give the file its name.
-
-        Args:
-            convert: writes the file itself from the rows, where it has another format.
-        """
+    def finish(self, shard: Shard) -> None:
+        """Give the file its name, and write its manifest."""
+        run = dataclasses.replace(
+            self.run,
+            finished=True,
+            inputs=shard.inputs,
+            inputs_sha256=shard.sha256,
+            counts=dict(self.counts),
+        )
+        # The manifest before the file: a file that bears its name is then never without one.
+        manifest.write(self.path, run)
         with reporting(self.part):
             self._file.flush()
             os.fsync(self._file.fileno())
-            if convert is not None:
+            if self._parquet:
                 self._file.seek(0)
-                convert(rows(self._file, self.format))
+                found = (json.loads(row.data) for row in rows(self._file, self._text))
+                parquet.write(self.path, found, run.options["attributes"], run.to_json())
             self._file.close()
-            if convert is None:
+            if self._parquet:
+                self.part.unlink()
+            else:
                 self.part.replace(self.path)
                 sync_folder(self.path.parent)
-            else:
-                self.part.unlink()
+        manifest.about(self.part).unlink(missing_ok=True)
+        self._finished = True
 
-    def close(self) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the part as it is, to be resumed."""
-        with reporting(self.part):
-            self._file.close()
+        if self._finished:
+            return
+        try:
+            with reporting(self.part):
+                self._file.close()
+        except DataError:
+            if error[0] is None:
+                raise
+        self._notice(
+            f"{self.part} keeps {self.counts['inputs']:,} inputs that are done: continue with "
+            "--resume"
+        )
 
     def _lock(self) -> None:
         """Lock the part against a second run, where the system can."""
@@ -177,15 +184,29 @@ class Journal:
         except OSError:  # a file system that knows no locks
             return
 
-    def _count(self, statuses: list[str]) -> None:
-        self.counts["inputs"] += 1
-        self.counts.update(statuses)
 
-    def _written(self, name: str) -> str:
-        """Return a name as the format gives it back: CSV cannot hold undecodable bytes."""
-        if self.format != "csv":
-            return name
-        return name.encode("utf-8", "backslashreplace").decode()
+def complete(path: Path, run: Run) -> Counter[str] | None:
+    """Return the counts of a run that --resume finds complete, or None.
+
+    Raises:
+        UsageError: the file was made with other weights or options.
+    """
+    if part_of(path).exists() or not path.exists() or not manifest.about(path).exists():
+        return None
+    found = manifest.read(path)
+    _same(path, found, run)
+    return Counter(found.counts)
+
+
+def _same(path: Path, found: Run, run: Run) -> None:
+    odd = found.differences(run)
+    if found.shard != run.shard:
+        odd.append(f"shard {found.shard} and {run.shard}")
+    if odd:
+        raise UsageError(
+            f"{path} was created with different settings: {'; '.join(odd)}. Use the same options, "
+            "or delete it to start over"
+        )
 
 
 def part_of(path: Path) -> Path:
@@ -193,29 +214,34 @@ def part_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-def rows(file: BinaryIO, format: str) -> Iterator[Row]:
-    """Yield the whole rows of a text file from its position; end at the first partial one."""
-    read = _csv_row if format == "csv" else _json_row
-    for data in _records(file, quoted=format == "csv"):
-        row = read(data)
-        if row is None:
+def text_of(run: Run) -> Jsonl:
+    """Return what writes and reads the rows of a run as text."""
+    return FORMATS[run.format].text(run.options["attributes"])
+
+
+def rows(file: BinaryIO, text: Jsonl) -> Iterator[Row]:
+    """Yield the whole rows of a file from its position; end at the first partial one.
+
+    Raises:
+        DataError: they are of another schema.
+    """
+    for data in _records(file, quoted=text.quoted):
+        try:
+            row = Row.of(text.columns(data), data, file.name)
+        except (ValueError, KeyError, TypeError):
             return
         yield row
 
 
-def groups(found: Iterable[Row], *, every_face: bool) -> Iterator[list[Row]]:
+def groups(found: Iterable[Row], run: Run) -> Iterator[list[Row]]:
     """Yield the rows of one input after another; an input with missing rows ends it."""
+    every_face = run.options["faces"] == "all"
     group: list[Row] = []
     for row in found:
         group.append(row)
-        if row.status != "ok" or not every_face or row.face == row.faces - 1:
+        if row.face is None or not every_face or row.face == row.faces:
             yield group
             group = []
-
-
-def text_format(format: str) -> str:
-    """Return the format of the rows before conversion: Parquet grows as JSONL."""
-    return "jsonl" if format == "parquet" else format
 
 
 def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
@@ -228,23 +254,3 @@ def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
             continue
         yield record
         record = b""
-
-
-def _json_row(data: bytes) -> Row | None:
-    try:
-        row = json.loads(data)
-        return Row(row["path"], row["status"], row.get("face", 0), row.get("faces", 0), data)
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-_PATH, _STATUS, _FACE, _FACES = 1, 2, 4, 5  # columns of `csv_columns`
-
-
-def _csv_row(data: bytes) -> Row | None:
-    try:
-        (cells,) = csv.reader(io.StringIO(data.decode(), newline=""))
-        face, faces = (int(cells[at] or 0) for at in (_FACE, _FACES))
-        return Row(cells[_PATH], cells[_STATUS], face, faces, data)
-    except (ValueError, IndexError, csv.Error):
-        return None

@@ -18,6 +18,7 @@ from celebattr.errors import DataError, UsageError
 from celebattr.inference.config import PredictConfig
 from celebattr.inference.inputs.source import Input
 from celebattr.io.files import write_text
+from celebattr.predictions import SCHEMA, check_schema
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,6 @@ class Facts:
         return cls(told["name"], told["sha256"], tuple(told["attributes"]), never)
 
 
-SCHEMA = 1
 FOLDER_FILE = "run.json"
 """Name of the manifest in a folder of parts that one run wrote."""
 
@@ -89,8 +89,9 @@ class Run:
 
     def differences(self, other: Run) -> list[str]:
         """List the differences of two runs that change rows; the shard is ignored."""
-        mine = {"weights": self.weights, "format": self.format, **self.options}
-        theirs = {"weights": other.weights, "format": other.format, **other.options}
+        mine, theirs = (
+            {"weights": run.weights, "format": run.format, **run.options} for run in (self, other)
+        )
         return [
             f"{name} {mine.get(name)} and {theirs.get(name)}"
             for name in dict.fromkeys([*mine, *theirs])
@@ -107,14 +108,14 @@ def read(path: Path) -> Run:
     """Read the manifest of an output file.
 
     Raises:
-        DataError: nothing says so, or it cannot be read.
+        DataError: it is missing, cannot be read, or is of another schema.
     """
     file = about(path)
     try:
         return parse(file.read_bytes(), str(file))
     except FileNotFoundError as error:
         raise DataError(
-            f"{file} is missing, which says what made {path.name}: was it written with --output?"
+            f"{file} is missing, the manifest of {path.name}: was it written with --output?"
         ) from error
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error})") from error
@@ -124,13 +125,12 @@ def parse(data: bytes, name: str) -> Run:
     """Parse a run from the JSON of `to_json`.
 
     Raises:
-        DataError: that it is not; `name` tells a person where it lies.
+        DataError: that it is not, or of another schema; `name` tells a person where it lies.
     """
     try:
         values = json.loads(data)
-        options = {**values["options"]}
-        options.setdefault("consistent", False)  # of runs older than the option
-        return Run(**values | {"options": options, "shard": tuple(values["shard"])})
+        check_schema(values["schema"], name)
+        return Run(**values | {"shard": tuple(values["shard"])})
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{name} cannot be read ({error})") from error
 
@@ -138,11 +138,6 @@ def parse(data: bytes, name: str) -> Run:
 def write(path: Path, run: Run) -> None:
     """Write the manifest of an output file."""
     write_text(about(path), run.to_json())
-
-
-def name_bytes(path: str) -> bytes:
-    """Return an input's name as bytes to hash, the same on every system."""
-    return path.encode("utf-8", "surrogatepass")
 
 
 class Shard:
@@ -173,7 +168,8 @@ class Shard:
         for item in inputs:
             mine = self.inputs % self.count == self.index - 1
             self.inputs += 1
-            self._hash.update(name_bytes(item.path) + b"\0")
+            # The same on every system, and for every name.
+            self._hash.update(item.path.encode("utf-8", "surrogatepass") + b"\0")
             if mine:
                 yield item
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import tempfile
 from array import array
 from collections import Counter
@@ -19,10 +20,9 @@ from pathlib import Path
 
 from celebattr.errors import DataError, UsageError
 from celebattr.inference.output import journal, manifest, parquet
-from celebattr.inference.output.journal import Row
 from celebattr.inference.output.manifest import Run
-from celebattr.inference.output.writers import FORMATS
-from celebattr.io.files import Replacement, reporting
+from celebattr.inference.output.writers import FORMATS, Row, format_of
+from celebattr.io.files import replacing, reporting
 
 OPEN_FILES = 200
 """Parts open at once: half of what the strictest systems allow a process."""
@@ -54,8 +54,8 @@ def merge(parts: Sequence[Path], output: Path) -> Run:
 
     Raises:
         UsageError: the output is one of the parts, or its suffix is of another format.
-        DataError: a part is unfinished, damaged, missing or there twice; or parts are of other
-            inputs, weights or options.
+        DataError: a part is unfinished, damaged, missing, there twice, or of another schema; or
+            parts are of other inputs, weights or options.
     """
     if len(parts) == 1 and (parts[0] / manifest.FOLDER_FILE).is_file():
         whole = _of_folder(parts[0])
@@ -66,7 +66,7 @@ def merge(parts: Sequence[Path], output: Path) -> Run:
         raise UsageError(f"--output {output} is one of the parts: choose another name")
     sources, whole = _proved(files)
     with contextlib.ExitStack() as stack:
-        limit = OPEN_PARQUET if whole.format == "parquet" else OPEN_FILES
+        limit = OPEN_PARQUET if FORMATS[whole.format].parquet else OPEN_FILES
         if len(sources) > limit:
             with reporting(output):
                 new = tempfile.TemporaryDirectory(prefix=f".{output.name[:40]}.", dir=output.parent)
@@ -104,12 +104,12 @@ def _proved(parts: Sequence[Path]) -> tuple[list[_Source], Run]:
         if not part.exists():
             growing = journal.part_of(part)
             unfinished = growing.exists() or part.suffix == ".part"
-            remedy = f": {growing} is unfinished, go on with --resume" if unfinished else ""
+            remedy = f": {growing} is unfinished, continue it with --resume" if unfinished else ""
             raise DataError(f"{part} does not exist{remedy}")
         run = manifest.read(part)
         index, count = run.shard
         if not run.finished:
-            raise DataError(f"{part} is unfinished: go on with --resume")
+            raise DataError(f"{part} is unfinished: continue it with --resume")
         if index in found:
             raise DataError(f"{part} and {parts[found[index]]} are both shard {index}/{count}")
         found[index] = at
@@ -163,13 +163,9 @@ def _bundled(sources: Sequence[_Source], run: Run, limit: int, folder: Path) -> 
 
 def _in_turn(sources: Sequence[_Source], run: Run) -> Iterator[Row]:
     """Yield the rows of the inputs of each source in turn."""
-    every_face = run.options["faces"] == "all"
     inputs = sum(source.inputs for source in sources)
     with contextlib.ExitStack() as stack:
-        streams = [
-            iter(journal.groups(_rows(source, run, stack), every_face=every_face))
-            for source in sources
-        ]
+        streams = [journal.groups(_rows(source, run, stack), run) for source in sources]
         done = 0
         while done < inputs:
             for source, stream in zip(sources, streams, strict=True):
@@ -187,12 +183,13 @@ def _in_turn(sources: Sequence[_Source], run: Run) -> Iterator[Row]:
 
 
 def _rows(source: _Source, run: Run, stack: contextlib.ExitStack) -> Iterator[Row]:
-    if run.format == "parquet" and not source.bundle:
+    if FORMATS[run.format].parquet and not source.bundle:
         return parquet.read(source.path)
+    text = journal.text_of(run)
     file = stack.enter_context(source.path.open("rb"))
     if not source.bundle:
-        file.seek(len(_head(run)))
-    return journal.rows(file, journal.text_format(run.format))
+        file.seek(len(text.head.encode()))
+    return journal.rows(file, text)
 
 
 def _of_folder(folder: Path) -> Run:
@@ -204,7 +201,7 @@ def _of_folder(folder: Path) -> Run:
     file = folder / manifest.FOLDER_FILE
     run = manifest.parse(file.read_bytes(), str(file))
     if not run.finished:
-        raise DataError(f"{folder} is unfinished: go on with --resume")
+        raise DataError(f"{folder} is unfinished: continue it with --resume")
     return run
 
 
@@ -221,25 +218,13 @@ def _in_order(folder: Path, run: Run) -> Iterator[Row]:
 
 
 def _write(output: Path, rows: Iterator[Row], run: Run) -> None:
-    if run.format == "parquet":
-        parquet.write(output, rows, run.options["attributes"], run.to_json())
+    if output.suffix and (format := format_of(output)) != run.format:
+        raise UsageError(f"--output {output} is {format} by its suffix, the parts are {run.format}")
+    if FORMATS[run.format].parquet:
+        values = (json.loads(row.data) for row in rows)
+        parquet.write(output, values, run.options["attributes"], run.to_json())
     else:
-        _write_text(output, rows, run)
+        with replacing(output) as file:
+            file.write(journal.text_of(run).head.encode())
+            file.writelines(row.data for row in rows)
     manifest.write(output, run)
-
-
-def _write_text(output: Path, rows: Iterator[Row], run: Run) -> None:
-    new = Replacement(output)
-    try:
-        with reporting(output):
-            new.handle.write(_head(run))
-            for row in rows:
-                new.handle.write(row.data)
-    except BaseException:
-        new.discard()
-        raise
-    new.commit()
-
-
-def _head(run: Run) -> bytes:
-    return FORMATS[run.format].form(run.options["attributes"]).head().encode()

@@ -1,21 +1,20 @@
 """Results as a Parquet file, which pandas, polars and DuckDB read straight.
 
 The columns are those of the CSV; `present` and `unsure` are lists. The file's metadata holds what
-made it, as JSON under `celebattr`. File names that are not UTF-8 are escaped as in a CSV.
+made it, as JSON under `celebattr`.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from celebattr.errors import MissingExtraError
-from celebattr.inference.output.journal import Row
-from celebattr.inference.output.writers import BOX, csv_columns
-from celebattr.io.files import Replacement, reporting
+from celebattr.inference.output.writers import LISTS, Row, csv_columns, flat
+from celebattr.io.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow
@@ -26,9 +25,12 @@ GROUP_ROWS = 10_000
 
 _READ_ROWS = 256
 
-_INTEGERS = ("schema", "face", "faces")
-_TEXTS = ("path", "status", "error")
-_LISTS = ("present", "unsure")
+_KINDS = (
+    dict.fromkeys(("schema", "face", "faces", "track"), "int32")
+    | dict.fromkeys(("path", "path_bytes", "status", "error"), "string")
+    | {"time": "float64"}
+)
+"""Types of columns; the others are float32."""
 
 
 def library() -> Any:
@@ -45,12 +47,14 @@ def library() -> Any:
     return pyarrow
 
 
-def write(path: Path, rows: Iterable[Row], attributes: Sequence[str], about: str) -> None:
-    """Write rows of JSON as a Parquet file, complete or absent.
+def write(
+    path: Path, rows: Iterable[Mapping[str, Any]], attributes: Sequence[str], about: str
+) -> None:
+    """Write rows as a Parquet file, complete or absent.
 
     Args:
         path: the file.
-        rows: what `journal.rows` reads from JSONL.
+        rows: JSON objects of the schema, or columns that `read` gave.
         attributes: the attributes of every prediction, in the order of columns.
         about: JSON of what made the rows, for the file's metadata.
 
@@ -59,24 +63,20 @@ def write(path: Path, rows: Iterable[Row], attributes: Sequence[str], about: str
         MissingExtraError: pyarrow is not installed.
     """
     library()
-    new = Replacement(path)
-    try:
-        with reporting(path):
-            write_rows(new.handle, rows, attributes, about)
-    except BaseException:
-        new.discard()
-        raise
-    new.commit()
+    with replacing(path) as file:
+        write_rows(file, rows, attributes, about)
 
 
-def write_rows(file: BinaryIO, rows: Iterable[Row], attributes: Sequence[str], about: str) -> None:
-    """Write rows of JSON as Parquet into an open file."""
+def write_rows(
+    file: BinaryIO, rows: Iterable[Mapping[str, Any]], attributes: Sequence[str], about: str
+) -> None:
+    """Write rows as Parquet into an open file."""
     pa = library()
     schema = _schema(pa, attributes).with_metadata({METADATA_KEY: about.encode()})
+    found = map(flat, rows)
     with pa.parquet.ParquetWriter(file, schema, compression="zstd") as out:
-        for group in _chunks(rows):
-            columns = [_flat(json.loads(row.data)) for row in group]
-            out.write_table(pa.Table.from_pylist(columns, schema=schema))
+        while group := list(itertools.islice(found, GROUP_ROWS)):
+            out.write_table(pa.Table.from_pylist(group, schema=schema))
 
 
 def read(path: Path) -> Iterator[Row]:
@@ -85,33 +85,13 @@ def read(path: Path) -> Iterator[Row]:
         # Fewer at a time than are written together: as Python objects a row takes kilobytes.
         batches = file.iter_batches(batch_size=_READ_ROWS, use_threads=False)
         for row in (row for batch in batches for row in batch.to_pylist()):
-            plain = {name: value for name, value in row.items() if value is not None}
-            data = json.dumps(plain).encode() + b"\n"
-            yield Row(row["path"], row["status"], row["face"] or 0, row["faces"] or 0, data)
+            yield Row.of(row, json.dumps(row).encode() + b"\n", str(path))
 
 
 def _schema(pa: Any, attributes: Sequence[str]) -> pyarrow.Schema:
     def kind(name: str) -> Any:
-        if name in _INTEGERS:
-            return pa.int32()
-        if name in _TEXTS:
-            return pa.string()
-        return pa.list_(pa.string()) if name in _LISTS else pa.float32()
+        if name in LISTS:
+            return pa.list_(pa.string())
+        return pa.type_for_alias(_KINDS.get(name, "float32"))
 
     return pa.schema([(name, kind(name)) for name in csv_columns(attributes)])
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of JSONL, or one that was read back, as columns."""
-    row.update(zip(BOX, row.pop("box", None) or (), strict=False))
-    row.update(row.pop("probabilities", {}))
-    for name in ("path", "error"):
-        if name in row:
-            row[name] = row[name].encode("utf-8", "backslashreplace").decode()
-    return row
-
-
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    found = iter(rows)
-    while chunk := list(itertools.islice(found, GROUP_ROWS)):
-        yield chunk

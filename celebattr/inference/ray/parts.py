@@ -12,14 +12,14 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celebattr.errors import DataError
 from celebattr.inference.output import parquet
-from celebattr.inference.output.journal import Row
 from celebattr.inference.output.manifest import Run
 from celebattr.inference.ray import plan
 from celebattr.io.folder import Folder
+from celebattr.predictions import SCHEMA, check_schema
 
 if TYPE_CHECKING:
     from celebattr.inference.inputs.source import Input
@@ -41,27 +41,21 @@ def make(folder: Folder, number: int, run: Run, score: Score) -> Counter[str]:
         DataError: what is there in the name of the part is another run's; or it cannot be written.
     """
     digest, inputs = plan.piece(folder, number)
-    about = json.dumps({"piece": digest, "weights": run.weights, "options": run.options})
+    told = {"schema": SCHEMA, "piece": digest, "weights": run.weights, "options": run.options}
+    about = json.dumps(told)
     if folder.exists(name(number)):
         return _found(folder, number, about)
     counts: Counter[str] = Counter()
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[dict[str, Any]]:
         for _, results in score(inputs):
             counts["inputs"] += 1
             counts.update(result.status for result in results)
-            yield from (row_of(result) for result in results)
+            yield from (result.row() for result in results)
 
     with folder.create(name(number)) as file:
         parquet.write_rows(file, rows(), run.options["attributes"], about)
     return counts
-
-
-def row_of(result: Result) -> Row:
-    """Return a result as a row of JSON lines."""
-    values = result.row()
-    data = json.dumps(values).encode() + b"\n"
-    return Row(result.path, result.status, values.get("face", 0), values.get("faces", 0), data)
 
 
 def _found(folder: Folder, number: int, about: str) -> Counter[str]:
@@ -72,13 +66,15 @@ def _found(folder: Folder, number: int, about: str) -> Counter[str]:
         file = pa.parquet.ParquetFile(io.BytesIO(folder.read(name(number))))
         said = (file.schema_arrow.metadata or {}).get(parquet.METADATA_KEY, b"").decode()
         columns = file.read(["status", "face"]).to_pydict()
-    except (OSError, pa.ArrowException) as error:
+        schema = json.loads(said).get("schema", 1) if said else SCHEMA
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{place} cannot be read ({error}): delete it and continue") from error
+    check_schema(schema, place)
     if said != about:
         raise DataError(
             f"{place} was created from different inputs, weights or options: choose another "
             "--output, or delete the folder to start over"
         )
     counts = Counter(columns["status"])
-    counts["inputs"] = sum(not face for face in columns["face"])
+    counts["inputs"] = sum(face in (None, 1) for face in columns["face"])
     return counts

@@ -21,7 +21,7 @@ from typing import Any
 from celebattr.errors import DataError
 from celebattr.inference.inputs import archives
 from celebattr.inference.inputs.source import Input, stored
-from celebattr.inference.output.manifest import name_bytes
+from celebattr.inference.output.manifest import Shard
 from celebattr.io import storage
 from celebattr.io.folder import Folder, folder_at
 from celebattr.options import Location
@@ -65,16 +65,16 @@ def write(folder: Folder, inputs: Iterable[Input], size: int) -> Plan:
         DataError: it cannot be written.
     """
     folder.remove(*(f"plan/{name}" for name in folder.names("plan")))
-    names = _Names()
+    whole = Shard()
     pieces = 0
-    lines = (json.dumps(piece) + "\n" for piece in _cut(names.seen(inputs), size))
+    lines = (json.dumps(piece) + "\n" for piece in _cut(whole.take(iter(inputs)), size))
     for number in itertools.count():
         block = list(itertools.islice(lines, PIECES_A_FILE))
         if not block:
             break
         folder.write(_file(number), "".join(block).encode())
         pieces += len(block)
-    plan = Plan(pieces, names.count, names.sha256)
+    plan = Plan(pieces, whole.inputs, whole.sha256)
     folder.write(ABOUT, (json.dumps(plan.__dict__) + "\n").encode())
     return plan
 
@@ -91,10 +91,10 @@ def read(folder: Folder) -> Plan | None:
 
 def of(inputs: Iterable[Input]) -> tuple[int, str]:
     """Return the number of inputs and the hash of their names, to compare with a plan."""
-    names = _Names()
-    for _ in names.seen(inputs):
+    whole = Shard()
+    for _ in whole.take(iter(inputs)):
         pass
-    return names.count, names.sha256
+    return whole.inputs, whole.sha256
 
 
 def piece(folder: Folder, number: int) -> tuple[str, Iterator[Input]]:
@@ -112,24 +112,7 @@ def _file(number: int) -> str:
     return f"plan/{number:06}.jsonl"
 
 
-class _Names:
-    """A counter and a hash of the names of inputs that pass, as `Shard` has."""
-
-    def __init__(self) -> None:
-        self.count, self._hash = 0, sha256()
-
-    def seen(self, inputs: Iterable[Input]) -> Iterator[Input]:
-        for item in inputs:
-            self.count += 1
-            self._hash.update(name_bytes(item.path) + b"\0")
-            yield item
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-
-def _cut(inputs: Iterable[Input], size: int) -> Iterator[list[Any]]:
+def _cut(inputs: Iterator[Input], size: int) -> Iterator[list[Any]]:
     """Yield pieces as JSON: lists of names, or of objects where a name is not enough."""
     held: list[Any] = []
     count = 0

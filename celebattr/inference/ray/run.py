@@ -48,11 +48,12 @@ def score_into_folder(
 
     actors.library()
     parquet.library()
-    place = parse_location(output)
-    folder = folder_at(place.absolute() if isinstance(place, Path) else place)
+    location = parse_location(output)
+    folder = folder_at(location.absolute() if isinstance(location, Path) else location)
     config, run = _run(config)
     if resume and folder.exists(manifest.FOLDER_FILE):
-        _same(folder, manifest.parse(folder.read(manifest.FOLDER_FILE), str(folder.path)), run)
+        place = f"{folder.path}/{manifest.FOLDER_FILE}"
+        _same(folder, manifest.parse(folder.read(manifest.FOLDER_FILE), place), run)
     elif folder.exists(manifest.FOLDER_FILE):
         raise DataError(f"{output} holds a run: give --resume to continue, or another --output")
     elif (there := set(folder.names(""))) and not (resume and there <= {"plan"}):

@@ -199,6 +199,7 @@ def test_the_row_numbers_that_pandas_writes_are_no_attribute(tmp_path: Path) -> 
         ("image,A,B\na.png,1\n", "row 1: 2 values for 3 columns"),
         ("image,A\na.png,\n", "a.png has '' for A"),
         ("image,A,split\na.png,1,dev\n", "split 'dev'"),
+        ("image,A,b;c\na.png,1,0\n", "the attribute 'b;c' has a ';' .*: rename it"),
     ],
 )
 def test_a_damaged_csv_says_what_is_wrong(tmp_path: Path, text: str, why: str) -> None:

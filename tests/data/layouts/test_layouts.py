@@ -7,6 +7,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import layouts
@@ -54,6 +55,18 @@ def test_a_layout_has_the_rows_and_pixels_of_the_official_one(
         np.testing.assert_array_equal(
             dataset.read(row), reference.read(reference.names.index(name))
         )
+
+
+@pytest.mark.parametrize("layout", ["parquet of bools", "webdataset of json", "attr_list"])
+def test_an_attribute_whose_name_a_list_in_a_csv_could_not_hold_is_refused(
+    tmp_path: Path, layout: str, reference: FaceDataset
+) -> None:
+    named = replace(reference, attributes=("5;o;Clock", *CELEBA[1:]))
+    why = r"there.*the attribute '5;o;Clock' has a ';' .*: rename it"
+    if layout == "attr_list":  # where a ; separates columns
+        why = r"there.*list_attr_celeba\.txt has no column that names the image"
+    with pytest.raises(DataError, match=why):
+        load_dataset([WRITERS[layout](named, tmp_path / "there")])
 
 
 @pytest.mark.parametrize("layout", ["parquet of bools", "webdataset of json"])

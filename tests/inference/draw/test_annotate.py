@@ -12,7 +12,7 @@ from celebattr.predictions import FaceBox, Prediction
 
 
 def prediction(
-    box: FaceBox | None, *, present: int = 10, face: int = 0, faces: int = 1
+    box: FaceBox | None, *, present: int = 10, face: int = 1, faces: int = 1
 ) -> Prediction:
     probabilities = {name: 0.99 - 0.02 * i for i, name in enumerate(CELEBA)}
     names = list(CELEBA[:present])
@@ -34,7 +34,7 @@ def crowd(rows: int, columns: int, width: int, height: int) -> list[Prediction]:
                 down * (i // columns) + down * 0.7,
                 0.9,
             ),
-            face=i,
+            face=i + 1,
             faces=count,
         )
         for i in range(count)
@@ -58,7 +58,7 @@ def test_the_panel_leaves_a_face_with_room_beside_it_free() -> None:
 def test_present_attributes_are_listed_by_probability_and_doubt_is_marked() -> None:
     one = Prediction(
         "a.jpg",
-        0,
+        1,
         1,
         None,
         {"Wearing_Hat": 0.6, "Smiling": 0.9, "Bald": 0.1},

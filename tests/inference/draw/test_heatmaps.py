@@ -128,7 +128,7 @@ def test_hidden_layers_get_another_map_than_a_linear_head(
 
 def test_a_map_lies_on_the_photo_where_its_face_lies(tmp_path: Path, frames: np.ndarray) -> None:
     explainer = Explainer(saved(tmp_path, "unet"))
-    face = Prediction("x", 0, 1, None, {}, [], [])
+    face = Prediction("x", 1, 1, None, {}, [], [])
     alone = explainer.on_photo(frames[0], face, ["Smiling"])
     np.testing.assert_allclose(alone, explainer.maps(frames[:1], ["Smiling"])[0], atol=1e-5)
     # The same face twice as large, its corner at x 30, y 10 of a larger photo.

@@ -10,6 +10,10 @@ import pytest
 
 from celebattr.errors import DataError, MissingExtraError
 from celebattr.inference.inputs.lists import paths_in
+from celebattr.inference.output import parquet
+from celebattr.inference.output.manifest import Shard
+from celebattr.inference.output.sinks import Text
+from celebattr.predictions import Failure
 
 
 def listed(path: Path, text: str | bytes, column: str | None = None) -> list[str | DataError]:
@@ -41,6 +45,26 @@ def test_without_a_name_the_column_of_the_image_is_found_in_any_case(file: Path)
 def test_names_are_kept_as_they_are_written(file: Path) -> None:
     text = b'\xef\xbb\xbfpath,n\r\n"a, ""b""\nc.jpg",1\r\n -x.jpg,2\r\n\xff.jpg,3\r\n'
     assert listed(file, text) == ['a, "b"\nc.jpg', " -x.jpg", os.fsdecode(b"\xff.jpg")]
+
+
+def test_an_output_of_predict_names_its_files_to_the_byte(file: Path) -> None:
+    names = [os.fsdecode(b"caf\xe9.jpg"), r"caf\xe9.jpg", "a.jpg"]
+    rows = [Failure(name, "not_found", "gone").row() for name in names]
+    table = file.with_name("rows.csv")
+    with Text(table, (), "csv") as out:
+        for name in names:
+            out.write([Failure(name, "not_found", "gone")])
+        out.finish(Shard())
+    assert list(paths_in(str(table), None)) == names
+    assert listed(file, "path,path_bytes\na.jpg,Y2Fm6S5qcGc=\nb.jpg,\nc.jpg\n")[1:] == [
+        "b.jpg",
+        "c.jpg",
+    ]
+    (odd,) = listed(file, "path,path_bytes\na.jpg,x\n")
+    assert isinstance(odd, DataError)
+    pytest.importorskip("pyarrow")
+    parquet.write(file.with_name("rows.parquet"), rows, (), "{}")
+    assert list(paths_in(str(file.with_name("rows.parquet")), "path")) == names
 
 
 def test_cells_that_are_empty_or_missing_are_empty(file: Path) -> None:

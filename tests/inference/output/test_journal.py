@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from celebattr.errors import DataError
-from celebattr.inference.output import journal, parquet
-from celebattr.inference.output.journal import Journal
-from celebattr.predictions import FaceBox, Failure, Prediction, Result
+from celebattr.errors import DataError, UsageError
+from celebattr.inference.output import journal, manifest, parquet
+from celebattr.inference.output.journal import Growing
+from celebattr.inference.output.manifest import Run, Shard
+from celebattr.inference.output.writers import FORMATS
+from celebattr.predictions import FaceBox, Failure, Prediction, Result, path_of
 
 ATTRIBUTES = ("Bald", "Smiling")
 NAMES = [
@@ -23,6 +28,8 @@ NAMES = [
     "carriage\rreturn.jpg\r",
     "nul\0.jpg",
     "b\udcffyte.jpg",
+    r"b\xffyte.jpg",
+    "",
     "été.jpg",
     "-",
 ]
@@ -35,34 +42,47 @@ def results(name: str) -> list[Result]:
     probabilities = {"Bald": 0.25, "Smiling": 0.75}
     faces = 1 + len(name) % 3
     return [
-        Prediction(name, face, faces, box, probabilities, ["Smiling"], []) for face in range(faces)
+        Prediction(name, face, faces, box, probabilities, ["Smiling"], [])
+        for face in range(1, faces + 1)
     ]
+
+
+def opened(
+    path: Path, format: str = "jsonl", attributes: Sequence[str] = ATTRIBUTES, **options: Any
+) -> Growing:
+    made = {"faces": "all", "attributes": list(attributes)}
+    run = Run({"name": "x", "sha256": "0"}, made, format)
+    return Growing(path, run, **{"resume": True} | options)
 
 
 def run(path: Path, format: str, *, resume: bool = False, stop: int | None = None) -> int:
     """Writes all names, or those before `stop`; returns how many were there already."""
-    output = Journal(path, format, ATTRIBUTES, every_face=True, resume=resume)
     names = iter(NAMES)
-    done = output.skip(names)
-    for name in itertools.islice(names, None if stop is None else max(0, stop - done)):
-        output.write(results(name))
-        output.flush()
-    if stop is None:
-        output.finish()
-    else:
-        output.close()
+    with opened(path, format, resume=resume) as output:
+        output.skip(names)
+        done = output.counts["inputs"]
+        for name in itertools.islice(names, None if stop is None else max(0, stop - done)):
+            output.write(results(name))
+        if stop is None:
+            output.finish(Shard())
     return done
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
-def test_cut_off_after_any_byte_it_ends_as_if_it_had_not_been(format: str, tmp_path: Path) -> None:
+def test_cut_off_anywhere_it_ends_as_if_it_had_not_been(
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda file: None)  # hundreds of files
     whole = tmp_path / f"whole.{format}"
     assert run(whole, format) == 0
     expected = whole.read_bytes()
     seen = set()
-    for cut in range(len(expected) + 1):
+    ends = [at for at, byte in enumerate(expected, 1) if byte == ord("\n")]
+    near = {at + by for at in ends for by in (-2, -1, 0, 1)}
+    for cut in sorted(near | {*range(0, len(expected), 13), len(expected)} - {len(expected) + 1}):
         path = tmp_path / f"cut.{format}"
         journal.part_of(path).write_bytes(expected[:cut])
+        manifest.about(journal.part_of(path)).write_bytes(manifest.about(whole).read_bytes())
         seen.add(run(path, format, resume=True))
         assert path.read_bytes() == expected, cut
         assert not journal.part_of(path).exists()
@@ -98,11 +118,12 @@ def test_the_rows_of_a_csv_and_of_jsonl_tell_the_same(tmp_path: Path) -> None:
         run(tmp_path / "x", format)
         with (tmp_path / "x").open("rb") as file:
             file.readline() if format == "csv" else None
+            text = FORMATS[format].text(ATTRIBUTES)
             found[format] = [
-                (r.path.encode("utf-8", "backslashreplace"), r.status, r.face, r.faces)
-                for r in journal.rows(file, format)
+                (path_of(*r.name), r.status, r.face, r.faces) for r in journal.rows(file, text)
             ]
     assert found["csv"] == found["jsonl"]
+    assert list(dict.fromkeys(path for path, *_ in found["csv"])) == NAMES
 
 
 def test_an_unfinished_run_is_not_written_over(tmp_path: Path) -> None:
@@ -117,35 +138,88 @@ def test_other_inputs_than_before_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     run(path, "jsonl", stop=3)
     before = journal.part_of(path).read_bytes()
-    output = Journal(path, "jsonl", ATTRIBUTES, every_face=True, resume=True)
-    with pytest.raises(DataError, match=r"input 2 there is two\nlines.jpg, now it is new.jpg"):
+    told = r"input 2 there is two\nlines.jpg, now it is new.jpg"
+    with pytest.raises(DataError, match=told), opened(path) as output:
         output.skip(iter([NAMES[0], "new.jpg", *NAMES[1:]]))
-    output.close()
-    output = Journal(path, "jsonl", ATTRIBUTES, every_face=True, resume=True)
-    with pytest.raises(DataError, match=r"input 3 .* now it is no more"):
+    with pytest.raises(DataError, match=r"input 3 .* now it is no more"), opened(path) as output:
         output.skip(iter(NAMES[:2]))
-    output.close()
     assert journal.part_of(path).read_bytes() == before
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_a_name_that_only_reads_the_same_is_another_input(format: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{format}"
+    bytes_, text = os.fsdecode(b"caf\xe9.jpg"), r"caf\xe9.jpg"
+    with opened(path, format, resume=False) as output:
+        output.skip(iter(()))
+        output.write(results(bytes_))
+    with pytest.raises(DataError, match="other inputs"), opened(path, format) as output:
+        output.skip(iter([text]))
+    with opened(path, format) as output:
+        output.skip(iter([bytes_, text]))
+        assert output.counts["inputs"] == 1
+        output.write(results(text))
+        output.finish(Shard())
+    if format == "parquet":
+        found = [row.name for row in parquet.read(path)]
+    else:
+        with path.open("rb") as file:
+            file.readline() if format == "csv" else None
+            found = [row.name for row in journal.rows(file, FORMATS[format].text(ATTRIBUTES))]
+    assert list(dict.fromkeys(path_of(*name) for name in found)) == [bytes_, text]
+    assert {name[0] for name in found} == {text}
 
 
 def test_other_attributes_than_before_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     run(path, "csv", stop=3)
-    output = Journal(path, "csv", ("Bald", "Young"), every_face=True, resume=True)
-    with pytest.raises(DataError, match="other columns"):
+    with pytest.raises(UsageError, match="different settings: attributes"):
+        opened(path, "csv", ("Bald", "Young"))
+    part = journal.part_of(path)
+    part.write_bytes(part.read_bytes().replace(b"Smiling,present", b"Grinned,present", 1))
+    with pytest.raises(DataError, match="other columns"), opened(path, "csv") as output:
         output.skip(iter(NAMES))
-    output.close()
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_what_schema_1_left_is_refused_with_its_remedy(format: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{format}"
+    told = r" has schema 1, this version reads schema 2: score the photos again, or use celebattr 0"
+    run(path, format, stop=3)
+    about = manifest.about(journal.part_of(path))
+    about.write_text(about.read_text().replace('"schema": 2', '"schema": 1'))
+    with pytest.raises(DataError, match=r"x\.\w+\.part\.run\.json" + told):
+        opened(path, format)
+    journal.part_of(path).unlink()
+    run(path, format)
+    about = manifest.about(path)
+    about.write_text(about.read_text().replace('"schema": 2', '"schema": 1'))
+    with pytest.raises(DataError, match=r"x\.\w+\.run\.json" + told):
+        journal.complete(path, Run({}, {}, format))
+    about.write_text(about.read_text().replace('"schema": 1', '"schema": 3'))
+    with pytest.raises(DataError, match=r"schema 3, .* schema 2: update celebattr"):
+        manifest.read(path)
+
+
+def test_rows_of_schema_1_are_refused_whatever_the_manifest_says(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    run(path, "jsonl", stop=3)
+    old = {"schema": 1, "path": "plain.jpg", "status": "ok", "face": 0, "faces": 1}
+    journal.part_of(path).write_text(json.dumps(old) + "\n")
+    with pytest.raises(DataError, match=r"x\.jsonl\.part has schema 1"), opened(path) as output:
+        output.skip(iter(NAMES))
 
 
 def test_counts_include_the_rows_that_were_there(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     run(path, "csv", stop=4)
-    output = Journal(path, "csv", ATTRIBUTES, every_face=True, resume=True)
-    names = iter(NAMES)
-    output.skip(names)
-    for name in names:
-        output.write(results(name))
-    output.finish()
+    names, told = iter(NAMES), []
+    with opened(path, "csv", notice=told.append) as output:
+        output.skip(names)
+        for name in names:
+            output.write(results(name))
+        output.finish(Shard())
+    assert told == [f"{path}: continuing after 4 inputs"]
     rows = [row for name in NAMES for row in results(name)]
     assert output.counts == {
         "inputs": len(NAMES),
@@ -158,28 +232,26 @@ def test_parquet_is_read_straight_by_pandas_like_readers(tmp_path: Path) -> None
     import pyarrow.parquet
 
     path = tmp_path / "x.parquet"
-    output = Journal(path, "parquet", ATTRIBUTES, every_face=True, resume=False)
-    output.skip(iter(()))
-    for name in NAMES:
-        output.write(results(name))
-    output.finish(lambda rows: parquet.write(path, rows, ATTRIBUTES, '{"made": "here"}'))
+    run(path, "parquet")
     table = pyarrow.parquet.read_table(path)
-    assert json.loads(table.schema.metadata[b"celebattr"]) == {"made": "here"}
+    about = json.loads(table.schema.metadata[b"celebattr"])
+    assert about == json.loads(manifest.about(path).read_text())
     rows = table.to_pylist()
     assert len(rows) == sum(len(results(name)) for name in NAMES)
     first, last = rows[0], rows[-1]
     assert (first["path"], first["status"], first["Smiling"]) == ("plain.jpg", "ok", 0.75)
     assert (first["left"], first["present"], first["unsure"]) == (1.0, ["Smiling"], [])
     assert (last["status"], last["Smiling"], last["present"]) == ("unreadable", None, None)
-    assert [row.path for row in parquet.read(path)] == [row["path"] for row in rows]
+    assert (last["path_bytes"], last["face"], last["track"], last["time"]) == (None,) * 4
+    assert [row.name[0] for row in parquet.read(path)] == [row["path"] for row in rows]
     assert not journal.part_of(path).exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file locks there")
 def test_two_runs_do_not_write_one_part(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    first = Journal(path, "jsonl", ATTRIBUTES, every_face=True, resume=False)
-    with pytest.raises(DataError, match="being written by another run"):
-        Journal(path, "jsonl", ATTRIBUTES, every_face=True, resume=True)
-    first.close()
-    Journal(path, "jsonl", ATTRIBUTES, every_face=True, resume=True).close()
+    told = "being written by another run"
+    with opened(path, resume=False), pytest.raises(DataError, match=told):
+        opened(path)
+    with opened(path):
+        pass

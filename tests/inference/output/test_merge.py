@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from celebattr.errors import DataError
-from celebattr.inference.output import manifest, parquet
+from celebattr.inference.output import manifest
 from celebattr.inference.output import merge as module
-from celebattr.inference.output.journal import Journal
-from celebattr.inference.output.manifest import Run
+from celebattr.inference.output.journal import Growing
+from celebattr.inference.output.manifest import Run, Shard
 from celebattr.inference.output.merge import merge
 from celebattr.predictions import Failure, Prediction, Result
 
@@ -26,26 +26,17 @@ def results(number: int, every_face: bool) -> list[Result]:
         return [Failure(path, "no_face", "none")]
     faces = 1 + number % 3 if every_face else 1
     values = {name: round(number % 97 / 97, 4) for name in NAMES}
-    return [Prediction(path, face, faces, None, values, [], []) for face in range(faces)]
+    return [Prediction(path, face, faces, None, values, [], []) for face in range(1, faces + 1)]
 
 
 def write(path: Path, format: str, numbers: range, shard: tuple[int, int], faces: str) -> None:
-    run = Run({"name": "x", "sha256": "0"}, {"faces": faces, "attributes": list(NAMES)}, format)
-    journal = Journal(path, format, NAMES, every_face=faces == "all", resume=False)
-    journal.skip(iter(()))
-    for number in numbers:
-        journal.write(results(number, faces == "all"))
-    run = dataclasses.replace(
-        run, shard=shard, finished=True, inputs=numbers.stop, counts=dict(journal.counts)
-    )
-    manifest.write(path, run)
-    convert = None
-    if format == "parquet":
-
-        def convert(rows: object) -> None:
-            parquet.write(path, rows, NAMES, "{}")  # type: ignore[arg-type]
-
-    journal.finish(convert)
+    options = {"faces": faces, "attributes": list(NAMES)}
+    run = Run({"name": "x", "sha256": "0"}, options, format, shard)
+    with Growing(path, run, resume=False) as output:
+        output.skip(iter(()))
+        for number in numbers:
+            output.write(results(number, faces == "all"))
+        output.finish(Shard())
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
@@ -82,7 +73,11 @@ def test_bundles_give_the_order_back(
         data.write_bytes(b"".join(data.read_bytes().splitlines(keepends=True)[:1]))
         with pytest.raises(DataError, match="fewer rows"):
             merge([parts], joined)
-    manifest.about(parts / f"0.{format}").unlink()
+    about = manifest.about(parts / f"0.{format}")
+    about.write_text(about.read_text().replace('"schema": 2', '"schema": 1'))
+    with pytest.raises(DataError, match=rf"0\.{format}\.run\.json has schema 1, .*again, or use"):
+        merge([parts], joined)
+    about.unlink()
     with pytest.raises(DataError, match=f"1 of {count} shards are missing: 1/{count}"):
         merge([parts], joined)
 

@@ -6,77 +6,102 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from celebattr.errors import DataError, UsageError
-from celebattr.inference.output import writers
-from celebattr.predictions import FaceBox, Failure, Prediction
+from celebattr.inference.output import parquet, writers
+from celebattr.inference.output.manifest import Shard
+from celebattr.inference.output.sinks import Text
+from celebattr.predictions import KEYS, FaceBox, Failure, Prediction, Result, path_of
 
 NAMES = ("Smiling", "Wearing_Hat")
 FACE = Prediction(
     path="a, b.jpg",
-    face=1,
+    face=2,
     faces=2,
     box=FaceBox(1, 2, 30.25, 40, 0.98),
     probabilities={"Smiling": 0.91234567, "Wearing_Hat": 0.5},
     present=["Smiling", "Wearing_Hat"],
     unsure=["Wearing_Hat"],
 )
-ALIGNED = Prediction("c.jpg", 0, 1, None, {"Smiling": 0.1, "Wearing_Hat": 0.2}, [], [])
+ALIGNED = Prediction("c.jpg", 1, 1, None, {"Smiling": 0.1, "Wearing_Hat": 0.2}, [], [])
 FAILED = Failure("line\nbreak.jpg", "no_face", 'no face in "line"')
 UNDECODABLE = Failure("caf\udce9.jpg", "unreadable", "caf\udce9.jpg is not an image")
 RESULTS = (FACE, ALIGNED, FAILED, UNDECODABLE)
+TEXTS = ("jsonl", "json", "csv")
 
 
-def write(format: str, results: tuple[Prediction | Failure, ...] = RESULTS) -> str:
-    stream = io.StringIO()
-    with writers.open_writer(stream, NAMES, format) as writer:
+class Stream(io.TextIOWrapper):
+    """A strict stream that keeps its bytes."""
+
+    name = "stream"
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        self.raw_bytes = io.BytesIO()
+        super().__init__(self.raw_bytes, encoding=encoding, errors="strict")
+
+
+def write(format: str, results: Sequence[Result] = RESULTS, encoding: str = "utf-8") -> str:
+    stream = Stream(encoding)
+    with Text(stream, NAMES, format) as out:
         for result in results:
-            writer.write(result)
-    return stream.getvalue()
+            out.write([result])
+        out.finish(Shard())
+    return stream.raw_bytes.getvalue().decode("utf-8")
 
 
-def read(format: str, text: str) -> list[str]:
-    """The paths that a reader of the format finds."""
+def read(format: str, text: str) -> list[dict[str, object]]:
+    """The rows that a reader of the format finds."""
     if format == "jsonl":
-        return [json.loads(line)["path"] for line in text.splitlines()]
+        return [json.loads(line) for line in text.splitlines()]
     if format == "json":
-        return [row["path"] for row in json.loads(text)]
-    return [row["path"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+        return list(json.loads(text))
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-@pytest.mark.parametrize("format", writers.FORMATS)
-def test_every_format_gives_back_every_path_in_order(format: str) -> None:
-    paths = read(format, write(format))
-    assert paths[:3] == ["a, b.jpg", "c.jpg", "line\nbreak.jpg"]
-    assert len(paths) == 4
+@pytest.mark.parametrize("format", TEXTS)
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_every_format_is_utf_8_and_gives_every_path_back(format: str, encoding: str) -> None:
+    rows = read(format, write(format, [*RESULTS, Failure("été.jpg", "no_face", "")], encoding))
+    paths = ["a, b.jpg", "c.jpg", "line\nbreak.jpg", r"caf\xe9.jpg", "été.jpg"]
+    assert [row["path"] for row in rows] == paths
+    assert rows[3]["error"] == r"caf\xe9.jpg is not an image"
+    (given,) = [row for row in rows if row["path_bytes"]]
+    assert os.fsencode(path_of(given["path"], given["path_bytes"])) == b"caf\xe9.jpg"
 
 
-@pytest.mark.parametrize("format", writers.FORMATS)
+@pytest.mark.parametrize("format", TEXTS)
 def test_no_results_are_a_valid_file(format: str) -> None:
     assert read(format, write(format, ())) == []
 
 
 @pytest.mark.parametrize("format", ["jsonl", "json"])
 def test_json_is_the_row_of_the_result(format: str) -> None:
-    text = write(format)
-    rows = json.loads(text) if format == "json" else [json.loads(x) for x in text.splitlines()]
-    assert rows == [result.row() for result in RESULTS]
+    assert read(format, write(format)) == [result.row() for result in RESULTS]
 
 
-@pytest.mark.parametrize("format", ["jsonl", "json"])
-def test_json_is_ascii_and_gives_back_the_bytes_of_a_name(format: str) -> None:
-    text = write(format)
-    assert text.isascii()
-    assert os.fsencode(read(format, text)[3]) == b"caf\xe9.jpg"
+def test_every_row_has_every_key_in_one_order_and_null_where_there_is_nothing() -> None:
+    for result in RESULTS:
+        assert tuple(result.row()) == KEYS
+    assert FACE.row()["schema"] == 2
+    nothing = {k for k, value in FAILED.row().items() if value is None}
+    assert nothing == set(KEYS) - {"schema", "path", "status", "error", "faces"}
+    assert (FAILED.row()["faces"], UNDECODABLE.row()["faces"]) == (0, None)
+
+
+def test_a_number_that_is_none_never_gets_into_json() -> None:
+    odd = Prediction("a.jpg", 1, 1, None, {"Smiling": float("nan"), "Wearing_Hat": 1.0}, [], [])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write("jsonl", [odd])
 
 
 def test_csv_has_one_flat_row_a_result() -> None:
-    rows = list(csv.DictReader(io.StringIO(write("csv"), newline="")))
+    rows = read("csv", write("csv"))
     assert list(rows[0]) == [
-        *("schema", "path", "status", "error", "face", "faces"),
+        *("schema", "path", "path_bytes", "status", "error", "face", "faces", "time", "track"),
         *("left", "top", "right", "bottom", "score", "Smiling", "Wearing_Hat"),
         *("present", "unsure"),
     ]
@@ -90,38 +115,75 @@ def test_csv_has_one_flat_row_a_result() -> None:
     assert rows[2]["Smiling"] == rows[2]["face"] == ""
 
 
-def test_a_csv_file_is_valid_utf8_whatever_the_names(tmp_path: Path) -> None:
-    out = tmp_path / "rows.csv"
-    with writers.open_writer(out, NAMES) as writer:
-        writer.write(UNDECODABLE)
-        writer.write(Failure("été.jpg", "no_face", ""))
-    paths = read("csv", out.read_text("utf-8"))
-    assert paths == [r"caf\udce9.jpg", "été.jpg"]
+def parts(folder: Path, format: str) -> list[str]:
+    """Two files, one of failures alone: what a reader guesses types from has none there."""
+    made = []
+    for name, results in (("faces", RESULTS), ("none", [FAILED])):
+        path = folder / f"{name}.{format}"
+        if format == "parquet":
+            parquet.write(path, [result.row() for result in results], NAMES, "{}")
+        else:
+            path.write_text(write(format, results), "utf-8")
+        made.append(str(path))
+    return made
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_a_strict_stream_takes_every_name(encoding: str) -> None:
-    raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, encoding=encoding, errors="strict")
-    with writers.open_writer(stream, NAMES, "csv") as writer:
-        writer.write(UNDECODABLE)
-        writer.write(Failure("été.jpg", "no_face", ""))
-    text = raw.getvalue().decode(encoding)
-    assert r"caf\udce9.jpg" in text
-    assert (r"\xe9t\xe9.jpg" if encoding == "ascii" else "été.jpg") in text
+@pytest.mark.parametrize("first", [0, 1])
+def test_pyarrow_reads_parts_with_and_without_faces_together(tmp_path: Path, first: int) -> None:
+    pa = pytest.importorskip("pyarrow")
+    for module in ("dataset", "json", "parquet"):
+        pytest.importorskip(f"pyarrow.{module}")
+    files = parts(tmp_path, "parquet")
+    files = files[first:] + files[:first]
+    assert pa.parquet.read_schema(files[0]) == pa.parquet.read_schema(files[1])
+    assert pa.dataset.dataset(files).to_table().num_rows == 5
+    lines = parts(tmp_path, "jsonl")
+    tables = [pa.json.read_json(file) for file in lines[first:] + lines[:first]]
+    assert tables[0].column_names == tables[1].column_names == list(KEYS)
+    joined = pa.concat_tables(tables, promote_options="default")
+    assert joined.num_rows == 5
+    schema = joined.schema
+    assert pa.dataset.dataset(lines, schema, format="json").to_table().num_rows == 5
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_polars_reads_parts_with_and_without_faces_together(tmp_path: Path, first: int) -> None:
+    pl = pytest.importorskip("polars")
+    files = parts(tmp_path, "parquet")
+    assert pl.scan_parquet(files[first:] + files[:first]).collect().height == 5
+    frames = [pl.read_ndjson(file) for file in parts(tmp_path, "jsonl")]
+    frames = frames[first:] + frames[:first]
+    assert pl.concat(frames, how="vertical_relaxed").columns == list(KEYS)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_datasets_reads_parts_with_and_without_faces_together(tmp_path: Path, first: int) -> None:
+    datasets = pytest.importorskip("datasets")
+    options = {"split": "train", "cache_dir": str(tmp_path / "cache")}
+    files, lines = parts(tmp_path, "parquet"), parts(tmp_path, "jsonl")
+    files, others = files[first:] + files[:first], lines[first:] + lines[:first]
+    assert datasets.load_dataset("parquet", data_files=files, **options).num_rows == 5
+    features = datasets.load_dataset("json", data_files=lines[0], **options).features
+    both = datasets.load_dataset("json", data_files=others, features=features, **options)
+    assert both.num_rows == 5
 
 
 def test_an_attribute_named_like_a_column_is_refused_in_a_table() -> None:
-    with pytest.raises(UsageError, match=r"score.*jsonl"):
-        writers.open_writer(io.StringIO(), ("score", "Smiling"), "csv")
+    for name in ("score", "track", "path_bytes"):
+        with pytest.raises(UsageError, match=rf"{name}.*jsonl"):
+            Text(Stream(), (name, "Smiling"), "csv")
 
 
 @pytest.mark.parametrize(
     ("name", "format"),
-    [("a.jsonl", "jsonl"), ("a.ndjson", "jsonl"), ("a.b.JSON", "json"), ("a.csv", "csv")],
+    [
+        *(("a.jsonl", "jsonl"), ("a.ndjson", "jsonl"), ("a.b.JSON", "json"), ("a.csv", "csv")),
+        *(("a.parquet", "parquet"), ("a.PQ", "parquet")),
+    ],
 )
 def test_the_suffix_tells_the_format(name: str, format: str) -> None:
     assert writers.format_of(name) == format
+    assert writers.format_of(name, "csv") == "csv"
 
 
 def test_an_unknown_suffix_is_refused_with_a_suggestion() -> None:
@@ -133,85 +195,74 @@ def test_an_unknown_suffix_is_refused_with_a_suggestion() -> None:
 
 def test_an_unknown_format_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match="Did you mean jsonl"):
-        writers.open_writer(io.StringIO(), NAMES, "jsonll")
+        writers.format_of("rows.csv", "jsonll")
 
 
-def test_what_is_flushed_can_be_read_while_the_writer_is_open() -> None:
-    raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, encoding="utf-8")
-    writer = writers.open_writer(stream, NAMES)
-    writer.write(FACE)
-    writer.flush()
-    assert json.loads(raw.getvalue()) == FACE.row()
-    writer.close()
+def test_what_is_written_can_be_read_while_the_output_is_open() -> None:
+    stream = Stream()
+    with Text(stream, NAMES, "jsonl") as out:
+        out.write([FACE])
+        assert json.loads(stream.raw_bytes.getvalue()) == FACE.row()
+        out.finish(Shard())
     assert not stream.closed
+    assert out.counts == {"inputs": 1, "ok": 1}
 
 
-def test_a_file_appears_when_the_writer_is_closed(tmp_path: Path) -> None:
-    out = tmp_path / "rows.jsonl"
-    with writers.open_writer(out, NAMES) as writer:
-        writer.write(FACE)
-        writer.flush()
-        assert not out.exists()
-    assert json.loads(out.read_text()) == FACE.row()
-    assert list(tmp_path.iterdir()) == [out]
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    with Text(path, NAMES, "json") as out:
+        out.write([FACE])
+        assert not path.exists()
+        out.finish(Shard())
+    assert json.loads(path.read_text()) == [FACE.row()]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_exception_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> None:
-    out = tmp_path / "rows.json"
-    out.write_text("older")
-    with pytest.raises(KeyboardInterrupt), writers.open_writer(out, NAMES) as writer:
-        writer.write(FACE)
+    path = tmp_path / "rows.json"
+    path.write_text("older")
+    with pytest.raises(KeyboardInterrupt), Text(path, NAMES, "json") as out:
+        out.write([FACE])
         raise KeyboardInterrupt
-    assert out.read_text() == "older"
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_a_second_close_does_nothing(tmp_path: Path) -> None:
-    out = tmp_path / "rows.json"
-    with writers.open_writer(out, NAMES) as writer:
-        writer.write(FACE)
-        writer.close()
-    assert len(json.loads(out.read_text())) == 1
+    assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a device of Linux")
 
 
 @full
-@pytest.mark.parametrize("format", writers.FORMATS)
+@pytest.mark.parametrize("format", TEXTS)
 def test_a_full_disk_is_an_error_that_names_the_file_and_the_remedy(format: str) -> None:
     with (
         pytest.raises(DataError, match=r"/dev/full: no space left.*free some space"),
-        writers.open_writer("/dev/full", NAMES, format) as writer,
+        Text(Path("/dev/full"), NAMES, format) as out,
     ):
-        writer.write(FACE)
+        out.write([FACE])
     assert Path("/dev/full").is_char_device()
 
 
 @full
 def test_a_stream_to_a_full_disk_is_an_error() -> None:
     stream = Path("/dev/full").open("w")  # noqa: SIM115
-    writer = writers.open_writer(stream, NAMES)
-    writer.write(FACE)
     with pytest.raises(DataError, match="no space left"):
-        writer.flush()
+        Text(stream, NAMES, "jsonl").write([FACE])
     with pytest.raises(OSError, match="No space"):
         stream.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a matter of Unix")
 def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> None:
-    out = tmp_path / "rows.jsonl"
+    path = tmp_path / "rows.json"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
         with (
-            pytest.raises(DataError, match=r"cannot write .*rows\.jsonl: file too large"),
-            writers.open_writer(out, NAMES) as writer,
+            pytest.raises(DataError, match=r"cannot write .*rows\.json: file too large"),
+            Text(path, NAMES, "json") as out,
         ):
             for _ in range(2000):
-                writer.write(FACE)
+                out.write([FACE])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
@@ -221,9 +272,7 @@ def test_a_closed_pipe_stays_a_closed_pipe() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     stream = os.fdopen(writing, "w")
-    writer = writers.open_writer(stream, NAMES)
-    writer.write(FACE)
     with pytest.raises(BrokenPipeError):
-        writer.flush()
+        Text(stream, NAMES, "jsonl").write([FACE])
     with pytest.raises(BrokenPipeError):
         stream.close()

@@ -178,7 +178,7 @@ def test_what_cannot_be_scored_together_is_scored_one_by_one() -> None:
     def score(some: Sequence[Any]) -> list[list[Prediction]]:
         if len(some) > 1 or some[0].input.path == "b":
             raise MemoryError
-        return [[Prediction(some[0].input.path, 0, 1, None, {"Bald": 0.5}, [], [])]]
+        return [[Prediction(some[0].input.path, 1, 1, None, {"Bald": 0.5}, [], [])]]
 
     requests = io.BytesIO()
     photos = [{"path": name, "file": None, "bytes": None} for name in ("a", "b", "c")]

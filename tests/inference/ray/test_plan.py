@@ -99,7 +99,7 @@ def fake(items: Iterable[Input]) -> Iterator[tuple[Input, list[Result]]]:
         if at % 3 == 2:
             yield item, [Failure(item.path, "no_face", "none")]
         else:
-            yield item, [Prediction(item.path, 0, 1, None, {"Smiling": 0.5}, [], [])]
+            yield item, [Prediction(item.path, 1, 1, None, {"Smiling": 0.5}, [], [])]
 
 
 def test_a_part_is_made_once_and_found_with_its_counts(paths: list[str]) -> None:
