@@ -225,12 +225,17 @@ def test_flipped_labels_are_found_far_above_chance_and_best_where_faces_are_clea
 
 
 def test_a_search_asks_bundle_rules_and_copies_and_looks_at_the_split_asked_for(
-    drawn_celeba: Path, tiny_onnx: Path
+    drawn_celeba: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:
     config = DoctorConfig(
-        data=(drawn_celeba,), labels=True, weights=str(tiny_onnx), split="test", limit=8
+        data=(drawn_celeba,),
+        labels=True,
+        weights=str(tiny_onnx),
+        split="test",
+        limit=8,
+        report=tmp_path / "suspects.html",
     )
-    report = search.search(config, pictures=True)
+    report = search.search(config)
     assert report.images == {"test": 8}
     assert report.source == "tiny.onnx"
     assert report.duplicates == 0
