@@ -106,7 +106,7 @@ def crops_list(folder: Path) -> None:
 ACCIDENTS: tuple[tuple[Callable[[Path], None], str, str, str], ...] = (
     (page, "web page", "img_align_celeba.zip is a web page of 65 bytes", "download it tomorrow"),
     (cut_zip, "truncated zip", "img_align_celeba.zip is cut off", "Download it again"),
-    (jpeg_as_zip, "not a zip", "is a JPEG image, whatever its name says", "Download it again"),
+    (jpeg_as_zip, "not a zip", "is a JPEG image, in spite of its name", "Download it again"),
     (empty_zip, "empty file", "img_align_celeba.zip is empty", "Download it again"),
     (only_png, "png archive", "a part of the PNG images", "img_align_celeba.zip"),
     (only_wild, "not aligned", "photos before alignment", "Take img_align_celeba.zip"),
