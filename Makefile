@@ -9,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup test minimum lint demo bench wheel clean
+.PHONY: setup test minimum lint demo bench docs wheel clean
 
 setup: $(READY)
 
@@ -53,6 +53,9 @@ demo: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/speed.py
+
+docs: $(READY)
+	$(BIN)/python docs/build_site.py
 
 wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

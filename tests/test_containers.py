@@ -1,4 +1,4 @@
-"""What can be said of images and manifests without a container engine; see deploy/check.py too."""
+"""What can be said of images, manifests and workflows where none runs; see deploy/check.py too."""
 
 from __future__ import annotations
 
@@ -70,6 +70,22 @@ def test_the_indexed_job_is_what_kubernetes_takes() -> None:
 def test_the_compose_file_is_what_compose_takes() -> None:
     schema = ("--builtin-schema", "vendor.compose-spec")
     checked(tool("check-jsonschema"), *schema, "deploy/compose.yaml")
+
+
+@pytest.mark.parametrize("kind", ["workflows/*.yml", "ISSUE_TEMPLATE/[!c]*.yml"])
+def test_the_workflow_and_the_issue_forms_are_what_github_takes(kind: str) -> None:
+    schema = {"w": "vendor.github-workflows", "I": "vendor.github-issue-forms"}[kind[0]]
+    files = [str(path) for path in (ROOT / ".github").glob(kind)]
+    assert files
+    checked(tool("check-jsonschema"), "--builtin-schema", schema, *files)
+
+
+def test_the_workflow_makes_what_the_makefile_has() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    asked = set(re.findall(r"^make (\w+)$", "\n".join(steps), re.MULTILINE))
+    assert asked == {"lint", "minimum", "docs"}
+    assert asked <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def test_the_job_scores_and_merges_what_its_commands_say(tmp_path: Path) -> None:

@@ -63,4 +63,9 @@ def test_detector_licences_and_templates_are_inside(installed: Path) -> None:
         "page.css",
         "page.js",
     } <= names
+    (metadata,) = installed.glob("celebattr-*.dist-info/METADATA")
+    terms = "License-Expression: MIT AND LicenseRef-CelebA-NonCommercial\n"
+    assert terms in metadata.read_text(
+        encoding="utf-8"
+    )  # the weights are not under the MIT licence
     assert "celebattr-resnet50.safetensors" not in names  # 47 MB that a CPU has no use for

@@ -10,7 +10,7 @@ Axes: B batch, P inputs, K outputs of a dense layer; C channels in, F filters, H
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +34,10 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def squared_error(o_BK: Tensor, y_BK: Tensor) -> tuple[Tensor, Tensor]:
-    """The empirical risk E = 1/n sum over n observations and K outputs of (o - y)^2, and dE/do."""
+    """The empirical risk E = 1/n sum over n observations and K outputs of (o - y)^2, and dE/do.
+
+    The lecture's 1/(2n) gives half of both: its step of 2 eta is our step of eta.
+    """
     n = len(o_BK)
     return ((o_BK - y_BK) ** 2).sum() / n, 2.0 * (o_BK - y_BK) / n
 
@@ -57,6 +60,55 @@ def dense_backward(dE_ds_BK: Tensor, o_BP: Tensor, w_KP: Tensor) -> tuple[Tensor
     `dE_ds` is dE/do phi'(s): the error at the layer's outputs, through its activation.
     """
     return dE_ds_BK.T @ o_BP, dE_ds_BK.sum(dim=0), dE_ds_BK @ w_KP
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A dense layer of a perceptron: o = phi(s), s_k = w0_k + sum over p of w_kp o_p."""
+
+    w_KP: Tensor
+    w0_K: Tensor
+    activation: str = "sigmoid"
+
+
+def forward(layers: Sequence[Layer], o_BP: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Forward phase: s and o of each layer l = 1..L, from the inputs on."""
+    kept = []
+    for layer in layers:
+        s_BK = dense(o_BP, layer.w_KP, layer.w0_K)
+        o_BP = ACTIVATIONS[layer.activation].phi(s_BK)
+        kept.append((s_BK, o_BP))
+    return kept
+
+
+def backward(
+    layers: Sequence[Layer],
+    inputs_BP: Tensor,
+    kept: Sequence[tuple[Tensor, Tensor]],
+    dE_do_BK: Tensor,
+) -> list[tuple[Tensor, Tensor]]:
+    """Backward phase: dE/dw and dE/dw0 of each layer, from dE/do of the last one down to l = 1.
+
+    The recursion: dE/do of layer l - 1 is the sum over k of dE/do_k phi'(s_k) w_kp of layer l.
+    """
+    gradients = []
+    for l in reversed(range(len(layers))):  # noqa: E741  the lecture's name of a layer
+        s_BK, o_BK = kept[l]
+        before_BP = kept[l - 1][1] if l else inputs_BP
+        dE_ds_BK = dE_do_BK * ACTIVATIONS[layers[l].activation].derivative(s_BK, o_BK)
+        dw_KP, dw0_K, dE_do_BK = dense_backward(dE_ds_BK, before_BP, layers[l].w_KP)
+        gradients.append((dw_KP, dw0_K))
+    return gradients[::-1]
+
+
+def descend(
+    layers: Sequence[Layer], gradients: Sequence[tuple[Tensor, Tensor]], eta: float
+) -> list[Layer]:
+    """A step of gradient descent, w <- w - eta dE/dw, in every layer."""
+    return [
+        Layer(layer.w_KP - eta * dw_KP, layer.w0_K - eta * dw0_K, layer.activation)
+        for layer, (dw_KP, dw0_K) in zip(layers, gradients, strict=True)
+    ]
 
 
 def convolution(o_BCHW: Tensor, k_FCRS: Tensor) -> Tensor:

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import equations
@@ -22,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+import celebattr
 from celebattr.models import bundle
 from celebattr.models.weights import bundle_file
 
@@ -93,24 +91,22 @@ def drawn(out: Path) -> None:
 
 
 def maps(weights: str | None, name: str, out: Path) -> None:
-    """`NAME-maps.png`: where a network sees attributes in the photo, by `celebattr predict`."""
+    """`NAME-maps.png`: where a network sees attributes in the photo, and how probable they are."""
     from skimage import data
 
-    shipped = [] if weights is None else ["--weights", str(Path(weights).resolve())]
+    # Maps need the network in torch, on a CPU too.
+    model = celebattr.load(bundle_file(weights, gpu=True))
+    (face,) = model(data.astronaut())
     attributes = ("Smiling", "Bangs", "Mouth_Slightly_Open", "Young")
-    with tempfile.TemporaryDirectory() as folder:
-        Image.fromarray(data.astronaut()).save(Path(folder) / "photo.png")
-        explain = ["--annotate", ".", "--explain", ",".join(attributes)]
-        command = [sys.executable, "-m", "celebattr", "predict", "photo.png", *shipped, *explain]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        figure, axes = pyplot.subplots(1, len(attributes), figsize=(9, 2.8), layout="constrained")
-        for axis, attribute in zip(axes, attributes, strict=True):
-            with Image.open(Path(folder) / f"photo.{attribute}.png") as picture:
-                axis.imshow(picture.crop((100, 0, 340, 250)))
-            axis.set_title(attribute.replace("_", " "))
-            axis.axis("off")
-        figure.savefig(out / f"{name}-maps.png", dpi=80)
-        pyplot.close(figure)
+    figure, axes = pyplot.subplots(1, len(attributes), figsize=(9, 2.8), layout="constrained")
+    for axis, attribute in zip(axes, attributes, strict=True):
+        axis.imshow(model.heatmap(data.astronaut(), attribute).crop((100, 0, 340, 250)))
+        probability = face.probabilities[attribute]
+        percent = ">99" if probability > 0.99 else f"{probability:.0%}"[:-1]
+        axis.set_title(f"{attribute.replace('_', ' ')}, {percent} %", fontsize=9)
+        axis.axis("off")
+    figure.savefig(out / f"{name}-maps.png", dpi=80)
+    pyplot.close(figure)
 
 
 def main() -> None:

@@ -39,6 +39,35 @@ def test_a_dense_layer_sends_back_what_autograd_does(name: str) -> None:
         near(gradient, variable.grad)
 
 
+def test_the_recursion_down_to_the_first_layer_is_autograds() -> None:
+    layers = [
+        course.Layer(leaf(6, 7), leaf(6), "tanh"),
+        course.Layer(leaf(5, 6), leaf(5), "relu"),
+        course.Layer(leaf(3, 5), leaf(3)),
+    ]
+    inputs, y = torch.randn(4, 7), torch.randint(0, 2, (4, 3)).float()
+    kept = course.forward(layers, inputs)
+    loss, dE_do = course.squared_error(kept[-1][1], y)
+    loss.backward()
+    with torch.no_grad():
+        gradients = course.backward(layers, inputs, kept, dE_do)
+        stepped = course.descend(layers, gradients, eta=0.1)
+    for layer, (dw, dw0), after in zip(layers, gradients, stepped, strict=True):
+        near(dw, layer.w_KP.grad)
+        near(dw0, layer.w0_K.grad)
+        near(after.w0_K, layer.w0_K - 0.1 * dw0)
+
+
+def test_the_lectures_four_losses() -> None:
+    """docs/course, section 3: one output, two images of two pixels, good and bad weights."""
+    images, y = torch.eye(2), torch.tensor([[1.0], [0.0]])
+    losses = []
+    for w in ([[3.9, -2.83]], [[-0.46, -0.272]]):
+        output = course.forward([course.Layer(torch.tensor(w), torch.zeros(1))], images)[-1][1]
+        losses += [float(course.squared_error(output[i : i + 1], y[i : i + 1])[0]) for i in (0, 1)]
+    assert [float(f"{loss:.3}") for loss in losses] == [0.000394, 0.00311, 0.376, 0.187]
+
+
 @pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
 def test_an_activation_is_torchs(name: str) -> None:
     s = torch.randn(50)
