@@ -115,7 +115,7 @@ class Model:
             raise UsageError("a model runs on this machine: celebattr.score takes engine='ray'")
         self.config = config
         self._predictor = Predictor(config)
-        self._preparer = Preparer(config.faces)
+        self._preparer = Preparer(config.faces, config.min_face, config.min_score)
         self._explainer: Explainer | None = None
         self._explaining = threading.Lock()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celebattr import weights
-from celebattr.constants import PRECISIONS
+from celebattr.constants import MIN_SCORE, PRECISIONS
 from celebattr.device import gpu_likely
 from celebattr.errors import UsageError
 from celebattr.options import (
@@ -45,6 +45,14 @@ class PredictConfig(Checks):
         "largest: the main face of a photo; all: every face; none: each image is one aligned face.",
         choices=FACES,
     )
+    min_face: int = option(
+        0,
+        "Leave out faces of fewer pixels; below 40, also look closer for small ones.",
+        metavar="PIXELS",
+    )
+    min_score: float = option(
+        MIN_SCORE, "Leave out faces of a lower score of the detector; an animal may have 0.85."
+    )
     attributes: str | None = option(
         None, "Report these attributes only, separated by commas.", metavar="NAMES"
     )
@@ -61,7 +69,7 @@ class PredictConfig(Checks):
         None,
         "Processes that open photos, find faces and, on a CPU, score them. Without it, one a core.",
     )
-    timeout: float = option(5.0, "Seconds that opening one photo and finding its faces may take.")
+    timeout: float = option(10.0, "Seconds that opening one photo and finding its faces may take.")
     device: str = option(
         "auto", "auto takes CUDA, else MPS, else the CPU; cuda:1 names one.", metavar="DEVICE"
     )
@@ -89,6 +97,8 @@ class PredictConfig(Checks):
         self._check(
             threshold=(0.0, 1.0),
             unsure_below=(0.0, 1.0),
+            min_face=(0, 100_000),
+            min_score=(0.3, 1.0),
             batch_size=(1, 65_536),
             workers=(1, 256),
             actors=(1, 100_000),
