@@ -107,7 +107,7 @@ class Preparer:
         return Prepared(
             item,
             tuple(face.box for face in chosen),
-            frames,
+            tuple(photo.in_srgb(frame) for frame in frames),
             tuple(tuple(transform.ravel().tolist()) for transform in transforms),
             len(found),
         )
