@@ -97,7 +97,7 @@ def refusal(url: str, known: Container[str], *, listed: bool = False) -> str:
     """
     protocol, rest = _protocol(url), url.partition("://")[2]
     if protocol in web.PROTOCOLS and protocol not in known:
-        return f"download it first, or allow it: --allow-protocol {protocol}"
+        return f"URLs are not opened: download it first, or give --allow-protocol {protocol}"
     if protocol not in known:
         return f"{printable(protocol)}:// is not opened (see --allow-protocol)"
     if protocol == "file":  # a path, in which nothing has a meaning
