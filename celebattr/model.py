@@ -17,7 +17,8 @@ from PIL import Image, ImageOps
 
 from celebattr.attributes import select
 from celebattr.errors import ImageError, UnreadableImageError, UsageError, WeightsError
-from celebattr.images.open import open_image, to_rgb
+from celebattr.images.colour import to_rgb
+from celebattr.images.open import open_image
 from celebattr.images.photo import Photo
 from celebattr.inference.config import PredictConfig
 from celebattr.inference.draw.heatmaps import Explainer
@@ -120,7 +121,7 @@ class Model:
             raise UsageError("a model runs on this machine: celebattr.score takes engine='ray'")
         self.config = config
         self._predictor = Predictor(config)
-        self._preparer = Preparer(config.faces)
+        self._preparer = Preparer(config.faces, config.min_face, config.min_score)
         self._explainer: Explainer | None = None
         self._explaining = threading.Lock()
 
@@ -202,7 +203,7 @@ class Model:
             WeightsError, MissingExtraError: the bundle has no maps, or a library is missing.
         """
         faces = [face.prediction for face in self(source)]
-        image = _image(source)
+        image = _image(source, self.config.allow_protocol)
         with self._explaining:  # its hooks are on the network
             self._explainer = self._explainer or Explainer(self.config.bundle)
             names = select([attribute], self._explainer.card.attributes)
@@ -210,7 +211,7 @@ class Model:
 
     def _open(self, source: Source) -> Prepared:
         """An opened photo with its faces; raises `ImageError`."""
-        item = _input(source)
+        item = _input(source, self.config.allow_protocol)
         if isinstance(source, Image.Image | np.ndarray):
             prepared = self._preparer.crop(item, Photo.of(np.asarray(_image(source))))
         else:
@@ -239,16 +240,16 @@ class Model:
 _ERRORS = {kind.status: kind for kind in ImageError.__subclasses__()}
 
 
-def _input(source: Source) -> Input:
+def _input(source: Source, allow: Iterable[str] = ()) -> Input:
     """A photo with its name, and its bytes where they do not lie in a file."""
     if isinstance(source, bytes):
         return Input("image", data=source)
     if isinstance(source, Image.Image | np.ndarray):
         return Input(str(getattr(source, "filename", "") or "image"))
-    return photo(os.fspath(source)).ready()
+    return photo(os.fspath(source), allow).ready()
 
 
-def _image(source: Source) -> Image.Image:
+def _image(source: Source, allow: Iterable[str] = ()) -> Image.Image:
     """A photo as an upright RGB image; raises `ImageError`."""
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
@@ -256,7 +257,7 @@ def _image(source: Source) -> Image.Image:
                 f"an array of {source.dtype} {list(source.shape)} is not uint8 RGB [H, W, 3]"
             )
         return Image.fromarray(source)
-    item = _input(source)
+    item = _input(source, allow)
     if not isinstance(source, Image.Image):
         return open_image(item.source, name=item.path)
     try:

@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from celebattr.constants import SURE_SCORE
 from celebattr.evaluation.report import MEANS, EvalReport
 from celebattr.evaluation.tables import TITLES, Part, parts
 from celebattr.evaluation.writers import headline
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 FOOTNOTE = (
     "? uncertain. Attributes are annotators' opinions of a picture, not facts about a person."
+)
+LOW_SCORE = (
+    f"* below {SURE_SCORE}: perhaps no person's face, but an animal's or none (--min-score)."
 )
 
 _BAR_WIDTHS = (10, 40)
@@ -125,6 +129,8 @@ class _PredictionTable:
         title = Text(printable(one.path, ascii_only=options.ascii_only), style="bold")
         if one.faces > 1:
             title.append(f"  face {one.face} of {one.faces}", style="dim not bold")
+        if one.box is not None and one.box.score < SURE_SCORE:
+            title.append(f"  detector's score {one.box.score:.2f} *", style="yellow not bold")
         return title
 
     def _bars(self, names: Sequence[str], unsure: set[str], options: ConsoleOptions) -> Table:
@@ -260,13 +266,18 @@ class Tables(Output):
     def __init__(self) -> None:
         super().__init__()
         self._console = Console()
+        self._low = False
 
     def write(self, results: Sequence[Result]) -> None:
         """Show results."""
         for result in results:
             self._console.print(result_table(result))
+            box = None if isinstance(result, Failure) else result.box
+            self._low |= box is not None and box.score < SURE_SCORE
         super().write(results)
 
     def finish(self, shard: Shard) -> None:
         """Print the legend of the marks, once."""
         self._console.print(footnote())
+        if self._low:
+            self._console.print(Text(LOW_SCORE, style="dim"))

@@ -8,15 +8,13 @@ import io
 import logging
 import math
 import os
+import random
 import stat
 import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
@@ -28,10 +26,9 @@ from celebattr.errors import (
     printable,
     reason,
 )
+from celebattr.images.colour import to_rgb
+from celebattr.images.formats import formats_of, refusal
 from celebattr.images.sanitize import sieve
-
-FORMATS: tuple[str, ...] = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
-"""Pillow's names of the accepted formats: no other is looked at. JPEG covers MPO, its variant."""
 
 _MAX_RLE = 1 << 23
 """Pixels, and bytes, of a run-length encoded BMP: Pillow takes 0.25 s for a million, in Python."""
@@ -42,8 +39,8 @@ _MAX_SCANNED = 1 << 30
 _MAX_PIXELS_OF_SCANS = 60_000_000
 """Pixels of a JPEG of several scans: its coefficients are kept, 6 bytes per pixel besides the 4."""
 
-_MAX_WEBP = 40_000_000
-"""Pixels of a WebP: its decoder keeps two canvases and more, 17.5 bytes per pixel in all."""
+_MAX_PIXELS = {"WEBP": 40_000_000, "AVIF": 40_000_000, "HEIF": 40_000_000, "JPEG2000": 30_000_000}
+"""Pixels of formats whose decoders keep more than the picture: WebP 17.5 bytes per pixel in all."""
 
 _MAX_EXIF = 1 << 20
 """Bytes of EXIF that are searched for an orientation."""
@@ -95,9 +92,9 @@ _KINDS = (
 def open_image(
     source: str | os.PathLike[str] | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
-    """Open an image: EXIF orientation applied, first frame, 8-bit RGB.
+    """Open an image: EXIF orientation applied, first frame, 8-bit sRGB.
 
-    16-bit and float grey is scaled, transparency is laid on white.
+    16-bit and float grey is scaled, transparency is laid on white, and a colour profile converted.
 
     Args:
         source: a path, or the bytes of a file.
@@ -164,7 +161,12 @@ def _check_kind(status: os.stat_result, name: str) -> None:
 
 
 def decode(
-    data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, side: float = math.inf
+    data: bytes,
+    name: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    side: float = math.inf,
+    keep_profile: bool = False,
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Decode an image as `open_image` does, and return its full width and height too.
 
@@ -175,30 +177,60 @@ def decode(
         side: what suffices for the longer side, in pixels. A larger JPEG is decoded to 1/2, 1/4 or
             1/8 of its size as long as that is no less; every byte of it is read all the same. Other
             formats come in full.
+        keep_profile: see `to_rgb`.
 
     Raises:
         ImageTooLargeError, UnreadableImageError: as `open_image` does, at any `side` alike.
     """
     try:
         data = sieve(data)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(image, data, name, max_pixels)
-            width, height = image.size
-            share = max(width, height) / side
-            if share >= 2.0 and isinstance(image, JpegImageFile):
-                image.draft(None, (max(1, int(width / share)), max(1, int(height / share))))
-            upright, sideways = _turn(image)
-            if min(upright.size) < 1:
-                raise UnreadableImageError(f"{name}: an image of no pixels")
-            return to_rgb(upright), (height, width) if sideways else (width, height)
+        try:
+            return _decoded(data, name, max_pixels, side, keep_profile)
+        except OSError:
+            if not data.startswith(_JPEG) or not _lacks_its_end_only(data, name, max_pixels):
+                raise
+            return _decoded(data + _JPEG_END, name, max_pixels, side, keep_profile)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         why = "out of memory" if isinstance(error, MemoryError) else reason(error)
         raise ImageTooLargeError(f"{name}: too large to decode ({why})") from error
     except UnidentifiedImageError as error:
-        accepted = "JPEG, PNG, WebP, BMP, GIF or TIFF"
-        raise UnreadableImageError(f"{name}: not a {accepted} image") from error
+        raise UnreadableImageError(f"{name}: {refusal(data)}") from error
     except _BROKEN as error:
         raise UnreadableImageError(f"{name}: damaged or truncated ({reason(error)})") from error
+
+
+def _decoded(
+    data: bytes, name: str, max_pixels: int, side: float, keep_profile: bool
+) -> tuple[Image.Image, tuple[int, int]]:
+    with Image.open(io.BytesIO(data), formats=formats_of(data)) as image:
+        _check_size(image, data, name, max_pixels)
+        width, height = image.size
+        share = max(width, height) / side
+        if share >= 2.0 and isinstance(image, JpegImageFile):
+            image.draft(None, (max(1, int(width / share)), max(1, int(height / share))))
+        upright, sideways = _turn(image)
+        if min(upright.size) < 1:
+            raise UnreadableImageError(f"{name}: an image of no pixels")
+        rgb = to_rgb(upright, keep_profile=keep_profile)
+        return rgb, (height, width) if sideways else (width, height)
+
+
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_NOISE = bytes(random.Random(0).randrange(0x80, 0xFF) for _ in range(64))
+"""Picture data of a JPEG that means nothing, without a marker."""
+
+
+def _lacks_its_end_only(data: bytes, name: str, max_pixels: int) -> bool:
+    """Return True if a JPEG that breaks off has all of its pixels.
+
+    The decoder fills what is missing, and does not say so. But if pixels are missing, they become
+    others when something else stands in their place.
+    """
+    one, other = (
+        _decoded(data + end, name, max_pixels, math.inf, True)[0].tobytes()
+        for end in (_JPEG_END, _NOISE + _JPEG_END)
+    )
+    return one == other
 
 
 def _check_size(image: ImageFile.ImageFile, data: bytes, name: str, max_pixels: int) -> None:
@@ -210,8 +242,8 @@ def _check_size(image: ImageFile.ImageFile, data: bytes, name: str, max_pixels: 
     if image.format == "BMP" and image.tile[0][0] == "bmp_rle":
         if max(pixels, len(data)) > _MAX_RLE:
             raise ImageTooLargeError(f"{size}, run-length encoded, take too long to decode")
-    elif image.format == "WEBP" and pixels > _MAX_WEBP:
-        raise ImageTooLargeError(f"{size} are more than the limit of a WebP, {_MAX_WEBP:,}")
+    elif pixels > (most := _MAX_PIXELS.get(image.format or "", pixels)):
+        raise ImageTooLargeError(f"{size} are more than the limit of {image.format}, {most:,}")
     elif isinstance(image, JpegImageFile):
         scans = _scans(image, data)
         if scans > 1 and (pixels > _MAX_PIXELS_OF_SCANS or pixels * scans > _MAX_SCANNED):
@@ -245,7 +277,7 @@ def _turn(image: ImageFile.ImageFile) -> tuple[Image.Image, bool]:
         image.load()
         return image, image.size != size
     image.load()
-    if len(image.info.get("exif", b"")) > _MAX_EXIF:
+    if len(image.info.get("exif") or b"") > _MAX_EXIF:
         return image, False
     try:
         orientation = image.getexif().get(_ORIENTATION)
@@ -273,66 +305,3 @@ def _silence_libtiff() -> None:
             setter(None)
     except (KeyError, OSError, AttributeError):
         pass
-
-
-_BAND = 1 << 20
-"""Pixels that are converted at a time, so that what is between modes never exists as a whole."""
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert the current frame to 8-bit RGB, whatever its mode."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        # A copy would double what a large photo takes; but a WebP holds its decoder's canvases.
-        return image.copy() if image.format == "WEBP" else image
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        scale = _scale(image)
-        return _by_bands(image, lambda band: _eight_bits(band, scale))
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        return _by_bands(image, _on_white)
-    return image.convert("RGB")
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[tuple[int, int, int, int], Image.Image]]:
-    """Yield the image in parts of at most _BAND pixels, with their boxes."""
-    wide = min(image.width, _BAND)
-    high = max(1, _BAND // wide)
-    for top in range(0, image.height, high):
-        for left in range(0, image.width, wide):
-            box = (left, top, min(left + wide, image.width), min(top + high, image.height))
-            yield box, image.crop(box)
-
-
-def _by_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    result = Image.new("RGB", image.size)
-    for box, band in _bands(image):
-        result.paste(convert(band), box)
-    return result
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    # Converting straight to RGB would show whatever colour hides under transparent pixels.
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-
-
-def _values(image: Image.Image) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore"):  # numpy warns of signalling NaNs
-        values = np.asarray(image).astype(np.float64)
-    return np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
-
-
-def _scale(image: Image.Image) -> float:
-    """Return the factor that scales grey of more than 8 bits to 0..255."""
-    if image.mode.startswith("I;16"):
-        return 1 / 257
-    top = max(_values(band).max(initial=0.0) for _, band in _bands(image))
-    if image.mode == "F" and top <= 1.0:
-        return 255.0
-    if top <= 255.0:
-        return 1.0
-    return 1 / 257 if top <= 65_535.0 else float(255.0 / top)
-
-
-def _eight_bits(band: Image.Image, scale: float) -> Image.Image:
-    """Scale grey of more than 8 bits, which Pillow's own conversion would clip at 255."""
-    return Image.fromarray(np.clip(np.rint(_values(band) * scale), 0, 255).astype(np.uint8))

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from celebattr.constants import CROP_SIZE
+from celebattr.images.colour import in_srgb, profile_of
 from celebattr.images.open import decode, read_bytes
 
 
 class Photo:
     """An opened photo, decoded at part of its size for as long as that is enough.
+
+    Its colours are those of its profile, until `in_srgb` converts what is used of it.
 
     A JPEG is decoded to 1/2, 1/4 or 1/8 of its size, in a fraction of the time and memory; other
     formats are decoded in full and averaged. A file that is damaged is refused alike.
@@ -35,7 +38,7 @@ class Photo:
         self, source: str | os.PathLike[str] | bytes, side: float, *, name: str | None = None
     ) -> None:
         self._data, self._name = read_bytes(source, name=name)
-        self._image, self.size = decode(self._data, self._name, side=side)
+        self._image, self.size = self._decode(side)
         self._pixels_HWC: NDArray[np.uint8] | None = None
 
     @classmethod
@@ -55,7 +58,7 @@ class Photo:
         """
         enough = min(side, max(self.size))
         if max(self._image.size) < enough:
-            self._image, _ = decode(self._data, self._name, side=side)
+            self._image, _ = self._decode(side)
             self._pixels_HWC = None
         if self._pixels_HWC is None or max(self._pixels_HWC.shape) < enough:
             divisor = next((d for d in (8, 4, 2) if max(self._image.size) >= d * side), 1)
@@ -67,10 +70,21 @@ class Photo:
     def frame(self) -> NDArray[np.uint8]:
         """Return the whole photo as a crop, uint8 [218, 178, 3], stretched if need be."""
         if is_aligned(self.size):
-            return self.at(max(self.size))
+            return self.in_srgb(self.at(max(self.size)))
         (width, height), (frame_height, frame_width) = self.size, CROP_SIZE
         share = 2.0 * max(frame_width / width, frame_height / height)
-        return to_frame(Image.fromarray(self.at(share * max(self.size))))
+        frame_HWC = to_frame(Image.fromarray(self.at(share * max(self.size))))
+        return self.in_srgb(frame_HWC)
+
+    def in_srgb(self, part_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a part of the photo in sRGB, whatever the profile of its colours."""
+        profile = profile_of(self._image)
+        if profile is None:
+            return part_HWC
+        return np.asarray(in_srgb(Image.fromarray(part_HWC), profile))
+
+    def _decode(self, side: float) -> tuple[Image.Image, tuple[int, int]]:
+        return decode(self._data, self._name, side=side, keep_profile=True)
 
 
 def is_aligned(size: tuple[int, int]) -> bool:

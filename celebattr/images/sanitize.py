@@ -2,15 +2,16 @@
 
 Pillow walks a file's structure in Python and keeps all the metadata it meets, so a few megabytes of
 it, repeated or empty, cost seconds to minutes: Exif segments are joined in quadratic time, each
-iCCP chunk is a decompression bomb of its own. Nothing of this is the picture. It is left out before
-Pillow looks, and what cannot be left out is counted; so neither garbage nor hugeness in metadata
-slows, breaks or changes a picture that decodes.
+iCCP chunk is a decompression bomb of its own. Nothing of this is the picture, but the orientation
+and one colour profile. It is left out before Pillow looks, and what cannot be left out is counted;
+so neither garbage nor hugeness in metadata slows or breaks a picture that decodes.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+import zlib
 
 _MAX_PIECES = 200_000
 """Most chunks, segments or blocks of a file before and around its pixels."""
@@ -36,6 +37,8 @@ _JPEG_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # size and comp
 _JPEG_SCAN = 0xDA
 _JPEG_COLOURS = frozenset({0xE0, 0xEE})  # JFIF's and Adobe's segments say which colours these are
 _JPEG_ORIENTATION = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")  # XMP
+
+_JPEG_PROFILE = b"ICC_PROFILE\0"  # the colours; in parts of 64 kB, each with its number behind
 
 _PNG_ONCE = frozenset({b"IHDR", b"PLTE", b"tRNS"})
 _PNG_ORIENTATION = {  # kind of chunk: how it must begin to hold an orientation
@@ -90,6 +93,8 @@ def _jpeg(data: bytes) -> bytes:
         place += length
         if 0xE0 <= marker <= 0xEF or marker == 0xFE:  # an application's, or a comment
             of_use = marker in _JPEG_COLOURS or segment.startswith(_JPEG_ORIENTATION, 4)
+            if marker == 0xE2 and len(segment) > 18 and segment.startswith(_JPEG_PROFILE, 4):
+                of_use = True
             if of_use and apps < _MAX_APPS:
                 apps += 1
                 kept.append(segment)
@@ -118,6 +123,9 @@ def _png(data: bytes) -> bytes:
         elif kind not in seen:
             begin = _PNG_ORIENTATION.get(kind)
             of_use = begin is not None and data.startswith(begin, body)
+            if kind == b"iCCP":
+                seen.add(kind)  # good or not: to look at many would take long
+                of_use = _is_profile(data[body : min(end - 4, body + _MAX_METADATA)])
             if kind in _PNG_ONCE or (of_use and end - body <= _MAX_METADATA):
                 seen.add(kind)
                 kept.append(data[place:end])
@@ -126,6 +134,17 @@ def _png(data: bytes) -> bytes:
             return b"".join(kept)
         place = end
     raise ValueError(f"more than {_MAX_PIECES:,} chunks")
+
+
+def _is_profile(chunk: bytes) -> bool:
+    """Return True if a PNG's chunk holds a whole colour profile that is not too large."""
+    name, _, rest = chunk.partition(b"\0")
+    unpack = zlib.decompressobj()
+    try:
+        unpack.decompress(rest[1:], _MAX_METADATA - 1)
+    except zlib.error:
+        return False
+    return bool(name) and rest[:1] == b"\0" and unpack.eof
 
 
 def _gif(data: bytes) -> bytes:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from celebattr.constants import MIN_SCORE
 from celebattr.errors import UsageError
 from celebattr.models import weights
 from celebattr.models.device import gpu_likely
@@ -88,6 +89,15 @@ class PredictConfig(Checks):
         DECISIONS,
         choices=FACES,
     )
+    min_face: int = option(
+        0,
+        "Leave out faces of fewer pixels; under 40, look closer for small ones.",
+        DECISIONS,
+        metavar="PIXELS",
+    )
+    min_score: float = option(
+        MIN_SCORE, "Leave out faces below this detector score.", DECISIONS, metavar="P"
+    )
     attributes: str | None = option(
         None,
         "Report only these attributes, for example Smiling,Eyeglasses.",
@@ -108,7 +118,7 @@ class PredictConfig(Checks):
     batch_size: int = option(16, "Faces per batch (torch bundles).", "Performance")
     workers: int | None = option(None, "Worker processes.", "Performance", shown="one per core")
     timeout: float = option(
-        5.0, "Time limit for opening one photo.", "Performance", metavar="SECONDS"
+        10.0, "Time limit for opening one photo.", "Performance", metavar="SECONDS"
     )
     device: str = device_option()
     precision: str = precision_option()
@@ -133,6 +143,8 @@ class PredictConfig(Checks):
         self._check(
             threshold=(0.0, 1.0),
             unsure_below=(0.0, 1.0),
+            min_face=(0, 100_000),
+            min_score=(0.3, 1.0),
             batch_size=(1, 65_536),
             workers=(1, 256),
             actors=(1, 100_000),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from celebattr.constants import MIN_SCORE
 from celebattr.errors import ImageError
 from celebattr.images.photo import Photo, is_aligned
 from celebattr.inference.inputs.source import Input
@@ -40,7 +41,8 @@ class Prepared:
 
 
 _SIDE = 640
-"""Pixels of the longer side to decode first: those of the detector's first pass."""
+"""Pixels of the longer side to decode first: enough for the detector's first two looks, and for
+aligning a large face."""
 
 
 class Preparer:
@@ -48,10 +50,12 @@ class Preparer:
 
     Args:
         faces: `PredictConfig.faces`: largest, all or none.
+        min_face: pixels of the smallest face to report; 0 for all that are found.
+        min_score: least score of a face to report.
     """
 
-    def __init__(self, faces: str) -> None:
-        self.faces = faces
+    def __init__(self, faces: str, min_face: int = 0, min_score: float = MIN_SCORE) -> None:
+        self.faces, self.min_face, self.min_score = faces, min_face, min_score
         self._detector: YuNet | None = None
         self._lock = threading.Lock()
 
@@ -81,7 +85,8 @@ class Preparer:
         from celebattr.images.detect import YuNet
 
         with self._lock:
-            self._detector = self._detector or YuNet()
+            if self._detector is None:
+                self._detector = YuNet(min_score=self.min_score, min_face=self.min_face)
         return self._detector
 
     def _find_faces(self, item: Input, photo: Photo) -> Prepared:
@@ -89,20 +94,14 @@ class Preparer:
         from celebattr.images.detect import largest
 
         detector = self.detector()
-        found = detector.detect(photo)
+        every = self.faces == "all"
+        found = detector.detect(photo, every=every)
         if not found:
-            return Prepared(
-                item,
-                failure=Failure(
-                    item.path,
-                    "no_face",
-                    "no face found; if the image is a cropped face, give --faces none",
-                ),
-            )
+            return Prepared(item, failure=Failure(item.path, "no_face", self._advice(photo.size)))
         width, height = photo.size
         main = largest(found, height, width)
         chosen = [main]
-        if self.faces == "all":  # their order is their number in rows, tables and pictures
+        if every:  # their order is their number in rows, tables and pictures
             chosen += sorted((f for f in found if f is not main), key=lambda f: -f.side)
         # The smallest needs the most pixels: asked for first, they are decoded once for all.
         aligned = {
@@ -112,7 +111,15 @@ class Preparer:
         return Prepared(
             item,
             tuple(face.box for face in chosen),
-            frames,
+            tuple(photo.in_srgb(frame) for frame in frames),
             tuple(tuple(transform.ravel().tolist()) for transform in transforms),
             len(found),
         )
+
+    def _advice(self, size: tuple[int, int]) -> str:
+        """The reason why there is no face, and what may help."""
+        if self.min_face:
+            return f"no face of {self.min_face} pixels or more found"
+        if max(size) < 2 * _SIDE and max(size) < 2 * min(size):
+            return "no face found; if the image is a cropped face, give --faces none"
+        return "no face found; --min-face 24 looks for smaller ones"

@@ -22,6 +22,12 @@ def failures(counts: Counter[str], *, strict: bool = False) -> int:
     return counts.total() - counts["inputs"] - counts["ok"] - no_face
 
 
+def unopened(left_out: Counter[str]) -> str:
+    """Return a line about the files of folders and archives that are of no use."""
+    kinds = ", ".join(f"{n:,} {suffix}" for suffix, n in sorted(left_out.items()))
+    return f"left out, as they are never opened: {kinds} (convert pictures, take frames of videos)"
+
+
 @dataclass(frozen=True)
 class Summary:
     """Counts of a run, and how long it took.
@@ -79,7 +85,7 @@ def score(
             raise TooManyFailuresError(failed)
 
     if config.engine == "ray":
-        return _on_ray(paths, output, config, options, watch)
+        return _on_ray(paths, output, config, options, watch, notice)
     if options.explain is not None and options.annotate is None:
         raise UsageError("--explain needs --annotate DIR, the folder for its heat maps")
     format, file = _form(output, options.format)
@@ -114,8 +120,15 @@ def score(
         else:
             target = Path(output) if isinstance(output, str) else output
             out = Text(target, facts.attributes, format)
+        left_out: Counter[str] = Counter()
         inputs = shard.take(
-            expand(paths, null=options.null, column=options.column, allow=config.allow_protocol)
+            expand(
+                paths,
+                null=options.null,
+                column=options.column,
+                allow=config.allow_protocol,
+                left_out=left_out,
+            )
         )
         with out:
             out.skip(item.path for item in inputs)
@@ -125,6 +138,8 @@ def score(
                 if pictures is not None:
                     pictures.write(item, results)
                 watch(out.counts)
+            if left_out:
+                notice(unopened(left_out))
             if not shard.inputs:
                 raise DataError(f"no images in {', '.join(paths)}")
             out.finish(shard)
@@ -155,6 +170,7 @@ def _on_ray(
     config: PredictConfig,
     options: ScoreOptions,
     watch: Callable[[Counter[str]], None],
+    notice: Callable[[str], None],
 ) -> Summary:
     """The same on a Ray cluster."""
     alone = {
@@ -172,6 +188,7 @@ def _on_ray(
     from celebattr.inference.ray.run import score_into_folder
 
     started = time.monotonic()
+    left_out: Counter[str] = Counter()
     counts = score_into_folder(
         config,
         lambda: expand(
@@ -180,10 +197,13 @@ def _on_ray(
             column=options.column,
             archive=plan.archive,
             allow=config.allow_protocol,
+            left_out=left_out,
         ),
         output,
         resume=options.resume,
         show=watch,
     )
+    if left_out:
+        notice(unopened(left_out))
     seconds = time.monotonic() - started
     return Summary(counts, counts["inputs"], seconds, strict=config.strict)

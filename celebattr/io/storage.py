@@ -29,15 +29,13 @@ from celebattr.errors import (
     printable,
     reason,
 )
+from celebattr.io import web
 
 PROTOCOLS = ("file", "s3", "gs", "gcs", "abfs", "az")
 """Protocols that inputs are opened through. Each asks one host, the store's, or none."""
 
 ALLOW = "CELEBATTR_ALLOW_PROTOCOL"
 """The environment variable that adds to them, as --allow-protocol does; separated by commas."""
-
-_WEB = ("http", "https")
-"""Protocols of the web, where an address may be a page and nothing can be listed."""
 
 _WRAPPERS = frozenset(
     {"async_wrapper", "asyncwrapper", "blockcache", "cached", "dask", "dir", "filecache", "generic"}
@@ -63,7 +61,12 @@ def is_address(path: str) -> bool:
 
 def is_remote(path: str) -> bool:
     """Return True if a text is a URL of fsspec's, rather than a file's name."""
-    return is_address(path) and _protocol(path) not in _WEB
+    return is_address(path) and not is_web(path)
+
+
+def is_web(path: str) -> bool:
+    """Return True if a text is an address of the web, where nothing can be listed."""
+    return is_address(path) and _protocol(path) in web.PROTOCOLS
 
 
 def _protocol(url: str) -> str:
@@ -78,9 +81,10 @@ def allowed(more: Iterable[str] = ()) -> frozenset[str]:
     """
     listed = ",".join([os.environ.get(ALLOW, ""), *more])
     added = {name.strip().lower().removesuffix("://") for name in listed.split(",")} - {""}
-    if never := sorted(added & {*_WEB, *_WRAPPERS}):
-        why = "download those photos first" if never[0] in _WEB else "it opens other addresses"
-        raise UsageError(f"--allow-protocol {never[0]}: inputs are never opened so: {why}")
+    if never := sorted(added & _WRAPPERS):
+        raise UsageError(
+            f"--allow-protocol {never[0]}: inputs are never opened so: it opens other addresses"
+        )
     return frozenset({*PROTOCOLS, *added})
 
 
@@ -93,11 +97,13 @@ def refusal(url: str, known: Container[str], *, listed: bool = False) -> str:
         listed: it stands in a list, so it is to be that of one file.
     """
     protocol, rest = _protocol(url), url.partition("://")[2]
-    if protocol in _WEB:
-        return "URLs are not opened: download it first"
+    if protocol in web.PROTOCOLS and protocol not in known:
+        return f"URLs are not opened: download it first, or give --allow-protocol {protocol}"
     if protocol not in known:
         return f"{printable(protocol)}:// is not opened (see --allow-protocol)"
     if protocol == "file":  # a path, in which nothing has a meaning
+        return ""
+    if protocol in web.PROTOCOLS:  # `web` judges the host
         return ""
     if "::" in rest:
         return "chained addresses (::) are not opened"
@@ -246,6 +252,8 @@ def read(url: str, size: int | None = None) -> bytes:
         DataError: the store failed, several times. That is not the photo's fault, and a row that
             says so would be wrong tomorrow: the run ends, and is resumed later.
     """
+    if is_web(url):
+        return web.read(url, shown(url))
     store, name = find(url)
     why, called = "", shown(url)
     for attempt in range(_TRIES):

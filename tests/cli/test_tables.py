@@ -106,6 +106,16 @@ def test_every_width_holds_its_lines_and_no_name_is_cut(what: object, width: int
     assert not any("…" in line for line in lines)
 
 
+@pytest.mark.parametrize(("score", "shown"), [(0.85, True), (0.93, False)])
+def test_a_low_score_of_the_detector_is_shown_and_explained(score, shown, capsys):
+    low = dataclasses.replace(FACE, box=FaceBox(10, 20, 110, 150, score))
+    assert ("detector's score 0.85 *" in show(tables.prediction_table(low))) == shown
+    out = tables.Tables()
+    out.write([low])
+    out.finish(None)
+    assert ("--min-score" in capsys.readouterr().out) == shown
+
+
 def test_present_attributes_come_first_by_probability_with_doubt_marked() -> None:
     lines = plain(show(tables.prediction_table(FACE))).splitlines()
     assert lines[0].rstrip() == "photos/a.jpg  face 2 of 3"

@@ -115,6 +115,8 @@ def good_files() -> Corpus:
         *(("BMP", mode) for mode in ("1", "L", "P", "RGB", "RGBA")),
         *(("GIF", mode) for mode in ("L", "P")),
         *(("WEBP", mode) for mode in ("RGB", "RGBA")),
+        *(("AVIF", mode) for mode in ("RGB", "RGBA")),
+        *(("JPEG2000", mode) for mode in ("L", "RGB")),
         *(("TIFF", mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F")),
     ]
     files = {f"{format} {mode}": saved(picture(mode), format) for format, mode in plain}

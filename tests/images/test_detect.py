@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,18 +11,21 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from celebattr.constants import weights_folder
+from celebattr.constants import MIN_SCORE, weights_folder
 from celebattr.errors import WeightsError
 from celebattr.images.detect import (
-    MIN_SCORE,
-    MODEL_FILE,
     OVERLAP,
+    SEAM,
+    TILE,
     Face,
     YuNet,
+    join,
     largest,
+    tiles,
     unturned,
 )
 from celebattr.images.photo import Photo
+from celebattr.images.yunet import MODEL_FILE
 from celebattr.predictions import FaceBox
 
 EYES_AND_MOUTH = np.array([[203, 101], [246, 103], [224, 141]])  # of the astronaut, by hand
@@ -109,6 +113,67 @@ def test_a_small_face_in_a_large_photo_is_found(yunet):
     found = yunet.detect(Photo.of(photo))
     assert len(found) == 1
     assert np.abs(anchors(found[0]) - (EYES_AND_MOUTH * 160 / 512 + [1400, 900])).max() < 8
+
+
+def crowd(width: int, height: int, places: list[tuple[int, int, int]]) -> np.ndarray:
+    """A grey photo with the astronaut's head at `places`: left, top and pixels of the face."""
+    photo = np.full((height, width, 3), 120, np.uint8)
+    head = Image.fromarray(astronaut()[20:230, 130:320])  # its face has 100 pixels
+    for left, top, side in places:
+        small = head.resize((round(1.9 * side), round(2.1 * side)))
+        photo[top : top + small.height, left : left + small.width] = np.asarray(small)
+    return photo
+
+
+def test_all_faces_of_all_sizes_are_found_each_once(yunet):
+    small = [(140 * i + 20, 160 * j + 30, 44) for i in range(20) for j in range(3)]
+    places = [*small, (100, 700, 130), (1500, 560, 460)]
+    photo = Photo.of(crowd(3000, 2000, places))
+    found = yunet.detect(photo, every=True)
+    assert sorted(round(f.side, -2) for f in found) == [0] * 60 + [100, 500]
+    assert [f.box.score for f in found] == sorted((f.box.score for f in found), reverse=True)
+    assert len(yunet.detect(photo)) < 10  # the main face is among the large ones
+
+
+@pytest.mark.parametrize(("width", "height"), [(12_000, 700), (700, 12_000)])
+def test_a_small_face_in_a_panorama_is_found(yunet, width, height):
+    photo = crowd(width, height, [(min(width - 400, 7000), min(height - 400, 7000), 100)])
+    (face,) = yunet.detect(Photo.of(photo))
+    assert 85 < face.side < 115
+
+
+@pytest.mark.parametrize("side", [1, 640, 1280, 1281, 2432, 5196, 20_000])
+def test_tiles_cover_a_side_overlap_and_are_nearly_equal(side):
+    parts = tiles(side)
+    assert parts[0][0] == 0
+    assert parts[-1][1] == side
+    assert max(end - start for start, end, _ in parts) <= TILE
+    for (_, end, (_, on)), (start, _, (back, _)) in itertools.pairwise(parts):
+        assert SEAM <= end - start < SEAM + len(parts)
+        assert on
+        assert back
+    assert (parts[0][2][0], parts[-1][2][1]) == (False, False)
+
+
+def test_of_boxes_of_the_same_face_the_best_stays():
+    best, same, part = face(0, 0, 100, 100, 0.95), face(5, 5, 110, 110), face(10, 10, 40, 40, 0.92)
+    beside = face(90, 0, 190, 100, 0.8)
+    assert join([beside, same, part, best]) == [best, beside]
+    assert join([beside, part, best], inside=1.0) == [best, part, beside]
+
+
+def test_small_faces_and_low_scores_are_left_out_when_asked():
+    photo = Photo.of(crowd(1600, 1200, [(50, 50, 40), (700, 300, 200)]))
+    assert len(YuNet().detect(photo, every=True)) == 2
+    (face,) = YuNet(min_face=60).detect(photo, every=True)
+    assert face.side > 150
+    assert YuNet(min_score=0.99).detect(photo, every=True) == []
+
+
+def test_faces_smaller_than_usual_are_looked_for_when_asked(yunet):
+    photo = Photo.of(crowd(4000, 600, [(2000, 300, 26)]))
+    assert yunet.detect(photo) == []
+    assert len(YuNet(min_face=20).detect(photo)) == 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (900, 1), (5, 5), (218, 178)])

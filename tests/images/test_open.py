@@ -5,6 +5,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from PIL import Image
 
 from celebattr.data import synthetic
 from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
+from celebattr.images.formats import FORMATS
 from celebattr.images.open import open_image
-from celebattr.images.photo import is_aligned, to_frame
+from celebattr.images.photo import Photo, is_aligned, to_frame
 
 
 def face() -> Image.Image:
@@ -26,7 +28,7 @@ def saved(image: Image.Image, format: str, **options: object) -> bytes:
     return data.getvalue()
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_every_accepted_format_opens_as_rgb(format: str) -> None:
     image = open_image(saved(face(), format))
     assert image.mode == "RGB"
@@ -36,8 +38,105 @@ def test_every_accepted_format_opens_as_rgb(format: str) -> None:
 
 @pytest.mark.parametrize("format", ["ICO", "PPM", "TGA"])
 def test_other_formats_are_refused(format: str) -> None:
-    with pytest.raises(UnreadableImageError, match="not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
+    with pytest.raises(UnreadableImageError, match="not a JPEG, PNG, WebP, AVIF, JPEG 2000, "):
         open_image(saved(face(), format))
+
+
+def test_heic_opens_where_its_package_is_installed() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    data = saved(face(), "HEIF")
+    image = open_image(data)
+    assert image.mode == "RGB"
+    assert np.abs(np.asarray(image, float) - np.asarray(face(), float)).mean() < 6
+    with pytest.raises(UnreadableImageError, match="damaged"):
+        open_image(data[: len(data) // 2])
+
+
+def profile(
+    *primaries: tuple[float, float, float], gamma: float = 2.2, space: bytes = b"RGB "
+) -> bytes:
+    """A colour profile of matrix and gamma: its primaries' XYZ for a white of D50."""
+    xyz = {
+        name: b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in value))
+        for name, value in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=False)
+    }
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    names = (b"rTRC", b"gTRC", b"bTRC") if xyz else (b"kTRC",)
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    tags = {**xyz, **dict.fromkeys(names, curve), b"wtpt": white}
+    at, table, body = 128 + 4 + 12 * len(tags), struct.pack(">I", len(tags)), b""
+    for name, value in tags.items():
+        table += name + struct.pack(">II", at + len(body), len(value))
+        body += value
+    head = struct.pack(
+        ">I4sI4s4s4s12x4s", at + len(body), b"", 0x2100000, b"mntr", space, b"XYZ ", b"acsp"
+    )
+    return (
+        head.ljust(68, b"\0")
+        + struct.pack(">3i", 63190, 65536, 54061).ljust(60, b"\0")
+        + table
+        + body
+    )
+
+
+SRGB = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
+WIDE = ((0.7977, 0.2880, 0.0), (0.1352, 0.7119, 0.0), (0.0313, 0.0001, 0.8249))  # ProPhoto RGB
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_colours_of_a_wide_profile_come_out_as_srgb(format: str) -> None:
+    grey, red = (
+        Image.new("RGB", (32, 32), (128, 128, 128)),
+        Image.new("RGB", (32, 32), (160, 90, 80)),
+    )
+    wide = profile(*WIDE, gamma=1.8)
+    assert open_image(saved(grey, format, icc_profile=wide)).getpixel((5, 5))[0] > 140  # the gamma
+    r, g, _ = open_image(saved(red, format, icc_profile=wide)).getpixel((5, 5))
+    assert r - g > 110
+    near = open_image(saved(red, format, icc_profile=profile(*SRGB))).getpixel((5, 5))
+    assert np.abs(np.array(near) - (160, 90, 80)).max() <= 6
+
+
+@pytest.mark.parametrize("content", [b"no profile" * 30, profile(space=b"GRAY"), b""])
+def test_a_profile_that_is_broken_or_of_other_colours_changes_nothing(content: bytes) -> None:
+    plain, with_it = saved(face(), "PNG"), saved(face(), "PNG", icc_profile=content)
+    np.testing.assert_array_equal(open_image(with_it), open_image(plain))
+
+
+def test_only_what_is_used_of_a_photo_is_converted() -> None:
+    data = saved(face(), "PNG", icc_profile=profile(*WIDE, gamma=1.8))
+    photo = Photo(data, 640)
+    np.testing.assert_array_equal(photo.at(640), np.asarray(face()))
+    np.testing.assert_array_equal(photo.frame(), np.asarray(open_image(data)))
+    assert np.abs(photo.frame().astype(int) - np.asarray(face())).max() > 20
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_last_two_bytes_opens_and_one_that_lacks_pixels_does_not(
+    progressive: bool,
+) -> None:
+    data = saved(face(), "JPEG", progressive=progressive)
+    np.testing.assert_array_equal(open_image(data[:-2]), open_image(data))
+    for cut in (3, 4, 20, 300):
+        with pytest.raises(UnreadableImageError, match="truncated"):
+            open_image(data[:-cut])
+        with pytest.raises(UnreadableImageError, match="truncated"):
+            Photo(data[:-cut], 50)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_grey_of_fewer_bits_than_its_sixteen_is_scaled_by_what_it_has(bits: int) -> None:
+    ramp = np.linspace(0, (1 << bits) - 1, 256).astype(np.uint16).reshape(1, 256)
+    image = open_image(saved(Image.fromarray(ramp), "TIFF"))
+    np.testing.assert_allclose(np.asarray(image)[0, :, 0], np.arange(256), atol=1)
+
+
+def test_a_tiff_of_float_colours_is_called_one(good_files: Any) -> None:
+    kinds = {258: (3, 1), 277: (3, 1), 339: (3, 1)}
+    data = good_files.tiff({258: 64, 339: 3}, kinds)
+    with pytest.raises(UnreadableImageError, match="a TIFF with pixels of a kind that is not read"):
+        open_image(data)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -180,7 +279,7 @@ def test_an_image_of_no_pixels_is_refused() -> None:
         open_image(png_of_size(0, 0))
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_damaged_bytes_open_or_are_refused_but_never_crash(format: str) -> None:
     rng = np.random.default_rng(0)
     good = saved(face().resize((40, 48)), format)

@@ -11,12 +11,13 @@ import stat
 import tarfile
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from typing import IO
 
-from celebattr.constants import IMAGE_SUFFIXES, MAX_BYTES, MAX_NAME
+from celebattr.constants import MAX_BYTES, MAX_NAME
 from celebattr.errors import reason
-from celebattr.inference.inputs.source import Input
+from celebattr.inference.inputs.source import Input, wanted
 from celebattr.io import storage
 from celebattr.predictions import Failure
 
@@ -43,7 +44,9 @@ def is_archive(path: str) -> bool:
         return False
 
 
-def members(path: str, file: str | None = None) -> Iterator[Input]:
+def members(
+    path: str, file: str | None = None, *, left_out: Counter[str] | None = None
+) -> Iterator[Input]:
     """Yield the images in an archive as inputs named `ARCHIVE/MEMBER`.
 
     A zip is sorted by name as folders are, and a member of it read when it is wanted; a tar keeps
@@ -54,10 +57,12 @@ def members(path: str, file: str | None = None) -> Iterator[Input]:
     Args:
         path: the name of the archive.
         file: where it lies, if not at `path`.
+        left_out: counts members as `expand` does.
     """
     file = file or path
+    left_out = Counter() if left_out is None else left_out
     try:
-        yield from (_zip_members if is_zip(file) else _tar_members)(path, file)
+        yield from (_zip_members if is_zip(file) else _tar_members)(path, file, left_out)
     except Exception as error:  # what these modules raise on damaged files has no common base
         yield _failed(path, f"the archive is damaged or cut off ({reason(error)})")
 
@@ -78,15 +83,15 @@ def _is_tar(path: str) -> bool:
         return True
 
 
-def _is_photo(name: str) -> bool:
+def _is_photo(name: str, left_out: Counter[str]) -> bool:
     hidden = any(
         part == "__MACOSX" or (part.startswith(".") and part not in (".", ".."))
         for part in name.split("/")
     )
-    return not hidden and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+    return not hidden and wanted(name, left_out)
 
 
-def _zip_members(path: str, file: str) -> Iterator[Input]:
+def _zip_members(path: str, file: str, left_out: Counter[str]) -> Iterator[Input]:
     where = storage.open_binary(file) if storage.is_remote(file) else file
     archive = zipfile.ZipFile(where)  # closed when the last input that may be read from it is gone
     photos = [(_zip_name(info), info) for info in archive.infolist() if _is_file(info)]
@@ -94,7 +99,7 @@ def _zip_members(path: str, file: str) -> Iterator[Input]:
     photos.sort(key=lambda photo: photo[0].replace("/", "\0"))
     lock = threading.Lock()
     for name, info in photos:
-        if _is_photo(name):
+        if _is_photo(name, left_out):
             read = functools.partial(_zip_member, archive, lock, info, f"{path}/{name}")
             yield Input(f"{path}/{name}", read=read, size=min(info.file_size, MAX_BYTES))
 
@@ -130,14 +135,14 @@ def _zip_member(
         return _failed(name, f"damaged ({reason(error)})")
 
 
-def _tar_members(path: str, file: str) -> Iterator[Input]:
+def _tar_members(path: str, file: str, left_out: Counter[str]) -> Iterator[Input]:
     with (
         _uncompressed(file) as stream,
         tarfile.TarFile(fileobj=_Forward(stream), tarinfo=_Header, encoding="utf-8") as archive,
     ):
         while (info := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined] # it would grow with each
-            if not info.isreg() or not _is_photo(info.name):
+            if not info.isreg() or not _is_photo(info.name, left_out):
                 continue
             name = f"{path}/{info.name[:MAX_NAME]}"
             if info.size > MAX_BYTES:

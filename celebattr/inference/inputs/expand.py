@@ -6,9 +6,11 @@ same in an object store.
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import BinaryIO
 
@@ -21,13 +23,15 @@ from celebattr.inference.inputs.source import (
     listed_photo,
     resolve_address,
     stored,
+    suffix_of,
+    wanted,
 )
 from celebattr.io import storage
 from celebattr.predictions import Failure
 
 # How the accepted formats begin. RIFF is WebP's container. File names may begin like the second
 # kind, BMW.jpg for instance; but images of that kind have a zero byte near their beginning.
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\x00", b"MM\x00*")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\x00", b"MM\x00*", b"\xff\x4f\xff\x51", b"\0\0\0")
 _SIGNATURES_OF_LETTERS = (b"RIFF", b"BM", b"GIF8")
 _CHUNK = 1 << 16
 
@@ -46,6 +50,7 @@ def expand(
     column: str | None = None,
     archive: Opener | None = None,
     allow: Iterable[str] = (),
+    left_out: Counter[str] | None = None,
 ) -> Iterator[Input]:
     """Yield the photos that `paths` stand for, in a stable order; no photo is opened yet.
 
@@ -66,6 +71,8 @@ def expand(
         column: every path is a list, and this its column of paths; "-" is a CSV then.
         archive: what to make of an archive; without it, the images in it.
         allow: more protocols to open, and see `storage.ALLOW`.
+        left_out: counts the videos and pictures of folders and archives that are never opened, by
+            suffix.
 
     Raises:
         UsageError: `allow` has a protocol that is never opened.
@@ -73,8 +80,9 @@ def expand(
         MissingExtraError: a Parquet file needs pyarrow, or a URL fsspec.
     """
     known = storage.allowed(allow)
+    left_out = Counter() if left_out is None else left_out
     if archive is None:
-        archive = _members
+        archive = functools.partial(_members, left_out=left_out)
     for path in paths:
         if path == STDIN:
             stream = stdin or sys.stdin.buffer
@@ -83,30 +91,42 @@ def expand(
             else:
                 yield from _list(path, column, known, stream)
         else:
-            yield from _one(path, archive, column, known)
+            yield from _one(path, archive, column, known, left_out)
 
 
-def _one(path: str, archive: Opener, column: str | None, known: Container[str]) -> Iterator[Input]:
+def _one(
+    path: str,
+    archive: Opener,
+    column: str | None,
+    known: Container[str],
+    left_out: Counter[str],
+) -> Iterator[Input]:
     if not storage.is_address(path):
-        yield from _local(path, archive, column, known)
+        yield from _local(path, archive, column, known, left_out)
         return
     place, reason = resolve_address(path, known)
     if reason:
         yield failed(path, reason)
+    elif place is None and storage.is_web(path):  # nothing is listed there, and "?" is no pattern
+        yield stored(path, listed=True)
     elif place is None:
         for match in (storage.matches(path) if glob.has_magic(path) else ()) or (path,):
-            yield from _remote(match, archive, column, known)
+            yield from _remote(match, archive, column, known, left_out)
     else:
         alone = Input(place)
-        for item in _local(place, archive, column, known):
+        for item in _local(place, archive, column, known, left_out):
             yield Input(path, file=place) if item == alone else item
 
 
 def _local(
-    path: str, archive: Opener, column: str | None, known: Container[str]
+    path: str,
+    archive: Opener,
+    column: str | None,
+    known: Container[str],
+    left_out: Counter[str],
 ) -> Iterator[Input]:
     if column is None and os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a"
-        yield from _folder(path, set())
+        yield from _folder(path, set(), left_out)
     elif not os.path.lexists(path) and glob.has_magic(path):
         matches = sorted(glob.iglob(path, recursive=True))  # noqa: PTH207 - absolute patterns too
         searched: tuple[str, ...] = ()
@@ -115,8 +135,8 @@ def _local(
                 continue
             if column is None and os.path.isdir(match):  # noqa: PTH112
                 searched += (os.path.join(match, ""),)  # noqa: PTH118
-                yield from _folder(match, set())
-            elif column is not None or _suffix(path) == _suffix(match) != "":
+                yield from _folder(match, set(), left_out)
+            elif column is not None or suffix_of(path) == suffix_of(match) != "":
                 yield from _file(match, archive, column, known)
             else:
                 yield Input(match)
@@ -128,7 +148,7 @@ def _local(
 
 def _file(path: str, archive: Opener, column: str | None, known: Container[str]) -> Iterator[Input]:
     """Yield the inputs of a file named outright: itself, or an archive's or list's contents."""
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if not os.path.isfile(path):  # noqa: PTH113 - a pipe would block; what is not there fails later
         yield Input(path)
     elif column is not None or suffix in _LIST_SUFFIXES:
@@ -143,28 +163,32 @@ def _file(path: str, archive: Opener, column: str | None, known: Container[str])
 
 
 def _remote(
-    path: str, archive: Opener, column: str | None, known: Container[str]
+    path: str,
+    archive: Opener,
+    column: str | None,
+    known: Container[str],
+    left_out: Counter[str],
 ) -> Iterator[Input]:
     """Yield the inputs of a URL, as `_local` and `_file` do for files."""
     from celebattr.inference.inputs import archives
 
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if column is not None or suffix in _LIST_SUFFIXES:
         yield from _list(path, column, known)
     elif suffix in IMAGE_SUFFIXES:
         yield stored(path)
     elif storage.is_folder(path):
         for name, size in storage.files(path):
-            if _suffix(name) in IMAGE_SUFFIXES:
+            if wanted(name, left_out):
                 yield stored(name, size=size)
     else:
         yield from archive(path) if archives.is_archive(path) else (stored(path),)
 
 
-def _members(path: str) -> Iterator[Input]:
+def _members(path: str, left_out: Counter[str]) -> Iterator[Input]:
     from celebattr.inference.inputs import archives
 
-    return archives.members(path)
+    return archives.members(path, left_out=left_out)
 
 
 def _list(
@@ -192,11 +216,7 @@ def _list(
             yield Input(name, file=beside if elsewhere else None)
 
 
-def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122
-
-
-def _folder(folder: str, above: set[tuple[int, int]]) -> Iterator[Input]:
+def _folder(folder: str, above: set[tuple[int, int]], left_out: Counter[str]) -> Iterator[Input]:
     """Yield the images below a folder; `above` holds its parents, as links may form a circle."""
     try:
         status = os.stat(folder)  # noqa: PTH116
@@ -213,8 +233,8 @@ def _folder(folder: str, above: set[tuple[int, int]]) -> Iterator[Input]:
         if entry.name.startswith("."):
             continue
         if _is_folder(entry):
-            yield from _folder(entry.path, above | {identity})
-        elif _suffix(entry.name) in IMAGE_SUFFIXES:
+            yield from _folder(entry.path, above | {identity}, left_out)
+        elif wanted(entry.name, left_out):
             yield Input(entry.path)
 
 

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
+from celebattr.constants import IMAGE_SUFFIXES, UNOPENED_SUFFIXES
 from celebattr.errors import ImageError
 from celebattr.io import storage
 from celebattr.options import file_path
 from celebattr.predictions import Failure
 
 STDIN = "-"
+
+
+def suffix_of(path: str) -> str:
+    """Return the suffix of a name, in lower case."""
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
+
+
+def wanted(name: str, left_out: Counter[str]) -> bool:
+    """Return True if a file of a folder is to have a row; count it if it is of another kind."""
+    suffix = suffix_of(name)
+    if suffix in UNOPENED_SUFFIXES:
+        left_out[suffix] += 1
+    return suffix in IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from celebattr.inference.pool.protocol import DEFAULT, receive, send
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
+    from celebattr.inference.config import PredictConfig
     from celebattr.inference.faces import Prepared, Preparer
     from celebattr.inference.inputs.source import Input
     from celebattr.inference.predictor import Predictor
@@ -164,13 +165,13 @@ def main(faces: str, megabytes: str, weights: str) -> None:
     from celebattr.errors import CelebattrError
     from celebattr.inference.faces import Preparer
 
-    preparer = Preparer(faces)
     try:
-        predictor = _predictor(requests, weights)
+        predictor, config = _predictor(requests, weights)
     except CelebattrError as error:
         send(answers, {"refused": [type(error).__name__, str(error)]})
         requests.read()  # who asks has perhaps not asked yet, and could not once this ends
         return
+    preparer = Preparer(faces, config.min_face, config.min_score)
     if predictor is None:
         send(answers, {"ready": os.getpid(), "facts": None})
         serve(requests, answers, preparer, None)
@@ -179,7 +180,7 @@ def main(faces: str, megabytes: str, weights: str) -> None:
         serve(requests, answers, preparer, predictor.finish)
 
 
-def _predictor(requests: BinaryIO, weights: str) -> Predictor | None:
+def _predictor(requests: BinaryIO, weights: str) -> tuple[Predictor | None, PredictConfig]:
     """Load the bundle, then read the config, which the parent may not know until then."""
     from celebattr.inference.config import PredictConfig
 
@@ -192,12 +193,12 @@ def _predictor(requests: BinaryIO, weights: str) -> Predictor | None:
         from celebattr.models.backends import open_backend
 
         backend = open_backend(weights, device="cpu")
-    values = receive(requests)
-    if backend is None or values is None:
-        return None
+    config = PredictConfig(**(receive(requests) or {}))
+    if backend is None:
+        return None, config
     from celebattr.inference.predictor import Predictor
 
-    return Predictor(PredictConfig(**values), backend)
+    return Predictor(config, backend), config
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import socket
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -262,3 +264,29 @@ def test_a_pipe_a_device_or_a_socket_is_never_read(
 def test_what_is_not_there_fails_when_it_is_opened_with_a_column_too(folder: Path) -> None:
     given = [str(folder / "none.csv"), str(folder / "deep")]
     assert list(expand(given, column="path")) == [Input(path) for path in given]
+
+
+def test_pictures_and_videos_that_are_never_opened_are_counted_by_suffix(folder: Path) -> None:
+    for name in ("film.MP4", "deep/raw.cr2", "deep/b.mp4", ".hidden.mp4", "phone.heic", "x.jxl"):
+        (folder / name).touch()
+    left_out: Counter[str] = Counter()
+    found = [os.path.relpath(name, folder) for name in names(str(folder), left_out=left_out)]
+    assert found == ["a.PNG", "b.jpg", "deep/er/c.webp", "phone.heic", "x.jxl"]
+    assert left_out == {".mp4": 2, ".cr2": 1}
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_those_in_an_archive_are_counted_too(folder: Path, tmp_path: Path, kind: str) -> None:
+    (folder / "film.mp4").touch()
+    archive = shutil.make_archive(str(tmp_path / "all"), kind, folder)
+    left_out: Counter[str] = Counter()
+    assert len(names(archive, left_out=left_out)) == 3
+    assert left_out == {".mp4": 1}
+
+
+@pytest.mark.parametrize(
+    "start", [b"\0\0\0\x1cftypavif", b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51"]
+)
+def test_a_picture_of_any_format_may_come_on_standard_input(start: bytes) -> None:
+    (item,) = expand(["-"], stdin=io.BytesIO(start + b"\0" * 40))
+    assert item.data is not None
