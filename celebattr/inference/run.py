@@ -152,13 +152,15 @@ def _form(output: str | TextIO | Output, format: str | None) -> tuple[str, Path 
 
     What is no regular file, a pipe for instance, is written like standard output.
     """
+    if isinstance(output, Output):
+        return format or "jsonl", None
+    if format == "table":
+        raise UsageError("--format table is for the terminal: --output takes a file's format")
     format = format_of(output if isinstance(output, str) else None, format)
     if not isinstance(output, str):
         if FORMATS[format].parquet:
             raise UsageError("--format parquet is for a file: give --output")
         return format, None
-    if format == "table":
-        raise UsageError("--format table is for the terminal: --output takes a file's format")
     file = Path(output)
     regular = not file.exists() or file.is_file()
     return format, file if regular and FORMATS[format].grows else None
