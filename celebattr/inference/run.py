@@ -162,6 +162,8 @@ def _form(output: str | TextIO | Output, format: str | None) -> tuple[str, Path 
 
     What is no regular file, a pipe for instance, is written like standard output.
     """
+    if isinstance(output, Output):
+        return "", None
     format = format_of(output if isinstance(output, str) else None, format)
     if not isinstance(output, str):
         if FORMATS[format].parquet:
