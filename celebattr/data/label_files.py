@@ -85,10 +85,12 @@ def read_table(path: Path, *, header: bool = True) -> Table:
     first, _, rest = text.lstrip().partition("\n")
     if count_in(first) is not None:
         text = rest
-        first = text.lstrip().partition("\n")[0]
+        first, _, rest = text.lstrip().partition("\n")
     if not first.strip():
         raise DataError(f"{path} is empty")
     delimiter = next((d for d in ",;" if d in first), None)
+    if delimiter == ";" and rest and ";" not in rest[: rest.find("\n")]:
+        delimiter = None  # it is part of a name in the header
     table = _commas(path, text, delimiter) if delimiter else _spaces(path, text, header)
     if not table.columns:
         raise DataError(f"{path} names images and has no columns beside them")

@@ -17,6 +17,7 @@ from celebattr.data import synthetic
 from celebattr.errors import DataError
 from celebattr.inference.inputs.expand import expand
 from celebattr.inference.inputs.source import Input
+from celebattr.inference.output import parquet
 from celebattr.inference.output.manifest import Run
 from celebattr.inference.ray import parts, plan
 from celebattr.io.folder import folder_at
@@ -136,6 +137,12 @@ def test_a_part_of_other_inputs_is_refused(paths: list[str]) -> None:
     plan.write(folder, expand(paths[1:]), 8)
     plan._lines.cache_clear()
     with pytest.raises(DataError, match="different inputs"):
+        parts.make(folder, 0, RUN, fake)
+    with folder.create(parts.name(0)) as file:
+        parquet.write_rows(file, [], ["Smiling"], '{"piece": "x", "weights": {}, "options": {}}')
+    with pytest.raises(
+        DataError, match=r"part-0000000\.parquet has schema 1, .*: score the photos"
+    ):
         parts.make(folder, 0, RUN, fake)
     folder.write(parts.name(0), b"PAR1")
     with pytest.raises(DataError, match="delete it"):

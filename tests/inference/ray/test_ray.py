@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 import threading
 import time
@@ -248,3 +249,17 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, cluster: None) -> 
     (tmp_path / "a.jpg").write_bytes(b"no image")
     result = on_ray(one, tmp_path / "more", "--gpus-per-actor", "0.25")
     assert result.exit_code == 5 and "0 GPUs" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["predict", "merge"])
+def test_a_folder_of_schema_1_is_refused(command: str, tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    run_of_0_1_0 = {"weights": {}, "options": {}, "format": "parquet", "schema": 1}
+    (folder / "run.json").write_text(json.dumps(run_of_0_1_0))
+    if command == "predict":
+        result = on_ray([str(tmp_path)], folder, "--resume")
+    else:
+        result = run("merge", folder, "--output", tmp_path / "all.parquet")
+    assert result.exit_code == 3
+    assert "rows/run.json has schema 1, this version reads schema 2: score" in result.stderr
