@@ -35,6 +35,7 @@ from celebattr.models.card import Card
 from celebattr.models.preprocess import PreprocessSpec
 from celebattr.options import parse_widths
 from celebattr.training.config import TrainConfig
+from celebattr.training.defaults import OPEN
 
 NAME = "last.safetensors"
 
@@ -135,8 +136,9 @@ def restore(
         tensors = load_tensors(data)
     except (SafetensorError, WeightsError, KeyError, ValueError) as error:
         raise DataError(f"cannot read the checkpoint {path}: {error}") from error
-    # A checkpoint of an older version lacks newer options, which were at their defaults then.
-    before = TrainConfig().recipe() | state["recipe"]
+    # A checkpoint of an older version lacks newer options, which were off then: their defaults, or
+    # 0 where the architecture decides today.
+    before = TrainConfig().recipe() | dict.fromkeys(OPEN, 0.0) | state["recipe"]
     changed = sorted(k for k in recipe if before[k] != recipe[k])
     if changed:
         was = ", ".join(f"{k} {before[k]} (now {recipe[k]})" for k in changed)
