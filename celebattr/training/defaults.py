@@ -70,7 +70,8 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         chosen["head_lr"] = config.lr or chosen["lr"]
     begun = config.output / "config.json"
     if config.resume and begun.is_file():
-        chosen |= {k: v for k, v in json.loads(begun.read_text()).items() if k in OPEN}
+        was = json.loads(begun.read_text())
+        chosen |= {name: was.get(name, 0.0) for name in OPEN}  # an older version lacks some: off
     given = {name: getattr(config, name) for name in OPEN}
     decided = {name: chosen[name] if value is None else value for name, value in given.items()}
     if row.fixed and len(parse_sizes(decided["image_size"])) > 1:
