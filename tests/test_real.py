@@ -39,7 +39,7 @@ def rows(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict
     """The rows of every photo in `photos` and `wild`."""
     output = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     result = run("predict", real_data / "photos", real_data / "wild", "--output", output)
-    assert result.exit_code == 6  # some photos have no face
+    assert result.exit_code == 0, result.output  # no face is an answer too
     assert "Traceback" not in result.output
     return [json.loads(line) for line in output.read_text().splitlines()]
 

@@ -64,7 +64,7 @@ def test_every_line_has_its_row_and_the_run_ends_well(lines: list[str], tmp_path
     assert good == ["a.png", "b.jpg::c.jpg", f"file://{tmp_path}/b.jpg::c.jpg"]
     assert {row["status"] for row in rows} == {"ok", "not_found", "unreadable"}
     assert "Traceback" not in done.stderr
-    assert "secret" not in done.stderr + "".join(row.get("error", "") for row in rows)
+    assert "secret" not in done.stderr + "".join(row["error"] or "" for row in rows)
 
     with (tmp_path / "list.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["path"], *([line] for line in lines)])

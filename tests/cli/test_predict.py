@@ -295,7 +295,8 @@ def test_names_that_read_the_same_are_two_inputs_in_every_format(
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode("utf-8")
     if format == "table":
-        assert text.count(r"caf\xe9.png") == 2
+        # Long paths are broken into lines.
+        assert "".join(text.split()).count(r"caf\xe9.png") == 2
         return
     if format == "parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
@@ -383,4 +384,4 @@ def test_explain_draws_a_heat_map_an_attribute_beside_the_annotated_photo(
 def test_explain_without_a_place_for_its_pictures_is_refused(photos: Path) -> None:
     result = run(photos / "a.png", "--explain", "Smiling")
     assert result.exit_code == 2
-    assert "say where with --annotate DIR" in result.stderr
+    assert "--explain needs --annotate DIR" in result.stderr

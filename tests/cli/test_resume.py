@@ -122,7 +122,7 @@ def test_shards_merge_into_what_one_run_writes(
         assert result.exit_code == 6, result.output
     result = run("merge", *reversed(parts), "--output", tmp_path / f"all.{format}")
     assert result.exit_code == 0, result.output
-    assert f"{PHOTOS} inputs of {count} shards, all there" in result.stderr
+    assert f"{PHOTOS} inputs of {count} shards, complete" in result.stderr
     expected = whole / f"all.{format}"
     assert (tmp_path / f"all.{format}").read_bytes() == expected.read_bytes()
     about = json.loads((tmp_path / f"all.{format}.run.json").read_text())

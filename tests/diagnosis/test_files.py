@@ -116,7 +116,12 @@ ACCIDENTS: tuple[tuple[Callable[[Path], None], str, str, str], ...] = (
     (one_deeper, "nesting", "the data set lies deeper, in celeba", "--data"),
     (crops_for_images, "numbering", "CelebA-HQ-img is there without CelebAMask-HQ", "beside"),
     (crops_renamed, "numbering", "has its own numbering, from 0.jpg", "mapping.txt"),
-    (crops_list, "reading", "no row for 1 images, the first 0.jpg", "CelebAMask-HQ numbers"),
+    (
+        crops_list,
+        "reading",
+        "no row for 1 images, the first 0.jpg",
+        "CelebAMask-HQ has its own numbering",
+    ),
     (no_partition, "reading", "no list_eval_partition.txt", "Take list_eval_partition.txt from"),
     (cut_list, "reading", "the file may be cut off", "get that file again"),
 )

@@ -142,7 +142,7 @@ def test_a_few_large_files_do_not_wait_for_more() -> None:
 
 @pytest.mark.parametrize(
     ("opening", "network", "limit"),
-    [(0.0, 0.05, "the network is"), (0.05, 0.0, "opening photos is")],
+    [(0.0, 0.05, "bottleneck: the model"), (0.05, 0.0, "bottleneck: decoding")],
 )
 def test_the_log_says_what_takes_long(
     predictor: Predictor,

@@ -130,7 +130,14 @@ def parse(data: bytes, name: str) -> Run:
     try:
         values = json.loads(data)
         check_schema(values["schema"], name)
-        return Run(**values | {"shard": tuple(values["shard"])})
+        # An option that is newer than the run was at its default then.
+        options = {
+            one.name: one.default
+            for one in dataclasses.fields(PredictConfig)
+            if one.name in OPTIONS
+        }
+        options |= values["options"]
+        return Run(**values | {"shard": tuple(values["shard"]), "options": options})
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{name} cannot be read ({error})") from error
 

@@ -214,7 +214,7 @@ def test_processes_that_never_start_are_an_error_of_the_machine_not_of_every_fil
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with (
         WorkerPool(PredictConfig(timeout=20.0)) as pool,
-        pytest.raises(DeviceError, match=r"ended as they started.*exit code 9.*--workers 1"),
+        pytest.raises(DeviceError, match=r"ended at start.*exit code 9.*--workers 1"),
     ):
         pool.frames(Input(str(photo)))
 
