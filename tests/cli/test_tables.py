@@ -20,7 +20,7 @@ from celebattr.predictions import FaceBox, Failure, Prediction
 
 FACE = Prediction(
     path="photos/a.jpg",
-    face=1,
+    face=2,
     faces=3,
     box=FaceBox(10, 20, 110, 150, 0.9),
     probabilities={name: 0.999 - 0.025 * i for i, name in enumerate(CELEBA)},
@@ -153,7 +153,7 @@ def test_no_color_gives_no_colour_and_colour_gives_some() -> None:
 def test_an_ascii_terminal_gets_ascii() -> None:
     named = Prediction("été\udce9.jpg", 1, 1, None, {"Bärtig": 0.9}, ["Bärtig"], [])
     text = plain(show(tables.prediction_table(named), encoding="ascii"))
-    assert r"\xe9t\xe9\udce9.jpg" in text
+    assert r"\xe9t\xe9\xe9.jpg" in text
     assert "####" in text
 
 
