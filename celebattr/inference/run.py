@@ -96,7 +96,6 @@ def score(
     started = time.monotonic()
     with Scorer(config) as scorer:  # imports go on while its first process starts
         from celebattr.inference.inputs.expand import expand
-        from celebattr.inference.output.journal import Growing, complete
         from celebattr.inference.output.manifest import Run, Shard
 
         shard, facts = Shard.parse(options.shard), scorer.facts
@@ -111,6 +110,8 @@ def score(
 
             pictures = Pictures(options.annotate, options.explain, config.bundle)
         if file is not None:
+            from celebattr.inference.output.journal import Growing, complete
+
             run = Run.of(facts, config, format, shard)
             if options.resume and (counts := complete(file, run)) is not None:
                 return Summary(counts, complete=True, strict=config.strict)

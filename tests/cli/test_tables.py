@@ -20,7 +20,7 @@ from celebattr.predictions import FaceBox, Failure, Prediction
 
 FACE = Prediction(
     path="photos/a.jpg",
-    face=1,
+    face=2,
     faces=3,
     box=FaceBox(10, 20, 110, 150, 0.9),
     probabilities={name: 0.999 - 0.025 * i for i, name in enumerate(CELEBA)},
