@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -80,6 +81,10 @@ def test_pages_notebooks_code_and_formulas_are_in_it(site: dict[Path, Page]) -> 
     for source in [*ROOT.glob("docs/*.md"), ROOT / "docs/course/LISEZMOI.md"]:
         assert f"{source.parent.name}/{source.stem}.html" in pages
     assert "math" in pages["course/LISEZMOI.html"].tags & pages["course/index.html"].tags
+    for name in ("index", "LISEZMOI"):  # a formula at the start of a line would end the list
+        (path,) = (path for path in site if path.parts[-2:] == ("course", f"{name}.html"))
+        steps = re.search(r"<ol>(.*?)</ol>", path.read_text(encoding="utf-8"), re.DOTALL)
+        assert steps is not None and steps[1].count("<li>") == 7
     assert "img" in pages["course/notebook.ipynb.html"].tags
     assert "img" in pages["notebooks/photos.ipynb.html"].tags
     assert "pre" in pages["course/equations.py.html"].tags
