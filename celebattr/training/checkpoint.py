@@ -36,7 +36,6 @@ from celebattr.models.card import Card
 from celebattr.models.preprocess import PreprocessSpec
 from celebattr.options import parse_widths
 from celebattr.training.config import TrainConfig
-from celebattr.training.defaults import OPEN
 
 NAME = "last.safetensors"
 
@@ -142,9 +141,8 @@ def restore(
             f"{path} was made with the augmentation of another version of celebattr: finish the "
             "run with that version, or start a new one from its best epoch with --backbone-weights"
         )
-    # A checkpoint of an older version lacks newer options, which were off then: their defaults, or
-    # 0 where the architecture decides today.
-    before = TrainConfig().recipe() | dict.fromkeys(OPEN, 0.0) | state["recipe"]
+    # A checkpoint of an older version lacks newer options, which were at their defaults then.
+    before = TrainConfig().recipe() | state["recipe"]
     changed = sorted(k for k in recipe if before[k] != recipe[k])
     if changed:
         was = ", ".join(f"{k} {before[k]} (now {recipe[k]})" for k in changed)
