@@ -15,11 +15,13 @@ from celebattr.options import (
     data_option,
     decoders_option,
     device_option,
+    faces_option,
     option,
     parse_sizes,
     parse_widths,
     precision_option,
     skip_missing_option,
+    skip_unreadable_option,
     thumbnails_option,
 )
 
@@ -41,6 +43,8 @@ class TrainConfig(Checks):
     limit: int | None = option(None, "Use only the first N images of each split.", DATA)
     train_share: float = option(1.0, "Share of the training images to use.", DATA)
     skip_missing: bool = skip_missing_option()
+    skip_unreadable: bool = skip_unreadable_option()
+    faces: str = faces_option()
     leave_out_repeats: bool = option(
         False, "Leave out training images repeated in validation or test.", DATA
     )
@@ -204,7 +208,7 @@ class TrainConfig(Checks):
         """Return the fields that decide the result, which --resume may not change."""
         values: dict[str, Any] = json.loads(self.to_json())
         left_out = (
-            *("data", "output", "resume", "workers", "device", "skip_missing"),
+            *("data", "output", "resume", "workers", "device", "skip_missing", "skip_unreadable"),
             *("cache", "cache_folder", "compile"),  # where the same figures come from
             *("thumbnails", "tensorboard", "checkpoint_every"),  # what is kept of a run
         )
