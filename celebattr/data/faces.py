@@ -238,4 +238,3 @@ def _error_of(part: FaceDataset, row: int) -> ImageError | None:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-

@@ -87,6 +87,12 @@ class TrainConfig(Checks):
         shown="by --arch, device",
     )
     epochs: int | None = option(None, "Number of epochs.", OPTIMISATION, shown="5 to 12")
+    patience: int | None = option(
+        None,
+        "Stop after N epochs without a better one.",
+        OPTIMISATION,
+        shown="never",
+    )
     batch_size: int | None = option(
         None, "Images per step, over all processes.", OPTIMISATION, shown="64"
     )
@@ -164,6 +170,7 @@ class TrainConfig(Checks):
     def __post_init__(self) -> None:
         self._check(
             epochs=(1, 10_000),
+            patience=(1, 10_000),
             freeze_stages=(0, 5),
             batch_size=(1, 65_536),
             dropout=(0.0, 0.9),
@@ -208,6 +215,7 @@ class TrainConfig(Checks):
         """Return the fields that decide the result, which --resume may not change."""
         values: dict[str, Any] = json.loads(self.to_json())
         left_out = (
+            "patience",  # when a run ends early
             *("data", "output", "resume", "workers", "device", "skip_missing", "skip_unreadable"),
             *("cache", "cache_folder", "compile"),  # where the same figures come from
             *("thumbnails", "tensorboard", "checkpoint_every"),  # what is kept of a run
