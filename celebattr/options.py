@@ -72,7 +72,7 @@ def faces_option() -> str:
     """Return the field of --faces, for every command that reads a data set."""
     return option(
         "auto",
-        "Align the images to their main face (largest), or not (none); auto looks at some.",
+        "Align images to the main face: largest, none, or auto (looks at some).",
         "Data",
         choices=("auto", "largest", "none"),
     )
