@@ -18,6 +18,7 @@ __version__ = VERSION
 
 if TYPE_CHECKING:
     from celebattr.api import (
+        align,
         doctor,
         evaluate,
         export,
@@ -39,6 +40,7 @@ __all__ = [
     "Face",
     "Failure",
     "Model",
+    "align",
     "doctor",
     "evaluate",
     "export",

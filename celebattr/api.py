@@ -239,6 +239,36 @@ def merge(parts: Sequence[StrPath], output: StrPath) -> dict[str, int]:
     return dict(run([Path(part) for part in parts], Path(output)).counts)
 
 
+def align(
+    photos: StrPath | Sequence[StrPath],
+    output: StrPath,
+    *,
+    faces: str = "largest",
+    workers: int = 2,
+) -> dict[str, int]:
+    """Write the faces of photos as aligned crops of 178x218 pixels, and where they came from.
+
+    Args:
+        photos: photos, folders, globs, archives or lists.
+        output: the folder to write to: a PNG per face, and `crops.csv`.
+        faces: largest or all.
+        workers: threads that open photos.
+
+    Returns:
+        Photos by status, and how many `crops`.
+
+    Raises:
+        UsageError: `faces` is neither.
+        DataError: there are no photos, or a file cannot be written.
+    """
+    from celebattr.inference.crops import align as run
+
+    if faces not in ("largest", "all"):
+        raise UsageError(f"--faces {faces!r} is neither largest nor all")
+    paths = [photos] if isinstance(photos, str | os.PathLike) else photos
+    return dict(run([os.fspath(p) for p in paths], Path(output), faces=faces, workers=workers))
+
+
 @options_of(PackConfig)
 def pack(
     data: Data,

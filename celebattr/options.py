@@ -68,6 +68,21 @@ def skip_missing_option() -> bool:
     return option(False, "Skip rows whose image file is missing.", "Data")
 
 
+def faces_option() -> str:
+    """Return the field of --faces, for every command that reads a data set."""
+    return option(
+        "auto",
+        "Align images to the main face: largest, none, or auto (looks at some).",
+        "Data",
+        choices=("auto", "largest", "none"),
+    )
+
+
+def skip_unreadable_option() -> bool:
+    """Return the field of --skip-unreadable."""
+    return option(False, "Open all images first, and leave out unreadable ones.", "Data")
+
+
 def weights_option(panel: str, shown: str) -> str | None:
     """Return the field of --weights."""
     text = "Bundle: a file, a run folder or a name."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +68,13 @@ def evaluate(
     if output is not None and format is None:
         format = reports.format_of(output)
     with progress_bar("evaluating") as show:
-        report = run(config, page=page, write_card=write_card, on_progress=show)
+        report = run(
+            config,
+            page=page,
+            write_card=write_card,
+            on_progress=show,
+            notice=partial(typer.echo, err=True),
+        )
     format = format or ("table" if sys.stdout.isatty() else "json")
     if format == "table":
         from rich.console import Console

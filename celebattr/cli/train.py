@@ -119,7 +119,8 @@ class Terminal:
         self.notice(
             f"epoch {row['epoch']}/{self.epochs}  {row['image_size']}  "
             f"train loss {row['train_loss']:.4f}  validation loss {row['validation_loss']:.4f}  "
-            f"accuracy {100 * row['validation_mean_attribute_accuracy']:.2f} %  "
+            f"accuracy {100 * row['validation_mean_attribute_accuracy']:.2f} % "
+            f"(majority {100 * row['validation_majority_accuracy']:.2f} %)  "
             f"mAP {'-' if score is None else f'{100 * score:.2f} %'}  "
             f"{row['images_per_second']:.1f} images/s  {_clock(row['seconds'])}"
         )

@@ -13,6 +13,7 @@ from celebattr.options import (
     data_option,
     decoders_option,
     device_option,
+    faces_option,
     flag,
     option,
     weights_option,
@@ -28,6 +29,7 @@ class DoctorConfig(Checks):
 
     data: tuple[Location, ...] = data_option()
     limit: int | None = option(None, "Open only N images per folder, evenly spread.", "Data")
+    faces: str = faces_option()
     quick: bool = option(False, "Check lists and names only; open no image.", "Data")
     labels: bool = option(False, "Search for labels that are likely wrong.", LABELS)
     weights: str | None = weights_option(LABELS, "accurate")

@@ -14,6 +14,7 @@ from celebattr.options import (
     data_option,
     decoders_option,
     device_option,
+    faces_option,
     operating_point_option,
     option,
     parse_operating_point,
@@ -35,6 +36,7 @@ class EvaluateConfig(Checks):
     split: str = option("test", "Split to evaluate: {choices}.", "Data", choices=tuple(SPLITS))
     limit: int | None = option(None, "Use only the first N images of the split.", "Data")
     skip_missing: bool = skip_missing_option()
+    faces: str = faces_option()
     weights: str | None = weights_option(DECISIONS, "accurate")
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()

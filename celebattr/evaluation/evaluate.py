@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from celebattr.attributes import select
 from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.faces import find_faces, how, usable
 from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, UsageError
 from celebattr.evaluation import metrics
@@ -42,13 +43,16 @@ Decide = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
 
 
 def evaluate(
-    config: EvaluateConfig, on_progress: Callable[[int, int], None] | None = None
+    config: EvaluateConfig,
+    on_progress: Callable[[int, int], None] | None = None,
+    notice: Callable[[str], None] = log.info,
 ) -> EvalReport:
     """Measure a bundle on a split.
 
     Args:
         config: what to evaluate, and on what.
         on_progress: called with the images done and their total, after each batch.
+        notice: told one line at a time what was decided about the images.
 
     Raises:
         DataError: the data cannot be read, the split is empty, or lacks attributes of the bundle.
@@ -57,7 +61,7 @@ def evaluate(
         WeightsError, DeviceError: see `open_backend`.
     """
     corruptions = chosen(config.corrupt)
-    images = _images(config)
+    images, no_face = _images(config, notice)
     backend = open_backend(config.weights, device=config.device, precision=config.precision)
     card = backend.card
     targets_NA, people_N = _targets(images, backend), images.identities_N
@@ -97,6 +101,8 @@ def evaluate(
         measured.report,
         measured_in=backend.precision + "+flip" * config.flip,
         consistent=config.consistent,
+        faces=how(images),
+        no_face=no_face,
         logic=logic(p_NA, targets_NA, thresholds_A, card.attributes, people_N),
         corruptions=robustness(p_VNA, targets_NA, decide, corruptions, people_N),
         published=published(card.attributes),
@@ -121,20 +127,32 @@ def evaluate(
     return report
 
 
-def _images(config: EvaluateConfig) -> FaceDataset:
-    """Return the images of the split, with the cache of the config."""
+def _images(config: EvaluateConfig, notice: Callable[[str], None]) -> tuple[FaceDataset, int]:
+    """Return the images of the split with their cache, and how many photos without a face are not.
+
+    Photos that are aligned are kept in memory, where it holds them: they are opened before they
+    are scored, to know which have a face.
+    """
     dataset = load_dataset(config.data, skip_missing=config.skip_missing)
+    dataset, found = find_faces(dataset, config.faces, workers=config.workers)
+    notice(f"faces      {found}")
     images = dataset.split(config.split, config.limit)
     if len(images) == 0:
         raise DataError(
             f"no {config.split} images in {', '.join(map(str, config.data))}: {dataset.describe()}"
         )
+    mode = "ram" if config.cache == "off" and how(images) != "none" else config.cache
     (images,), cache = attach_cache(
-        dataset, (images,), mode=config.cache, folder=config.cache_folder, fast=True
+        dataset, (images,), mode=mode, folder=config.cache_folder, fast=True
     )
     if config.cache != "off" and cache.startswith("off"):
         log.warning("cache %s", cache)
-    return images
+    (images,), left_out = usable((images,), skip_unreadable=False, workers=config.workers)
+    for line in left_out.lines():
+        notice(f"faces      {line}")
+    if len(images) == 0:
+        raise DataError(f"no image of {', '.join(map(str, config.data))} shows a face")
+    return images, len(left_out.no_face)
 
 
 def _targets(images: FaceDataset, backend: Backend) -> NDArray[Any]:

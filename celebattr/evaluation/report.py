@@ -299,6 +299,8 @@ class EvalReport:
         examples: images that it gets wrong, where a report with examples is asked for.
         people: how many different people are shown, or None where that is not known.
         consistent: whether decisions are the most probable ones without contradictions.
+        faces: none for images as they came, largest for photos that were aligned, or mixed.
+        no_face: photos without a face, which `images` does not count.
         images_per_second: decoding and scoring together; None where not timed, or where more was
             scored than these images by this bundle.
     """
@@ -332,6 +334,8 @@ class EvalReport:
     examples: tuple[Example, ...] = ()
     measured_in: str = ""
     consistent: bool = False
+    faces: str = "none"
+    no_face: int = 0
     images_per_second: float | None = None
 
     @property

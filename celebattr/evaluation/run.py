@@ -23,6 +23,7 @@ def run(
     page: Path | None = None,
     write_card: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> EvalReport:
     """Measure a bundle on a split.
 
@@ -31,6 +32,7 @@ def run(
         page: the HTML page to write.
         write_card: also write the figures into the bundle's own card.
         on_progress: told of images done and their total.
+        notice: told one line at a time what was decided about the images; else it is logged.
 
     Raises:
         UsageError: there is no data, or no bundle whose card to change; the page is not HTML.
@@ -48,7 +50,7 @@ def run(
             config = _with_page(config, page)
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
-    report = evaluate(config, on_progress)
+    report = evaluate(config, on_progress, *([notice] if notice else []))
     if write_card:
         from celebattr.evaluation.model_card import record
 

@@ -9,12 +9,14 @@ face is detected again, at 125 pixels, in a square that the first fit made uprig
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import CROP_SIZE, SURE_SCORE
-from celebattr.images.detect import Detector, Face, Picture
+from celebattr.images.detect import Detector, Face, Picture, largest
+from celebattr.images.photo import Photo
 
 ANCHORS_32 = np.array([[69.30, 111.86], [107.60, 111.44], [88.99, 152.78]])
 """Viewer-left eye, viewer-right eye and middle of the mouth in the crop, x and y in pixels: where
@@ -48,6 +50,57 @@ SETTLED = 8.0
 
 Affine = NDArray[np.float64]
 """float64 [2, 3]: maps (x, y, 1) to (x, y)."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """An aligned face: where it was found, its crop in sRGB, and the similarity to it."""
+
+    face: Face
+    frame_HWC: NDArray[np.uint8]
+    transform: Affine
+
+
+def main_crop(photo: Photo, detector: Detector) -> tuple[Crop | None, int]:
+    """Return the aligned main face of a photo, or None, and how many faces were found."""
+    crops, count = aligned_crops(photo, detector)
+    return (crops[0] if crops else None), count
+
+
+def aligned_crops(
+    photo: Photo, detector: Detector, *, every: bool = False
+) -> tuple[list[Crop], int]:
+    """Find the faces of a photo and align them: the main one, or the main one and then the others.
+
+    Args:
+        photo: an opened photo.
+        detector: finds faces, and looks at each again to align it.
+        every: align all that are found, by falling size: their order is their number in rows,
+            tables and pictures.
+
+    Returns:
+        The crops, and how many faces were found.
+
+    Raises:
+        ImageError: the photo cannot be decoded in the size that is needed.
+    """
+    found = detector.detect(photo, every=every)
+    if not found:
+        return [], 0
+    width, height = photo.size
+    main = largest(found, height, width)
+    chosen = [main]
+    if every:
+        chosen += sorted((f for f in found if f is not main), key=lambda f: -f.side)
+    # The smallest needs the most pixels: asked for first, they are decoded once for all.
+    aligned = {
+        id(face): align(photo, face, detector) for face in sorted(chosen, key=lambda f: f.side)
+    }
+    crops = []
+    for face in chosen:
+        frame_HWC, transform = aligned[id(face)]
+        crops.append(Crop(face, photo.in_srgb(frame_HWC), transform))
+    return crops, len(found)
 
 
 def align(photo: Picture, face: Face, detector: Detector) -> tuple[NDArray[np.uint8], Affine]:

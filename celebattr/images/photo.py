@@ -13,6 +13,10 @@ from celebattr.constants import CROP_SIZE
 from celebattr.images.colour import in_srgb, profile_of
 from celebattr.images.open import decode, read_bytes
 
+FIRST_SIDE = 640
+"""Pixels of the longer side to decode first: enough for the detector's first two looks, and for
+aligning a large face."""
+
 
 class Photo:
     """An opened photo, decoded at part of its size for as long as that is enough.

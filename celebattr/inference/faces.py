@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from celebattr.constants import MIN_SCORE
 from celebattr.errors import ImageError
-from celebattr.images.photo import Photo, is_aligned
+from celebattr.images.photo import FIRST_SIDE, Photo, is_aligned
 from celebattr.inference.inputs.source import Input
 from celebattr.predictions import FaceBox, Failure
 
@@ -40,11 +40,6 @@ class Prepared:
     failure: Failure | None = None
 
 
-_SIDE = 640
-"""Pixels of the longer side to decode first: enough for the detector's first two looks, and for
-aligning a large face."""
-
-
 class Preparer:
     """A callable that opens inputs in this very process, from any thread.
 
@@ -64,7 +59,7 @@ class Preparer:
         if item.failure is not None:
             return Prepared(item, failure=item.failure)
         try:
-            return self.crop(item, Photo(item.source, _SIDE, name=item.path))
+            return self.crop(item, Photo(item.source, FIRST_SIDE, name=item.path))
         except ImageError as error:
             return Prepared(item, failure=Failure(item.path, error.status, str(error)))
 
@@ -90,36 +85,23 @@ class Preparer:
         return self._detector
 
     def _find_faces(self, item: Input, photo: Photo) -> Prepared:
-        from celebattr.images.align import align
-        from celebattr.images.detect import largest
+        from celebattr.images.align import aligned_crops
 
-        detector = self.detector()
-        every = self.faces == "all"
-        found = detector.detect(photo, every=every)
-        if not found:
+        crops, count = aligned_crops(photo, self.detector(), every=self.faces == "all")
+        if not crops:
             return Prepared(item, failure=Failure(item.path, "no_face", self._advice(photo.size)))
-        width, height = photo.size
-        main = largest(found, height, width)
-        chosen = [main]
-        if every:  # their order is their number in rows, tables and pictures
-            chosen += sorted((f for f in found if f is not main), key=lambda f: -f.side)
-        # The smallest needs the most pixels: asked for first, they are decoded once for all.
-        aligned = {
-            id(face): align(photo, face, detector) for face in sorted(chosen, key=lambda f: f.side)
-        }
-        frames, transforms = zip(*(aligned[id(face)] for face in chosen), strict=True)
         return Prepared(
             item,
-            tuple(face.box for face in chosen),
-            tuple(photo.in_srgb(frame) for frame in frames),
-            tuple(tuple(transform.ravel().tolist()) for transform in transforms),
-            len(found),
+            tuple(crop.face.box for crop in crops),
+            tuple(crop.frame_HWC for crop in crops),
+            tuple(tuple(crop.transform.ravel().tolist()) for crop in crops),
+            count,
         )
 
     def _advice(self, size: tuple[int, int]) -> str:
         """The reason why there is no face, and what may help."""
         if self.min_face:
             return f"no face of {self.min_face} pixels or more found"
-        if max(size) < 2 * _SIDE and max(size) < 2 * min(size):
+        if max(size) < 2 * FIRST_SIDE and max(size) < 2 * min(size):
             return "no face found; if the image is a cropped face, give --faces none"
         return "no face found; --min-face 24 looks for smaller ones"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,19 +26,24 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from celebattr.attributes import CELEBA
 from celebattr.constants import VERSION
 from celebattr.data import augment
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.faces import how
 from celebattr.data.layouts.load import TERMS
 from celebattr.errors import DataError, UsageError, WeightsError
 from celebattr.io.files import write_bytes
-from celebattr.models import bundle
+from celebattr.models import bundle, weights
 from celebattr.models.card import Card
 from celebattr.models.preprocess import PreprocessSpec
 from celebattr.options import parse_widths
 from celebattr.training.config import TrainConfig
 
 NAME = "last.safetensors"
+
+_NUMBERED = re.compile(r"(^|/)\d{6}(\.\w+)?$")
+"""Names of CelebA's images, wherever they come from."""
 
 
 @dataclass
@@ -146,10 +152,13 @@ def restore(
     changed = sorted(k for k in recipe if before[k] != recipe[k])
     if changed:
         was = ", ".join(f"{k} {before[k]} (now {recipe[k]})" for k in changed)
-        raise UsageError(
-            f"{path} was created with different settings: {was}. Use the same settings, or "
-            "another --output"
-        )
+        remedy = "Use the same settings, or another --output"
+        if changed == ["epochs"]:
+            remedy = (
+                f"To train on, start another run from it: --backbone-weights {path.parent} "
+                "--output ANOTHER"
+            )
+        raise UsageError(f"{path} was created with different settings: {was}. {remedy}")
     network.load_state_dict(_under("network.", tensors))
     if average is not None:
         average.load_state_dict(_under("average.", tensors))
@@ -173,6 +182,24 @@ def _beside(parameter: Tensor, slot: Tensor) -> Tensor:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def terms(config: TrainConfig, train_set: FaceDataset, started_from: Any) -> dict[str, str]:
+    """Return CelebA's terms, if its images or weights that saw them went into a network.
+
+    A data set counts as CelebA's if it has numbered images and any of its attributes. Weights
+    without a card may be anyone's, and count too.
+    """
+    if isinstance(started_from, dict):
+        from_celeba = "terms" in started_from
+    else:
+        from_celeba = started_from not in ("none", "imagenet")
+    cards = (bundle.card_of(weights.bundle_file(str(path))) for path in config.teacher)
+    known = set(train_set.attributes) & set(CELEBA)
+    images = known and any(_NUMBERED.search(name) for name in train_set.names)
+    if images or from_celeba or any("terms" in card.trained_on for card in cards):
+        return {"terms": TERMS}
+    return {}
 
 
 def make_card(
@@ -214,7 +241,8 @@ def make_card(
         trained_on={
             "data": train_set.summary,
             "images": len(train_set),
-            "terms": TERMS,
+            "faces": how(train_set),
+            **terms(config, train_set, started_from),
             "started_from": started_from,
         },
         training={

@@ -15,11 +15,13 @@ from celebattr.options import (
     data_option,
     decoders_option,
     device_option,
+    faces_option,
     option,
     parse_sizes,
     parse_widths,
     precision_option,
     skip_missing_option,
+    skip_unreadable_option,
     thumbnails_option,
 )
 
@@ -41,6 +43,8 @@ class TrainConfig(Checks):
     limit: int | None = option(None, "Use only the first N images of each split.", DATA)
     train_share: float = option(1.0, "Share of the training images to use.", DATA)
     skip_missing: bool = skip_missing_option()
+    skip_unreadable: bool = skip_unreadable_option()
+    faces: str = faces_option()
     leave_out_repeats: bool = option(
         False, "Leave out training images repeated in validation or test.", DATA
     )
@@ -83,6 +87,12 @@ class TrainConfig(Checks):
         shown="by --arch, device",
     )
     epochs: int | None = option(None, "Number of epochs.", OPTIMISATION, shown="5 to 12")
+    patience: int | None = option(
+        None,
+        "Stop after N epochs without a better one.",
+        OPTIMISATION,
+        shown="never",
+    )
     batch_size: int | None = option(
         None, "Images per step, over all processes.", OPTIMISATION, shown="64"
     )
@@ -160,6 +170,7 @@ class TrainConfig(Checks):
     def __post_init__(self) -> None:
         self._check(
             epochs=(1, 10_000),
+            patience=(1, 10_000),
             freeze_stages=(0, 5),
             batch_size=(1, 65_536),
             dropout=(0.0, 0.9),
@@ -204,7 +215,8 @@ class TrainConfig(Checks):
         """Return the fields that decide the result, which --resume may not change."""
         values: dict[str, Any] = json.loads(self.to_json())
         left_out = (
-            *("data", "output", "resume", "workers", "device", "skip_missing"),
+            "patience",  # when a run ends early
+            *("data", "output", "resume", "workers", "device", "skip_missing", "skip_unreadable"),
             *("cache", "cache_folder", "compile"),  # where the same figures come from
             *("thumbnails", "tensorboard", "checkpoint_every"),  # what is kept of a run
         )

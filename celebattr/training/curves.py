@@ -49,7 +49,9 @@ def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     precision = _column(history, "validation_mean_average_precision", 100)
     accuracy = _column(history, "validation_mean_attribute_accuracy", 100)
+    majority = _column(history, "validation_majority_accuracy", 100)
     _line(metrics, epochs, accuracy, "mean attribute accuracy", _GREEN, "{:.2f}")
+    _line(metrics, epochs, majority, "always the more frequent value", _GREY, "{:.2f}")
     _line(metrics, epochs, precision, "mAP", _PURPLE, "{:.2f}")
     metrics.set_title("Validation, %", loc="left", fontsize=15)
     known = [i for i, value in enumerate(precision) if not math.isnan(value)]

@@ -18,6 +18,7 @@ Row = Mapping[str, Any]
 """A row of history.jsonl: one epoch."""
 
 _ACCURACY, _PRECISION = "validation_mean_attribute_accuracy", "validation_mean_average_precision"
+_MAJORITY = "validation_majority_accuracy"
 _DOTS = 40  # epochs up to which each is marked
 
 
@@ -72,9 +73,13 @@ def charts(history: Sequence[Row]) -> dict[str, Markup]:
         line("train_loss", "second", "training"),
         line("validation_loss", "main", "validation"),
     ]
+    accuracies = [
+        line(_MAJORITY, "second", "always the more frequent value"),
+        line(_ACCURACY, "main", "network"),
+    ]
     drawn: tuple[tuple[str, str, list[Line], str, int], ...] = (
         ("loss", "Loss", losses, "loss", 300),
-        ("accuracy", "Mean attribute accuracy on validation", [line(_ACCURACY)], "%", 300),
+        ("accuracy", "Mean attribute accuracy on validation", accuracies, "%", 300),
         ("precision", "Mean average precision on validation", [line(_PRECISION)], "%", 300),
         ("rate", "Learning rate", [line("lr")], "rate", 150),
         ("speed", "Images per second", [line("images_per_second")], "images/s", 150),

@@ -159,12 +159,46 @@ class _Run:
             if self.world.is_main:
                 config.output.mkdir(parents=True, exist_ok=True)
                 write_bytes(config.output / "config.json", config.to_json().encode())
-            while progress.epoch < self.epochs:
+            if progress.epoch == self.epochs or self._out_of_patience():
+                self._say_finished()
+            while progress.epoch < self.epochs and not self._out_of_patience():
                 size = config.size_at(progress.epoch)
                 preprocess = Preprocess(PreprocessSpec(size)).to(self.device)
                 self._train_epoch(preprocess)
                 self._validate(preprocess, size)
+            self._compare_with_majority()
         return config.output / "best.safetensors"
+
+    def _out_of_patience(self) -> bool:
+        """Return True if as many epochs as --patience have brought no better one."""
+        history, patience = self.progress.history, self.config.patience
+        if patience is None:
+            return False
+        scores = [row["validation_mean_average_precision"] or 0.0 for row in history]
+        tired = bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= patience
+        return self.world.any(tired)[0]
+
+    def _say_finished(self) -> None:
+        output = self.config.output
+        self.listener.notice(
+            f"finished   all epochs of this run are done. To train on, start another run "
+            f"from it: --backbone-weights {output} --output ANOTHER"
+        )
+
+    def _compare_with_majority(self) -> None:
+        """Warn if the epoch that is kept is no better than always the more frequent value."""
+        known = [r for r in self.progress.history if "validation_majority_accuracy" in r]
+        if not known:
+            return
+        best = max(known, key=lambda row: row["validation_mean_average_precision"] or 0.0)
+        accuracy = best["validation_mean_attribute_accuracy"]
+        majority = best["validation_majority_accuracy"]
+        if accuracy <= majority:
+            self.listener.notice(
+                f"warning    the best epoch, {best['epoch']}, has {100 * accuracy:.2f} % mean "
+                f"attribute accuracy on validation; always the more frequent value has "
+                f"{100 * majority:.2f} %"
+            )
 
     def _train_epoch(self, preprocess: Preprocess) -> None:
         config, progress, world = self.config, self.progress, self.world

@@ -27,6 +27,7 @@ SCALARS: tuple[str, ...] = (
     "train_loss",
     "validation_loss",
     "validation_mean_attribute_accuracy",
+    "validation_majority_accuracy",
     "validation_mean_average_precision",
     "lr",
     "images_per_second",
@@ -43,6 +44,7 @@ def row(progress: Progress, measured: Measured, size: tuple[int, int], lr: float
         "train_loss": progress.loss_sum / progress.images,
         "validation_loss": measured.loss,
         "validation_mean_attribute_accuracy": measured.summary.mean_attribute_accuracy,
+        "validation_majority_accuracy": measured.majority,
         "validation_mean_average_precision": measured.summary.mean_average_precision,
         "lr": lr,
         "images_per_second": progress.images / max(progress.seconds, 1e-9),
@@ -116,7 +118,7 @@ class RunFolder:
             # What a run that was cut off wrote from this epoch on is replaced.
             self.board = summary_writer()(str(self.config.output / "tensorboard"), purge_step=epoch)
         for name in SCALARS:
-            if row[name] is not None:
+            if row.get(name) is not None:
                 self.board.add_scalar(name, row[name], epoch)
         self.board.flush()
 

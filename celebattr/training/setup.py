@@ -15,6 +15,7 @@ import torch
 from celebattr.data import duplicates
 from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.faces import find_faces, how, usable
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.soft_labels import soften
 from celebattr.errors import DataError, DeviceError, UsageError
@@ -62,15 +63,14 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
         if config.tensorboard:
             run_folder.summary_writer()  # before any work: it may not be installed
         dataset = load_dataset(config.data, skip_missing=config.skip_missing)
+        dataset, found = find_faces(dataset, config.faces, workers=config.workers)
         train_set = soften(
             dataset.split("train", config.limit).share(config.train_share, config.seed),
             config.soft_labels,
             config.teacher_weight,
         )
         validation_set = dataset.split("validation", config.limit)
-        for name, part in (("train", train_set), ("validation", validation_set)):
-            if len(part) == 0:
-                raise DataError(f"no {name} images in {', '.join(map(str, config.data))}")
+        _refuse_empty(train_set, validation_set, config)
         if config.leave_out_repeats:
             train_set = _without_repeats(train_set, dataset, config.workers, listener)
         restarted = world.restarts > 0 and (config.output / checkpoint.NAME).exists()
@@ -92,10 +92,16 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
         (train_set, validation_set),
         mode=config.cache,
         folder=config.cache_folder,
-        fast=choice.device != "cpu" or registry.row(config.arch).light,
+        fast=choice.device != "cpu" or registry.row(config.arch).light or how(dataset) != "none",
         processes=world.local_size,
     )
     with world.propagate_errors():
+        (train_set, validation_set), left_out = usable(
+            (train_set, validation_set),
+            skip_unreadable=config.skip_unreadable,
+            workers=config.workers,
+        )
+        _refuse_empty(train_set, validation_set, config)
         if restarted and not config.resume:
             config = dataclasses.replace(config, resume=True)
             listener.notice(
@@ -110,9 +116,29 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
     config = dataclasses.replace(config, **decided)
     listener.notice(f"device     {choice.reason}")
     listener.notice(f"data       {dataset.describe()}")
+    listener.notice(f"faces      {found}")
+    for line in left_out.lines():
+        listener.notice(f"           {line}")
+    same_A = (train_set.targets_NA == train_set.targets_NA[:1]).all(axis=0)
+    constant = [name for name, same in zip(train_set.attributes, same_A, strict=True) if same]
+    if constant:
+        listener.notice(
+            f"warning    the same in every training image, so not to be learnt: "
+            f"{', '.join(constant)}"
+        )
     listener.notice(f"cache      {cache}")
     listener.begin(config)
-    return Beginning(config, choice, train_set, validation_set, dataset.describe())
+    used = (
+        f"{dataset.summary}: {len(train_set):,} train, {len(validation_set):,} validation; "
+        f"{len(dataset.attributes)} attributes"
+    )
+    return Beginning(config, choice, train_set, validation_set, used)
+
+
+def _refuse_empty(train_set: FaceDataset, validation_set: FaceDataset, config: TrainConfig) -> None:
+    for name, part in (("train", train_set), ("validation", validation_set)):
+        if len(part) == 0:
+            raise DataError(f"no {name} images in {', '.join(map(str, config.data))}")
 
 
 def _without_repeats(

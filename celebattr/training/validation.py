@@ -33,6 +33,7 @@ class Measured:
         probabilities_NA: calibrated.
         present_NA: decisions at 0.5.
         summary: the metrics.
+        majority: mean attribute accuracy of always giving an attribute's more frequent value.
     """
 
     loss: float
@@ -40,6 +41,7 @@ class Measured:
     probabilities_NA: NDArray[np.float32]
     present_NA: NDArray[np.bool_]
     summary: metrics.Summary
+    majority: float
 
 
 @torch.no_grad()
@@ -94,4 +96,5 @@ def measure(
         probabilities_NA=p,
         present_NA=decided,
         summary=metrics.summary(p, targets_NA, decided),
+        majority=float(np.maximum(targets_NA.mean(axis=0), 1.0 - targets_NA.mean(axis=0)).mean()),
     )

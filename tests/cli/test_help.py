@@ -19,6 +19,7 @@ from celebattr.training.config import TrainConfig
 PANELS = {
     "predict": ("Input", "Output", "Model and decisions", "Performance", "Cluster"),
     "merge": ("Output",),
+    "align": ("Output",),
     "train": (
         *("Data", "Model", "Optimisation", "Augmentation", "Distillation", "Runtime", "Output"),
     ),

@@ -11,8 +11,10 @@ from celebattr.options import (
     Url,
     data_option,
     decoders_option,
+    faces_option,
     option,
     skip_missing_option,
+    skip_unreadable_option,
 )
 
 PACKINGS: tuple[str, ...] = ("webdataset", "cache")
@@ -25,6 +27,8 @@ class PackConfig(Checks):
     data: tuple[Location, ...] = data_option()
     limit: int | None = option(None, "Use only the first N images of each split.", "Data")
     skip_missing: bool = skip_missing_option()
+    skip_unreadable: bool = skip_unreadable_option()
+    faces: str = faces_option()
     output: Location | None = option(
         None, "Folder or URL to write to.", "Output", metavar="DIR|URL", was="--out"
     )

@@ -10,6 +10,7 @@ from celebattr.constants import SPLITS
 from celebattr.data import cache, loader
 from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.faces import find_faces, usable
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.shards.config import PackConfig
 from celebattr.data.shards.writer import Progress, write
@@ -32,12 +33,17 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
         MissingExtraError, DeviceError, UsageError: see `celebattr.io.folder.folder_at`.
     """
     dataset = load_dataset(config.data, skip_missing=config.skip_missing)
+    dataset, found = find_faces(dataset, config.faces, workers=config.workers)
     rows = [np.flatnonzero(dataset.splits_N == split)[: config.limit] for split in SPLITS.values()]
     part = dataset.take(np.concatenate(rows))
     if config.format == "cache":
         folder = Path(config.output) if config.output is not None else cache.default_folder()
-        return folder, _fill(dataset, part, folder, config.workers, progress)
+        filled = _fill(dataset, part, folder, config, progress)
+        return folder, "\n".join([f"faces: {found}", *filled])
     assert config.output is not None
+    (part,), left_out = usable(
+        (part,), skip_unreadable=config.skip_unreadable, workers=config.workers
+    )
     done = write(
         part,
         folder_at(config.output),
@@ -46,15 +52,16 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
         workers=config.workers,
         progress=progress,
     )
-    return config.output, (
+    told = (
         f"{done.images:,} images, {done.bytes / 1e6:,.1f} MB in {done.written + done.kept:,} "
         f"shards, of which {done.kept:,} were there"
     )
+    return config.output, "\n".join([f"faces: {found}", *left_out.lines(), told])
 
 
 def _fill(
-    dataset: FaceDataset, part: FaceDataset, folder: Path, workers: int, progress: Progress
-) -> str:
+    dataset: FaceDataset, part: FaceDataset, folder: Path, config: PackConfig, progress: Progress
+) -> list[str]:
     """Read every image once through the cache on disk.
 
     Raises:
@@ -69,11 +76,15 @@ def _fill(
             "some space, or give --output on another disk"
         )
     (cached,), _ = attach_cache(dataset, (part,), mode="disk", folder=folder, fast=True)
-    done = 0
-    for batch in loader.batches(cached, np.arange(len(part)), batch_size=_BATCH, workers=workers):
+    (cached,), left_out = usable(
+        (cached,), skip_unreadable=config.skip_unreadable, workers=config.workers
+    )
+    rows_N, done = np.arange(len(cached)), 0
+    for batch in loader.batches(cached, rows_N, batch_size=_BATCH, workers=config.workers):
         done += len(batch.indices_B)
-        progress(done, len(part))
+        progress(done, len(cached))
     there = sum(map(len, caches))
-    if there < len(part):
-        raise DataError(f"{folder} holds {there:,} of {len(part):,} images: see above for why")
-    return f"{there:,} images, {there * cache.CROP_BYTES / 1e6:,.1f} MB, in {folder}"
+    if there < len(cached):
+        raise DataError(f"{folder} holds {there:,} of {len(cached):,} images: see above for why")
+    size = there * cache.CROP_BYTES / 1e6
+    return [*left_out.lines(), f"{there:,} images, {size:,.1f} MB, in {folder}"]

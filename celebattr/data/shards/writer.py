@@ -20,15 +20,20 @@ import numpy as np
 
 from celebattr.constants import IMAGE_SUFFIXES, SPLITS
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.faces import Aligned
 from celebattr.data.image_stores import Store, digest
 from celebattr.data.shards import index as shard_index
 from celebattr.data.shards.index import MANIFEST, Sample, ShardIndex, index_name
 from celebattr.errors import DataError
+from celebattr.images.open import decode, open_image, read_bytes
 from celebattr.io.folder import Folder
 from celebattr.io.prefetch import ordered_map
 
 Progress = Callable[[int, int], None]
 """Callback with the number of images packed and their total."""
+
+_SIDE = 48.0
+"""Pixels of the longer side that suffice to open an image: every byte of a JPEG is read."""
 
 _MAGIC = {
     b"\xff\xd8\xff": ".jpg",
@@ -179,11 +184,17 @@ class _Writer:
         return index
 
     def _read(self, row: int) -> bytes:
+        """Read an image's bytes, and open them: a damaged image is refused, not packed."""
         store: Store = self.dataset.stores[self.dataset.store_N[row]]
-        return store.read(self.dataset.names[row])
+        name = self.dataset.names[row]
+        data, shown = read_bytes(store.read(name), name=f"{store.path}: {name}")
+        decode(data, shown, side=_SIDE)
+        return _as_png(data) if isinstance(store, Aligned) else data
 
     def _name(self, row: int, data: bytes) -> str:
         """Return the key of an image and its suffix, its own or one told by its first bytes."""
+        if isinstance(self.dataset.stores[self.dataset.store_N[row]], Aligned):
+            return f"{self.keys[row]}.png"
         suffix = PurePosixPath(self.dataset.names[row]).suffix.lower()
         if suffix not in IMAGE_SUFFIXES:
             suffix = next((s for magic, s in _MAGIC.items() if data.startswith(magic)), ".jpg")
@@ -203,6 +214,13 @@ class _Writer:
         labels = "".join(map(str, self.dataset.targets_NA[row].tolist()))
         person = None if people is None else int(people[row])
         return Sample(name, offset, len(data), zlib.crc32(data), labels, person)
+
+
+def _as_png(data: bytes) -> bytes:
+    """Return an aligned crop, which comes as a BMP, in a third of the bytes."""
+    written = io.BytesIO()
+    open_image(data).save(written, "PNG")
+    return written.getvalue()
 
 
 def keys(dataset: FaceDataset) -> list[str]:

@@ -1,0 +1,105 @@
+"""Own photos: found out to be none of CelebA's crops, and aligned as in `predict`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import celebattr
+from celebattr.attributes import CELEBA
+from celebattr.data.faces import decide, find_faces, how, usable
+from celebattr.data.image_stores import Folder
+from celebattr.data.layouts.load import load_dataset
+from celebattr.errors import DataError
+
+ASTRONAUT = Path(__file__).parents[2] / "docs" / "astronaut.png"
+NAMES = ("a.png", "b.png", "c.png", "d.png")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Four photos of one person, of several sizes and borders, a blank one, and their labels."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    with Image.open(ASTRONAUT) as opened:
+        photo = opened.convert("RGB")
+    for number, name in enumerate(NAMES):
+        photo.crop((-40 * number, -20, *photo.size)).save(folder / name)
+    Image.new("RGB", (300, 200), "grey").save(folder / "blank.png")
+    splits = ("train", "train", "val", "test", "test")
+    with (folder / "labels.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "split", *CELEBA])
+        for number, (name, split) in enumerate(zip((*NAMES, "blank.png"), splits, strict=True)):
+            table.writerow([name, split, *((number + k) % 2 for k in range(40))])
+    return folder
+
+
+def test_photos_are_told_from_crops(photos: Path, tmp_path: Path) -> None:
+    crops = tmp_path / "crops"
+    counts = celebattr.align(photos, crops)
+    assert counts == {"ok": 4, "no_face": 1, "crops": 4}
+    large = [f"large_{name}" for name in NAMES]
+    for name in NAMES:  # of another size, but aligned all the same
+        with Image.open(crops / name) as crop:
+            crop.resize((267, 327)).save(crops / f"large_{name}")
+    assert decide(Folder(photos), NAMES, workers=1)[0] == "largest"
+    assert decide(Folder(crops), large, workers=1)[0] == "none"
+    with (crops / "crops.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows].count("no_face") == 1
+    box = rows[0]
+    assert box["crop"] == "a.png"
+    assert float(box["left"]) < float(box["right"])
+    assert float(box["score"]) > 0.8
+
+
+def test_photos_are_aligned_as_predict_aligns_them(photos: Path, tmp_path: Path) -> None:
+    dataset, told = find_faces(load_dataset([photos]), "auto", workers=2)
+    assert told == "aligned as in predict: the eyes of 0 of 4 faces are at CelebA's places"
+    assert how(dataset) == "largest"
+    celebattr.align(photos, tmp_path / "crops")
+    for row, name in enumerate(NAMES):
+        with Image.open(tmp_path / "crops" / name) as crop:
+            assert np.array_equal(dataset.read(row), np.asarray(crop))
+
+
+def test_evaluate_decides_as_predict_does(photos: Path, tiny_onnx: Path) -> None:
+    report = celebattr.evaluate(tiny_onnx, photos, split="test")
+    assert (report.images, report.no_face, report.faces) == (1, 1, "largest")
+    face = celebattr.load(tiny_onnx)(photos / "d.png")[0]
+    labels = {name: (3 + k) % 2 for k, name in enumerate(CELEBA)}
+    right = {name: float((name in face.present) == labels[name]) for name in CELEBA}
+    assert {row.attribute: row.accuracy for row in report.attributes} == right
+    plain = celebattr.evaluate(tiny_onnx, photos, split="test", faces="none")
+    assert (plain.images, plain.no_face, plain.faces) == (2, 0, "none")
+
+
+def test_unreadable_images_are_refused_together_or_left_out(photos: Path) -> None:
+    (photos / "b.png").write_bytes(b"no picture")
+    (photos / "c.png").write_bytes(ASTRONAUT.read_bytes()[:5000])
+    dataset, _ = find_faces(load_dataset([photos]), "largest", workers=1)
+    with pytest.raises(DataError, match=r"b\.png.*1 more cannot be opened.*--skip-unreadable"):
+        usable((dataset,), skip_unreadable=False, workers=1)
+    (part,), left_out = usable((dataset,), skip_unreadable=True, workers=2)
+    assert part.names == ["a.png", "d.png"]
+    assert left_out.lines() == [
+        "1 left out, no face: blank.png",
+        "2 left out, unreadable: b.png, c.png",
+    ]
+
+
+def test_pack_refuses_a_damaged_image_or_leaves_it_out(photos: Path, tmp_path: Path) -> None:
+    (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:9000])
+    with pytest.raises(DataError, match=r"b\.png"):
+        celebattr.pack(photos, tmp_path / "shards", faces="none")
+    place = celebattr.pack(photos, tmp_path / "again", skip_unreadable=True)
+    packed = load_dataset([place])
+    assert sorted(packed.names) == ["a.png", "c.png", "d.png"]
+    aligned, _ = find_faces(load_dataset([photos]), "largest", workers=1)
+    at = packed.names.index("d.png")
+    assert np.array_equal(packed.read(at), aligned.read(3))
