@@ -12,6 +12,8 @@ from celebattr.options import (
     CACHES,
     Checks,
     Location,
+    attributes_option,
+    column_option,
     data_option,
     decoders_option,
     device_option,
@@ -41,6 +43,8 @@ class TrainConfig(Checks):
     limit: int | None = option(None, "Use only the first N images of each split.", DATA)
     train_share: float = option(1.0, "Share of the training images to use.", DATA)
     skip_missing: bool = skip_missing_option()
+    column: str | None = column_option()
+    attributes: str | None = attributes_option()
     leave_out_repeats: bool = option(
         False, "Leave out training images repeated in validation or test.", DATA
     )

@@ -9,6 +9,8 @@ from celebattr.options import (
     Checks,
     Location,
     Url,
+    attributes_option,
+    column_option,
     data_option,
     decoders_option,
     option,
@@ -25,6 +27,8 @@ class PackConfig(Checks):
     data: tuple[Location, ...] = data_option()
     limit: int | None = option(None, "Use only the first N images of each split.", "Data")
     skip_missing: bool = skip_missing_option()
+    column: str | None = column_option()
+    attributes: str | None = attributes_option()
     output: Location | None = option(
         None, "Folder or URL to write to.", "Output", metavar="DIR|URL", was="--out"
     )
