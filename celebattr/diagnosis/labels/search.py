@@ -64,11 +64,6 @@ class Evidence:
     notes: tuple[str, ...] = ()
 
     @property
-    def known_NA(self) -> NDArray[np.bool_]:
-        """Which of the labels are known, bool [N, A]."""
-        return ~np.isnan(self.images.targets_of(self.attributes))
-
-    @property
     def labels_NA(self) -> NDArray[np.bool_]:
         """The labels of `attributes`, bool [N, A]; False where unknown."""
         return self.images.targets_of(self.attributes) >= 0.5
@@ -199,20 +194,21 @@ def find(
     """
     images, p_NA, labels_NA = evidence.images, evidence.probabilities_NA, evidence.labels_NA
     reasons: dict[tuple[int, int], list[str]] = defaultdict(list)
-    found_NA, known_NA = np.zeros(labels_NA.shape, np.bool_), evidence.known_NA
+    known_NA = ~np.isnan(images.targets_of(evidence.attributes))
+    found_NA = np.zeros_like(known_NA)
     splits = [name for name, value in SPLITS.items() if (images.splits_N == value).any()]
     for name in splits:
         rows_n = np.flatnonzero(images.splits_N == SPLITS[name])
-        found_NA[rows_n] = confident.suspected(p_NA[rows_n], labels_NA[rows_n])
-    found_NA &= known_NA
+        suspected_nA = confident.suspected(p_NA[rows_n], labels_NA[rows_n])
+        found_NA[rows_n] = suspected_nA & known_NA[rows_n]
     for row, column in np.argwhere(found_NA).tolist():
         reasons[row, column].append(NETWORK)
     scores_NA = confident.scores(p_NA, labels_NA)
     contradictions = _contradictions(evidence, scores_NA, rules, reasons)
     copies_that_differ = None if copies is None else _copies(evidence, copies, reasons)
     reasons = {at: why for at, why in reasons.items() if known_NA[at]}
-    for row, column in reasons:
-        found_NA[row, column] = True
+    for at in reasons:
+        found_NA[at] = True
     suspects = _ranked(evidence, scores_NA, reasons, picture, pictures)
     estimates = tuple(
         estimate for name in splits for estimate in _estimates(evidence, labels_NA, found_NA, name)
@@ -235,9 +231,9 @@ def _estimates(
     evidence: Evidence, labels_NA: NDArray[np.bool_], found_NA: NDArray[np.bool_], split: str
 ) -> list[LabelEstimate]:
     """Return the error rates of the attributes in one split."""
-    inside_N = evidence.images.splits_N == SPLITS[split]
-    people_N, known_NA = evidence.images.identities_N, evidence.known_NA
-    made = []
+    images, made = evidence.images, []
+    inside_N, people_N = images.splits_N == SPLITS[split], images.identities_N
+    known_NA = ~np.isnan(images.targets_of(evidence.attributes))
     for column, attribute in enumerate(evidence.attributes):
         rows_n = np.flatnonzero(inside_N & known_NA[:, column])
         if not len(rows_n):
