@@ -30,6 +30,9 @@ UNOPENED_SUFFIXES: frozenset[str] = frozenset(
 )
 """Suffixes of videos and pictures that are never opened: a folder's are counted."""
 
+PEOPLE_COLUMNS = ("person", "person_id", "identity", "celeb_id")
+"""Headers of the column that says who is shown, in label files."""
+
 IMAGE_COLUMNS = ("image_id", "image", "path", "file", "filename", "file_name", "img_path")
 """Headers of the column that names the image, in lists of photos and in label files."""
 

@@ -83,6 +83,17 @@ def skip_unreadable_option() -> bool:
     return option(False, "Open all images first, and leave out unreadable ones.", "Data")
 
 
+def column_option() -> str | None:
+    """Return the field of --column."""
+    text = "Column of a CSV that names the image."
+    return option(None, text, "Data", metavar="NAME", shown="image, file_name, ...")
+
+
+def attributes_option() -> str | None:
+    """Return the field of --attributes."""
+    return option(None, "Use only these attributes.", "Data", metavar="NAMES", shown="all")
+
+
 def weights_option(panel: str, shown: str) -> str | None:
     """Return the field of --weights."""
     text = "Bundle: a file, a run folder or a name."

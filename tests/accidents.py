@@ -7,6 +7,7 @@ from pathlib import Path
 
 from layouts import write_celeba
 
+from celebattr.data.dataset import hold_out
 from celebattr.data.layouts.load import load_dataset
 from celebattr.diagnosis.config import DoctorConfig
 from celebattr.diagnosis.examine import examine
@@ -42,7 +43,7 @@ def found(report: DoctorReport, check: str) -> Finding:
 def loads(*folders: Path) -> bool:
     """Whether the data set can be read and has what training wants: the truth to compare with."""
     try:
-        dataset = load_dataset(folders)
+        dataset, _ = hold_out(load_dataset(folders), seed=0)
         for row in range(len(dataset)):
             dataset.read(row)
     except DataError:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.constants import CROP_SIZE, SPLITS
+from celebattr.constants import CROP_SIZE, SPLITS, TRAIN, VALIDATION
 from celebattr.data.image_stores import Distant, Store
 from celebattr.images.open import open_image
 from celebattr.images.photo import to_frame
 from celebattr.options import Location
+
+Targets: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
+"""Labels [N, A]: uint8 if all are 0 or 1, float32 if some are unknown (NaN) or soft."""
+
+HELD_OUT = 0.1
+"""Share of the training images that becomes validation where there is none."""
 
 
 class CropCache(Protocol):
@@ -34,7 +40,7 @@ class Source:
     path: Location
     attributes: tuple[str, ...]
     names: list[str]
-    targets_NA: NDArray[np.uint8]
+    targets_NA: Targets
     splits_N: NDArray[np.int8]
     store: Store
     identities_N: NDArray[np.int64] | None = None
@@ -48,7 +54,7 @@ class FaceDataset:
     Attributes:
         attributes: names of the columns of the targets.
         names: image names, as in the lists.
-        targets_NA: [N, A], 1 where the attribute is present; float32 if softened, else uint8.
+        targets_NA: [N, A], 1 where the attribute is present, NaN where that is unknown.
         splits_N: int8 [N], values of `SPLITS`.
         stores: where images lie, one per folder.
         store_N: uint8 [N], which of them an image is in.
@@ -59,7 +65,7 @@ class FaceDataset:
 
     attributes: tuple[str, ...]
     names: list[str]
-    targets_NA: NDArray[np.uint8] | NDArray[np.float32]
+    targets_NA: Targets
     splits_N: NDArray[np.int8]
     stores: tuple[Store, ...]
     store_N: NDArray[np.uint8]
@@ -118,8 +124,19 @@ class FaceDataset:
         return crop_HWC
 
     def split(self, name: str, limit: int | None = None) -> FaceDataset:
-        """Return the first `limit` rows of a split: `train`, `validation` or `test`."""
+        """Return the first `limit` rows of a split: `train`, `validation`, `test` or `all`."""
+        if name == "all":
+            return self.take(np.arange(len(self))[:limit])
         return self.take(np.flatnonzero(self.splits_N == SPLITS[name])[:limit])
+
+    @property
+    def shares_A(self) -> NDArray[np.float64]:
+        """The share of positives among the known labels, [A]; NaN where none is known."""
+        return shares(self.targets_NA)
+
+    def targets_of(self, names: Sequence[str]) -> Targets:
+        """Return the targets of some attributes, in their order."""
+        return self.targets_NA[:, [self.attributes.index(name) for name in names]]
 
     def share(self, part: float, seed: int) -> FaceDataset:
         """Return a random share of the rows in their order, fixed by the seed."""
@@ -142,3 +159,36 @@ class FaceDataset:
             store_N=self.store_N[rows],
             identities_N=None if self.identities_N is None else self.identities_N[rows],
         )
+
+
+def shares(targets_NA: Targets) -> NDArray[np.float64]:
+    """Return the share of positives among the known labels, [A]; NaN where none is known."""
+    if targets_NA.dtype == np.uint8:
+        return np.asarray(targets_NA.mean(axis=0), np.float64)
+    known_A = (~np.isnan(targets_NA)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nansum(targets_NA, axis=0) / known_A, np.float64)
+
+
+def hold_out(dataset: FaceDataset, seed: int) -> tuple[FaceDataset, str]:
+    """Make a tenth of the training images validation where there is none, by person if known.
+
+    Returns:
+        The data set, and what was done, for a person; empty if nothing was.
+    """
+    train_n = np.flatnonzero(dataset.splits_N == TRAIN)
+    if (dataset.splits_N == VALIDATION).any() or len(train_n) < 2:
+        return dataset, ""
+    people_n, who = train_n, ""
+    if dataset.identities_N is not None and len(np.unique(dataset.identities_N[train_n])) > 1:
+        people_n, who = dataset.identities_N[train_n], "of other people than train, "
+    people, person_n, counts = np.unique(people_n, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(people))
+    wanted = max(1, round(HELD_OUT * len(train_n)))
+    # Up to the person with whom the tenth is reached, and never all of them.
+    last = min(int(np.searchsorted(np.cumsum(counts[order]), wanted)) + 1, len(people) - 1)
+    held_n = train_n[np.isin(person_n, order[:last])]
+    splits_N = dataset.splits_N.copy()
+    splits_N[held_n] = VALIDATION
+    told = f"{len(held_n):,} of {len(train_n):,} train images held out, {who}by seed {seed}"
+    return replace(dataset, splits_N=splits_N), told

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
 
 from celebattr.constants import IMAGE_SUFFIXES
@@ -50,6 +51,26 @@ def digest(parts: Iterable[object]) -> str:
     return hashed.hexdigest()
 
 
+def loose(name: str) -> str:
+    """Return what names of one image have in common, however a system spells them.
+
+    Letters of either case, composed or not, and any suffix of an image: `café.jpg`, `CAFÉ.PNG`.
+    """
+    path = PurePosixPath(name)
+    stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
+    return unicodedata.normalize("NFC", stem).casefold()
+
+
+def _by_loose(names: Iterable[str]) -> dict[str, str]:
+    """Return names by what `loose` makes of them; without those that are then the same."""
+    found: dict[str, str] = {}
+    twice = set()
+    for name in names:
+        if found.setdefault(loose(name), name) != name:
+            twice.add(loose(name))
+    return {key: name for key, name in found.items() if key not in twice}
+
+
 class Folder:
     """Image files in one folder; names may hold subfolders."""
 
@@ -66,6 +87,26 @@ class Folder:
         with os.scandir(self.path) as entries:
             there = {entry.name for entry in entries}
         return [n for n in names if n not in there and not (self.path / n).is_file()]
+
+    def near(self, names: Iterable[str]) -> dict[str, str]:
+        """Return, of names that are not there, those that nearly fit a file's, with its name."""
+        listed: dict[str, dict[str, str]] = {}
+
+        def fit(name: str) -> str | None:
+            at = ""
+            for part in name.replace("\\", "/").split("/"):
+                if at not in listed:
+                    folder = self.path / at
+                    listed[at] = (
+                        _by_loose(p.name for p in folder.iterdir()) if folder.is_dir() else {}
+                    )
+                found = listed[at].get(loose(part))
+                if found is None:
+                    return None
+                at = f"{at}/{found}" if at else found
+            return at
+
+        return {name: found for name in names if (found := fit(name)) is not None}
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file."""
@@ -113,6 +154,14 @@ class Zip:
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return the names that are not there."""
         return [name for name in names if name not in self._members]
+
+    def near(self, names: Iterable[str]) -> dict[str, str]:
+        """Return, of names that are not there, those that nearly fit a member's, with its name."""
+        there = _by_loose(self._members)
+        found = {
+            name: there.get(loose(name.replace("\\", "/").rpartition("/")[2])) for name in names
+        }
+        return {name: member for name, member in found.items() if member is not None}
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a member."""

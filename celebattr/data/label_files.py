@@ -1,14 +1,17 @@
 """Label files: CelebA's lists in every spelling in which they are met, and plain CSV.
 
 An optional count line; names from the header, never by position; any run of white space, or commas;
-CRLF, a byte order mark; -1/1, 0/1, true/false; partitions 0/1/2 or words.
+CRLF; UTF-8, UTF-16 or Windows-1252; -1/1, 0/1, -1/0/1, true/false; partitions 0/1/2 or words.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -16,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import IMAGE_COLUMNS, TEST, TRAIN, VALIDATION
+from celebattr.data.dataset import Targets
 from celebattr.errors import DataError, reason
 from celebattr.predictions import check_attributes
 
@@ -30,6 +34,14 @@ PARTITIONS: dict[str, int] = {
     "validation": VALIDATION,
     "test": TEST,
 }
+
+PRESENT = ("1", "1.0", "+1", "true", "yes")
+ABSENT = ("-1", "-1.0")
+ZERO = ("0", "0.0", "false", "no")
+UNKNOWN = ("", "nan", "na", "n/a", "null", "none")
+"""Spellings of labels, in lower case."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,11 +70,12 @@ def read_text(path: Path) -> str:
         DataError: it cannot be read, or is not text, a web page for instance.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file") from error
+    text = _decoded(data)
+    if text is None:
+        raise DataError(f"{path} is not a text file")
     if text.lstrip()[:15].lower().startswith(("<!doctype", "<html")):
         raise DataError(
             f"{path} is a web page, not the list: the download was refused. Download it again"
@@ -70,12 +83,29 @@ def read_text(path: Path) -> str:
     return text
 
 
-def read_table(path: Path, *, header: bool = True) -> Table:
+def _decoded(data: bytes) -> str | None:
+    """Return a text, its lines ended by one character, or None if it is none."""
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if wide else ("utf-8-sig", "cp1252"):
+        try:
+            text = io.TextIOWrapper(io.BytesIO(data), encoding).read()
+        except UnicodeError:
+            continue
+        # Nearly any bytes are cp1252; those of a picture have control characters.
+        return None if encoding == "cp1252" and _CONTROL.search(text) else text
+    return None
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+
+
+def read_table(path: Path, *, header: bool = True, column: str | None = None) -> Table:
     """Read a label file; its content tells whether it is split by white space or commas.
 
     Args:
         path: the file.
         header: whether a list separated by white space has one; a CSV always may.
+        column: the column of a CSV that names the image; if None, one of `IMAGE_COLUMNS`.
 
     Raises:
         DataError: it is empty, its rows do not have the columns of its header, or a column has a
@@ -88,10 +118,11 @@ def read_table(path: Path, *, header: bool = True) -> Table:
         first, _, rest = text.lstrip().partition("\n")
     if not first.strip():
         raise DataError(f"{path} is empty")
-    delimiter = next((d for d in ",;" if d in first), None)
+    tabs = path.suffix.lower() == ".tsv" or ("," not in first and path.suffix.lower() == ".csv")
+    delimiter = next((d for d in ("\t,;" if tabs else ",;") if d in first), None)
     if delimiter == ";" and rest and ";" not in rest[: rest.find("\n")]:
         delimiter = None  # it is part of a name in the header
-    table = _commas(path, text, delimiter) if delimiter else _spaces(path, text, header)
+    table = _commas(path, text, delimiter, column) if delimiter else _spaces(path, text, header)
     if not table.columns:
         raise DataError(f"{path} names images and has no columns beside them")
     if not table.images:
@@ -109,7 +140,7 @@ def count_in(line: str) -> int | None:
     return int(word) if word.isdecimal() and len(word) < 19 else None
 
 
-def _commas(path: Path, text: str, delimiter: str) -> Table:
+def _commas(path: Path, text: str, delimiter: str, column: str | None) -> Table:
     try:
         rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
     except csv.Error as error:
@@ -118,15 +149,16 @@ def _commas(path: Path, text: str, delimiter: str) -> Table:
         raise DataError(f"{path} is empty")
     names = [name.strip() for name in rows[0]]
     lowered = [name.lower() for name in names]
-    at = next((lowered.index(name) for name in IMAGE_COLUMNS if name in lowered), None)
+    wanted = IMAGE_COLUMNS if column is None else (column.strip().lower(),)
+    at = next((lowered.index(name) for name in wanted if name in lowered), None)
     named = at is not None
     if at is None:
-        if _looks_like_image(names[0]):  # a list without a header
+        if column is None and _looks_like_image(names[0]):  # a list without a header
             names, at = [f"column {i}" for i in range(len(names))], 0
         else:
             raise DataError(
                 f"{path} has no column that names the image: its columns are "
-                f"{', '.join(names[:6])}; expected one of {', '.join(IMAGE_COLUMNS)}"
+                f"{', '.join(names[:6])}; expected one of {', '.join(wanted)}. Name it by --column"
             )
     else:
         rows = rows[1:]
@@ -171,29 +203,59 @@ def _looks_like_image(word: str) -> bool:
     return word.lower().endswith((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
 
 
-def zero_one(table: Table, columns: list[int]) -> NDArray[np.uint8]:
-    """Return columns of a table as 0 and 1, uint8 [N, columns].
+def label_values(table: Table, columns: list[int]) -> Targets:
+    """Return columns of a table as labels [N, columns], see `Targets`.
+
+    Where any column holds -1, 0 says that a label is unknown, everywhere in the file; a blank cell
+    always does.
 
     Raises:
-        DataError: a value is neither -1/1, 0/1 nor true/false.
+        DataError: a value is neither -1, 0 or 1, nor true/false, nor blank.
     """
     cells = table.cells if columns == list(range(len(table.columns))) else table.cells[:, columns]
-    positive = cells == "1"
-    unknown = ~(positive | (cells == "-1") | (cells == "0"))
-    if unknown.any():  # rare spellings, looked at one by one
-        lowered = np.char.lower(np.char.strip(cells[unknown]))
-        positive[unknown] = np.isin(lowered, ["true", "1", "1.0", "+1", "yes"])
-        wrong = ~np.isin(
-            lowered, ["true", "false", "1", "0", "-1", "1.0", "0.0", "-1.0", "+1", "yes", "no"]
-        )
+    present, absent, zero = cells == "1", cells == "-1", cells == "0"
+    unknown = np.zeros_like(present)
+    rest = ~(present | absent | zero)
+    if rest.any():  # rare spellings, looked at one by one
+        words = np.char.lower(np.char.strip(cells[rest]))
+        present[rest] = np.isin(words, PRESENT)
+        absent[rest] = np.isin(words, ABSENT)
+        zero[rest] = np.isin(words, ZERO)
+        unknown[rest] = np.isin(words, UNKNOWN)
+        wrong = rest & ~(present | absent | zero | unknown)
         if wrong.any():
-            row, column = np.argwhere(unknown)[np.flatnonzero(wrong)[0]]
+            row, column = np.argwhere(wrong)[0]
             raise DataError(
                 f"{table.path}: {table.images[row]} has {str(cells[row, column])!r} for "
-                f"{table.columns[columns[column]]}; expected 0 or 1, -1 or 1, true or false"
+                f"{table.columns[columns[column]]}; expected 0 or 1, -1 or 1, true or false, or "
+                "nothing where it is unknown"
             )
-    targets: NDArray[np.uint8] = positive.astype(np.uint8)
-    return targets
+    if absent.any():
+        unknown |= zero
+    return with_unknown(present, unknown)
+
+
+def with_unknown(present: NDArray[np.bool_], unknown: NDArray[np.bool_]) -> Targets:
+    """Return labels [N, A], see `Targets`."""
+    if not unknown.any():
+        return present.astype(np.uint8)
+    return np.where(unknown, np.float32(np.nan), present.astype(np.float32))
+
+
+def joined(parts: Sequence[Targets]) -> Targets:
+    """Return the rows of all parts: float32 if any is."""
+    return np.concatenate(parts)  # type: ignore[return-value]
+
+
+def filled_with_labels(cells_N: NDArray[np.str_]) -> bool:
+    """Return True if at least half of the filled cells of a column could be labels.
+
+    A few odd ones are mistakes to be told; numbers of another kind, or text, are no attribute.
+    """
+    words = np.char.lower(np.char.strip(cells_N))
+    filled = ~np.isin(words, UNKNOWN)
+    labels = np.isin(words, (*PRESENT, *ABSENT, *ZERO))
+    return bool(2 * labels.sum() >= filled.sum())
 
 
 def partitions(table: Table, column: int) -> NDArray[np.int8]:
@@ -221,9 +283,12 @@ _WORD = re.compile(r"[a-z]+")
 
 
 def split_of(file: PurePath) -> int | None:
-    """Return the split by the first word of a shard's name, else by its folder's; or None."""
+    """Return the split by the first word of a shard's name, else by its folder's; or None.
+
+    Hugging Face calls the first gigabytes of a large data set `partial-train`.
+    """
     for name in (file.name, file.parent.name):
-        word = _WORD.match(name.lower())
+        word = _WORD.match(name.lower().removeprefix("partial-"))
         if word is not None and word[0] in PARTITIONS:
             return PARTITIONS[word[0]]
     return None

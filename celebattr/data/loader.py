@@ -25,7 +25,7 @@ Transform = Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops uint8 [B, 218, 178, 3], targets [B, A] in 0..1, dataset indices [B]."""
+    """Crops uint8 [B, 218, 178, 3], targets [B, A] in 0..1 or NaN, dataset indices [B]."""
 
     crops_BHWC: NDArray[np.uint8]
     targets_BA: NDArray[np.uint8] | NDArray[np.float32]

@@ -23,7 +23,8 @@ def soften(dataset: FaceDataset, paths: Sequence[Path], weight: float) -> FaceDa
     Args:
         dataset: whose targets to mix them into.
         paths: see `read_probabilities`; an image that several of them name gets their mean.
-        weight: share of the probabilities in the targets, 0 to 1; the rest are the labels.
+        weight: share of the probabilities in the targets, 0 to 1; the rest are the labels. An
+            unknown label becomes the probability.
 
     Raises:
         DataError: see `read_probabilities`.
@@ -41,7 +42,8 @@ def soften(dataset: FaceDataset, paths: Sequence[Path], weight: float) -> FaceDa
     hard_nA = dataset.targets_NA[named_n]
     mean_nA = sum_NA[named_n] / files_N[named_n, None]
     targets_NA = dataset.targets_NA.astype(np.float32)
-    targets_NA[named_n] = (1.0 - weight) * hard_nA + weight * mean_nA
+    mixed_nA = (1.0 - weight) * hard_nA + weight * mean_nA
+    targets_NA[named_n] = np.where(np.isnan(hard_nA), mean_nA, mixed_nA)
     return replace(dataset, targets_NA=targets_NA)
 
 

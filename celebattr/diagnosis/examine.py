@@ -120,17 +120,17 @@ def _together(sources: list[Source]) -> Iterator[Finding]:
         odd = sorted(set(source.attributes) ^ set(first.attributes))
         if odd:
             yield Finding(
-                "problem",
+                "note",
                 "attributes",
                 where,
-                f"{source.path} and {first.path} have different attributes, so that they cannot be "
-                f"joined: {len(odd)} are in one only",
-                "Give them the same columns, or train on one of them",
+                f"{source.path} and {first.path} have different attributes: {len(odd)} are in one "
+                "only, and unknown in the other",
+                "",
                 tuple(odd[:3]),
             )
     for name, severity, why in (
         ("train", "problem", "there is nothing to train on"),
-        ("validation", "problem", "training keeps its best epoch by them"),
+        ("validation", "note", "training holds out a tenth of train, by person where known"),
         ("test", "note", "there is nothing to evaluate on"),
     ):
         if not any((source.splits_N == SPLITS[name]).any() for source in sources):

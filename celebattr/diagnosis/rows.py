@@ -13,7 +13,7 @@ from celebattr import constants
 from celebattr.attributes import CELEBA
 from celebattr.constants import SPLITS
 from celebattr.data import label_files
-from celebattr.data.dataset import Source
+from celebattr.data.dataset import Source, shares
 from celebattr.data.layouts import celeba, celebamask_hq
 from celebattr.diagnosis.report import Finding, SplitReport
 from celebattr.errors import DataError
@@ -62,8 +62,8 @@ def splits(source: Source) -> tuple[SplitReport, ...]:
         people = None
         if source.identities_N is not None:
             people = len(np.unique(source.identities_N[rows]))
-        shares = source.targets_NA[rows].mean(axis=0).tolist() if rows.any() else []
-        prevalence = dict(zip(source.attributes, shares, strict=False))
+        known = shares(source.targets_NA[rows]).tolist() if rows.any() else []
+        prevalence = {n: s for n, s in zip(source.attributes, known, strict=False) if s == s}
         reports.append(SplitReport(name, int(rows.sum()), people, prevalence))
     return tuple(reports)
 
@@ -88,7 +88,7 @@ def _doubled(source: Source, where: str) -> Iterator[Finding]:
     for row, name in enumerate(source.names):
         if counts[name] > 1:
             other = first.setdefault(name, row)
-            same = np.array_equal(source.targets_NA[row], source.targets_NA[other])
+            same = np.array_equal(source.targets_NA[row], source.targets_NA[other], equal_nan=True)
             if not same or source.splits_N[row] != source.splits_N[other]:
                 differ.add(name)
     twice = sorted(first)
@@ -190,10 +190,22 @@ def _columns(source: Source, where: str) -> Iterator[Finding]:
             "nothing is lost here",
             "Programs that go by position would mix them up",
         )
+    unknown_A = np.isnan(source.targets_NA).sum(axis=0)
+    if unknown_A.any():
+        most = np.argsort(-unknown_A, kind="stable")[:EXAMPLES]
+        yield Finding(
+            "note",
+            "unknown labels",
+            where,
+            f"{many(int(unknown_A.sum()), 'label')} of {source.targets_NA.size:,} are unknown: "
+            "training and metrics leave them out",
+            "",
+            tuple(f"{source.attributes[a]} {unknown_A[a]:,}" for a in most if unknown_A[a]),
+        )
     train = source.targets_NA[source.splits_N == constants.TRAIN]
     if len(train):
-        shares = train.mean(axis=0)
-        flat = [n for n, s in zip(source.attributes, shares, strict=True) if s in (0.0, 1.0)]
+        pairs = zip(source.attributes, shares(train), strict=True)
+        flat = [name for name, share in pairs if share in (0.0, 1.0) or share != share]
         if flat:
             yield Finding(
                 "warning",
@@ -249,7 +261,7 @@ def _prevalence(source: Source, where: str) -> Iterator[Finding]:
         if len(targets_NA) < FEW:
             continue
         columns = [source.attributes.index(name) for name in percent]
-        shares_A = 100.0 * targets_NA[:, columns].mean(axis=0)
+        shares_A = 100.0 * shares(targets_NA)[columns]
         truth_A = np.array(list(percent.values()))
         off = beyond_chance(shares_A, truth_A, len(targets_NA))
         widest = sorted(zip(-np.abs(shares_A - truth_A), percent, strict=True))
@@ -292,7 +304,7 @@ def _exchanged(source: Source, where: str) -> Finding | None:
     rows = test if test.sum() >= FEW else np.ones(len(source.names), np.bool_)
     if rows.sum() < FEW:
         return None
-    shares_A = 100.0 * source.targets_NA[rows].mean(axis=0)
+    shares_A = 100.0 * shares(source.targets_NA[rows])
 
     def off(names: Sequence[str], values_A: NDArray[np.float64]) -> float:
         place = {name: i for i, name in enumerate(names)}

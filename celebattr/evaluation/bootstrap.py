@@ -71,27 +71,28 @@ def metric_samples(
     resamples: Resamples,
 ) -> dict[str, Samples]:
     """Return each metric of `AttributeReport`, by name, per resample, [R, A], or NaN."""
-    truth = targets_NA.astype(bool)
-    images_R1 = resamples.sums(np.ones(len(truth)))[:, None]
-    positives, predicted_positives, true_positives = (
-        resamples.sums(values) for values in (truth, present_NA, truth & present_NA)
+    truth, known = targets_NA == 1, ~np.isnan(targets_NA)
+    images, positives, predicted_positives, true_positives = (
+        resamples.sums(values) for values in (known, truth, known & present_NA, truth & present_NA)
     )
-    negatives = images_R1 - positives
+    negatives = images - positives
     correct = true_positives + negatives - (predicted_positives - true_positives)
     with np.errstate(invalid="ignore", divide="ignore"):
         recall, specificity = true_positives / positives, (correct - true_positives) / negatives
         samples = {
-            "accuracy": correct / images_R1,
-            "majority_accuracy": np.maximum(positives, negatives) / images_R1,
+            "accuracy": correct / images,
+            "majority_accuracy": np.maximum(positives, negatives) / images,
             "balanced_accuracy": (recall + specificity) / 2.0,
             "f1": np.where(
                 positives > 0, 2.0 * true_positives / (predicted_positives + positives), np.nan
             ),
         }
-    squared_NA = (probabilities_NA - truth) ** 2
-    samples["brier_score"] = resamples.sums(squared_NA) / images_R1
+    squared_NA = np.where(known, (probabilities_NA - truth) ** 2, 0.0)
+    with np.errstate(invalid="ignore"):
+        samples["brier_score"] = resamples.sums(squared_NA) / images
     ranked = [
-        _ranking(p_N, y_N, resamples) for p_N, y_N in zip(probabilities_NA.T, truth.T, strict=True)
+        _ranking(p_N[k_N], y_N[k_N], Resamples(resamples.times_RG, resamples.group_N[k_N]))
+        for p_N, y_N, k_N in zip(probabilities_NA.T, truth.T, known.T, strict=True)
     ]
     for i, name in enumerate(("average_precision", "roc_auc", "expected_calibration_error")):
         samples[name] = np.stack([row[i] for row in ranked], axis=1)
@@ -105,7 +106,7 @@ def mean_samples(
 
     Args:
         samples: as `metric_samples` gives them; what is undefined is left out of its mean.
-        right_NA: whether each decision is right.
+        right_NA: as in `Measured`.
         resamples: those of the samples.
     """
     exact_R = resamples.sums(np.asarray(right_NA.all(axis=1))) / resamples.sums(
@@ -142,10 +143,11 @@ def _ranking(
     gap_NK = np.zeros((len(scores_N), calibration.BINS))
     gap_NK[np.arange(len(scores_N)), bins_N] = scores_N - truth_N
     total_R = resamples.sums(np.ones(len(scores_N)))
-    calibration_R = np.abs(resamples.sums(gap_NK)).sum(axis=1) / total_R
+    with np.errstate(invalid="ignore"):
+        calibration_R = np.abs(resamples.sums(gap_NK)).sum(axis=1) / total_R
     # A resample adds its own chance to every bin's gap, and none is negative: all lie too high.
     # Their spread is what is wanted, around the error itself.
-    calibration_R += np.abs(gap_NK.sum(axis=0)).sum() / len(scores_N) - calibration_R.mean()
+    calibration_R += np.abs(gap_NK.sum(axis=0)).sum() / len(scores_N) - np.nanmean(calibration_R)
     calibration_R = np.maximum(calibration_R, 0.0)
     return average_precision_R, roc_auc_R, calibration_R
 

@@ -48,7 +48,7 @@ def fit_scale(
 
     Args:
         logits_NA: [N, A], finite, of images the network was not trained on.
-        targets_NA: [N, A], 0 or 1.
+        targets_NA: [N, A], 0 or 1; NaN where unknown.
         shares_A: positives of the training split, 0 to 1, [A]. None: as in `targets_NA`.
 
     Returns:
@@ -82,7 +82,7 @@ def likeliest_scale(
     for _ in range(STEPS):
         middle_A = (low_A + high_A) / 2.0
         error_NA = probabilities(logits_NA, middle_A, no_bias_A) - targets_NA
-        falling_A = (error_NA * weighted_NA).mean(axis=0) < 0.0
+        falling_A = np.nansum(error_NA * weighted_NA, axis=0) < 0.0
         low_A = np.where(falling_A, middle_A, low_A)
         high_A = np.where(falling_A, high_A, middle_A)
     return np.where(_informative(logits_NA, targets_NA), (low_A + high_A) / 2.0, 1.0)
@@ -95,7 +95,8 @@ def _importance(
     if shares_A is None:
         return np.ones(targets_NA.shape)
     low = 0.5 / len(targets_NA)  # less than one image: no weight becomes infinite
-    own_A = np.clip(targets_NA.mean(axis=0), low, 1.0 - low)
+    known_A = np.maximum((~np.isnan(targets_NA)).sum(axis=0), 1)
+    own_A = np.clip(np.nansum(targets_NA, axis=0) / known_A, low, 1.0 - low)
     wanted_A = np.clip(shares_A, low, 1.0 - low)
     weights: NDArray[np.float64] = np.where(
         targets_NA > 0.5, wanted_A / own_A, (1.0 - wanted_A) / (1.0 - own_A)
@@ -107,8 +108,7 @@ def _informative(
     logits_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
 ) -> NDArray[np.bool_]:
     """Return the attributes whose images determine a confidence."""
-    positives_A = targets_NA.sum(axis=0, dtype=np.int64)
-    both_A = (positives_A > 0) & (positives_A < len(targets_NA))
+    both_A = (targets_NA == 1).any(axis=0) & (targets_NA == 0).any(axis=0)
     return np.asarray(both_A & logits_NA.any(axis=0))
 
 
@@ -128,8 +128,10 @@ def calibration_error(
     for probabilities_N, targets_N in zip(
         np.asarray(probabilities_NA, np.float64).T, np.asarray(targets_NA).T, strict=True
     ):
-        gap = np.bincount(bins(probabilities_N), probabilities_N - targets_N, BINS)
-        errors.append(float(np.abs(gap).sum() / len(targets_N)))
+        known_N = ~np.isnan(targets_N)
+        p_n, y_n = probabilities_N[known_N], targets_N[known_N]
+        gap = np.bincount(bins(p_n), p_n - y_n, BINS)
+        errors.append(float(np.abs(gap).sum() / len(y_n)))
     return errors
 
 
@@ -144,7 +146,7 @@ def check(name: str, values_NA: NDArray[Any], targets_NA: NDArray[Any]) -> None:
 
     Raises:
         DataError: there are no images or no attributes, the shapes differ, a target is neither 0
-            nor 1, or a value is not finite.
+            nor 1 nor unknown (NaN), or a value is not finite.
     """
     if targets_NA.ndim != 2 or targets_NA.size == 0:
         raise DataError(
@@ -156,8 +158,9 @@ def check(name: str, values_NA: NDArray[Any], targets_NA: NDArray[Any]) -> None:
             f"{name} have the shape {list(values_NA.shape)}, targets {list(targets_NA.shape)}: "
             "both must be [images, attributes] of the same images and attributes"
         )
-    if not np.isin(targets_NA, (0, 1)).all():
-        wrong = targets_NA[~np.isin(targets_NA, (0, 1))][0]
+    wrong_NA = ~(np.isin(targets_NA, (0, 1)) | np.isnan(targets_NA))
+    if wrong_NA.any():
+        wrong = targets_NA[wrong_NA][0]
         raise DataError(f"a target is {wrong}: targets are 0 (absent) or 1 (present)")
     if not np.isfinite(values_NA).all():
         image, attribute = np.argwhere(~np.isfinite(values_NA))[0].tolist()

@@ -11,7 +11,7 @@ compare systems).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,7 @@ def _difference(
 def robustness(
     probabilities_VNA: NDArray[np.floating[Any]],
     targets_NA: NDArray[Any],
-    decide: Callable[[NDArray[np.floating[Any]]], NDArray[np.bool_]],
+    present_VNA: NDArray[np.bool_],
     corruptions: Sequence[Corruption],
     people_N: NDArray[np.int64] | None,
 ) -> tuple[CorruptionReport, ...]:
@@ -100,17 +100,17 @@ def robustness(
     Args:
         probabilities_VNA: calibrated, [1 + C, N, A]: of the images as they are, then of each of
             the C corruptions.
-        targets_NA: [N, A], 0 or 1.
-        decide: makes decisions, bool [N, A], of probabilities [N, A].
+        targets_NA: [N, A], 0 or 1; NaN where unknown.
+        present_VNA: the decisions, bool, of the same shape.
         corruptions: their C names and levels.
         people_N: who is shown, or None where that is not known.
     """
-    clean_NA = decide(probabilities_VNA[0]) == targets_NA
     reports = []
-    for corruption, p_NA in zip(corruptions, probabilities_VNA[1:], strict=True):
-        present_NA = decide(p_NA)
+    for corruption, p_NA, present_NA in zip(
+        corruptions, probabilities_VNA[1:], present_VNA[1:], strict=True
+    ):
         summary = metrics.summary(p_NA, targets_NA, present_NA)
-        difference, interval = paired(present_NA == targets_NA, clean_NA, people_N)
+        difference, interval = paired(present_NA, present_VNA[0], targets_NA, people_N)
         reports.append(
             CorruptionReport(
                 corruption.name,

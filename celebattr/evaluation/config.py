@@ -10,6 +10,8 @@ from celebattr.options import (
     DECISIONS,
     Checks,
     Location,
+    attributes_option,
+    column_option,
     consistent_option,
     data_option,
     decoders_option,
@@ -33,10 +35,12 @@ class EvaluateConfig(Checks):
     """Options of `celebattr evaluate`."""
 
     data: tuple[Location, ...] = data_option()
-    split: str = option("test", "Split to evaluate: {choices}.", "Data", choices=tuple(SPLITS))
+    split: str = option("test", "Split to evaluate: {choices}.", "Data", choices=(*SPLITS, "all"))
     limit: int | None = option(None, "Use only the first N images of the split.", "Data")
     skip_missing: bool = skip_missing_option()
     faces: str = faces_option()
+    column: str | None = column_option()
+    attributes: str | None = attributes_option()
     weights: str | None = weights_option(DECISIONS, "accurate")
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()

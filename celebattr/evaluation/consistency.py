@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.attributes import rules_of
+from celebattr.attributes import Rule, rules_of
 from celebattr.evaluation import bootstrap
 from celebattr.evaluation.bootstrap import Interval, Resamples
 from celebattr.evaluation.report import LogicReport, RuleReport
@@ -26,7 +26,7 @@ def logic(
 
     Args:
         probabilities_NA: calibrated, [N, A], 0 to 1.
-        targets_NA: [N, A], 0 or 1.
+        targets_NA: [N, A], 0 or 1; NaN where unknown.
         thresholds_A: the probability from which an attribute is present.
         attributes: their A names.
         people_N: who is shown, or None where that is not known.
@@ -34,12 +34,11 @@ def logic(
     rules = rules_of(attributes)
     if not rules:
         return None
-    truth_NA = targets_NA.astype(np.bool_)
     plain_NA = decisions.present(probabilities_NA, thresholds_A)
     consistent_NA = decisions.Consistent(attributes).present(probabilities_NA, thresholds_A)
     predicted_NR = decisions.contradictions(plain_NA, attributes, rules)
-    labelled_NR = decisions.contradictions(truth_NA, attributes, rules)
-    difference, interval = paired(consistent_NA == truth_NA, plain_NA == truth_NA, people_N)
+    labelled_NR = _labelled(targets_NA, attributes, rules)
+    difference, interval = paired(consistent_NA, plain_NA, targets_NA, people_N)
     return LogicReport(
         rules=tuple(
             RuleReport(rule.name, float(predicted), float(labelled))
@@ -49,25 +48,43 @@ def logic(
         ),
         predicted=float(predicted_NR.any(axis=1).mean()),
         labelled=float(labelled_NR.any(axis=1).mean()),
-        consistent_accuracy=float((consistent_NA == truth_NA).mean()),
+        consistent_accuracy=float((consistent_NA == targets_NA)[~np.isnan(targets_NA)].mean()),
         difference=difference,
         interval=interval,
     )
 
 
+def _labelled(
+    targets_NA: NDArray[Any], attributes: Sequence[str], rules: Sequence[Rule]
+) -> NDArray[np.bool_]:
+    """Return which rules the labels break, bool [N, R]; what is unknown breaks none."""
+    broken_NR = decisions.contradictions(targets_NA == 1, attributes, rules)
+    names = list(attributes)
+    for r, rule in enumerate(rules):
+        columns = [names.index(rule.first), names.index(rule.second)]
+        broken_NR[:, r] &= ~np.isnan(targets_NA[:, columns]).any(axis=1)
+    return broken_NR
+
+
 def paired(
-    right_NA: NDArray[np.bool_],
+    present_NA: NDArray[np.bool_],
     reference_NA: NDArray[np.bool_],
+    targets_NA: NDArray[Any],
     people_N: NDArray[np.int64] | None,
 ) -> tuple[float, Interval | None]:
     """Return mean accuracy minus that of a reference on the same images, with 95 % interval.
 
     Args:
-        right_NA: which decisions are right, bool [N, A].
-        reference_NA: which of the reference's are, bool [N, A].
+        present_NA: the decisions, bool [N, A].
+        reference_NA: those of the reference, bool [N, A].
+        targets_NA: [N, A], 0 or 1; NaN where unknown, which counts for neither.
         people_N: who is shown, or None where that is not known; people, or images, are resampled.
     """
-    difference_N = right_NA.mean(axis=1) - reference_NA.mean(axis=1)
+    right_N, reference_N = (
+        (of_NA == targets_NA).sum(axis=1) for of_NA in (present_NA, reference_NA)
+    )
+    difference_N, known_N = right_N - reference_N, (~np.isnan(targets_NA)).sum(axis=1)
     resamples = Resamples.draw(len(difference_N), people_N)
-    samples_R = resamples.sums(difference_N) / resamples.sums(np.ones(len(difference_N)))
-    return float(difference_N.mean()), bootstrap.interval(samples_R)
+    with np.errstate(invalid="ignore"):
+        samples_R = resamples.sums(difference_N) / resamples.sums(known_N)
+    return float(difference_N.sum() / known_N.sum()), bootstrap.interval(samples_R)

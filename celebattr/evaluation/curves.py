@@ -34,15 +34,17 @@ def with_curves(
     Args:
         report: of these images.
         probabilities_NA: calibrated, [N, A], 0 to 1.
-        targets_NA: [N, A], 0 or 1.
+        targets_NA: [N, A], 0 or 1; NaN where unknown.
     """
-    truth_NA = targets_NA.astype(np.bool_)
+    truth_NA, known_NA = targets_NA == 1, ~np.isnan(targets_NA)
     assert probabilities_NA.shape == truth_NA.shape == (report.images, len(report.attributes))
     rows = [
-        replace(row, curves=curves(p_N, y_N))
-        for row, p_N, y_N in zip(report.attributes, probabilities_NA.T, truth_NA.T, strict=True)
+        replace(row, curves=curves(p_N[known_N], y_N[known_N]))
+        for row, p_N, y_N, known_N in zip(
+            report.attributes, probabilities_NA.T, truth_NA.T, known_NA.T, strict=True
+        )
     ]
-    together = reliability(probabilities_NA.ravel(), truth_NA.ravel())
+    together = reliability(probabilities_NA[known_NA], truth_NA[known_NA])
     return replace(report, attributes=tuple(rows), reliability=together)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,11 +63,13 @@ def evaluate(
     images, no_face = _images(config, notice)
     backend = open_backend(config.weights, device=config.device, precision=config.precision)
     card = backend.card
-    targets_NA, people_N = _targets(images, backend), images.identities_N
-    other = _other(config, backend)
+    attributes = _attributes(images, backend)
+    columns = [card.attributes.index(name) for name in attributes]
+    targets_NA, people_N = images.targets_of(attributes), images.identities_N
+    other = _other(config, backend, attributes)
     backends = [backend] if other is None else [backend, other]
     decide, *others_decide = (_decider(one.card, config) for one in backends)
-    by = select(config.slices, card.attributes) if config.slices else []
+    by = select(config.slices, attributes) if config.slices else []
     explainer = Explainer(config.weights) if config.pointing else None
     started = time.monotonic()
     p_VNA, *others_p = probabilities(
@@ -81,14 +82,16 @@ def evaluate(
         on_progress=on_progress,
     )
     seconds = time.monotonic() - started
-    p_NA = p_VNA[0]
-    present_NA = decide(p_NA)
+    # Consistent decisions are made over all attributes of the bundle, scored or not.
+    present_VNA = np.stack([decide(p_NA)[:, columns] for p_NA in p_VNA])
+    p_VNA = p_VNA[:, :, columns]
+    p_NA, present_NA = p_VNA[0], present_VNA[0]
     below = card.unsure_below if config.unsure_below is None else config.unsure_below
     measured = metrics.measure(
         p_NA,
         targets_NA,
         present_NA,
-        card.attributes,
+        attributes,
         split=config.split,
         weights=str(backend.path.name),
         people_N=people_N,
@@ -96,16 +99,16 @@ def evaluate(
         # With another network, or corrupted images, the time is not this one's.
         images_per_second=None if other or corruptions else len(images) / seconds,
     )
-    thresholds_A = card.thresholds_at(*parse_operating_point(config.operating_point))
+    thresholds_A = card.thresholds_at(*parse_operating_point(config.operating_point))[columns]
     report = replace(
         measured.report,
         measured_in=backend.precision + "+flip" * config.flip,
         consistent=config.consistent,
         faces=how(images),
         no_face=no_face,
-        logic=logic(p_NA, targets_NA, thresholds_A, card.attributes, people_N),
-        corruptions=robustness(p_VNA, targets_NA, decide, corruptions, people_N),
-        published=published(card.attributes),
+        logic=logic(p_NA, targets_NA, thresholds_A, attributes, people_N),
+        corruptions=robustness(p_VNA, targets_NA, present_VNA, corruptions, people_N),
+        published=published(attributes),
     )
     if other is not None:
         p = others_p[0][0]
@@ -114,12 +117,12 @@ def evaluate(
     if config.curves:
         report = with_curves(report, p_NA, targets_NA)
     if by:
-        parts = slices(p_NA, targets_NA, present_NA, card.attributes, by, people_N)
-        wide = gaps(parts, targets_NA, present_NA, card.attributes, people_N)
+        parts = slices(p_NA, targets_NA, present_NA, attributes, by, people_N)
+        wide = gaps(parts, targets_NA, present_NA, attributes, people_N)
         report = replace(report, slices=parts, gaps=wide)
     if config.examples:
         count, pictured = config.examples, config.thumbnails
-        decided = (p_NA, targets_NA, present_NA, card.attributes)
+        decided = (p_NA, targets_NA, present_NA, attributes)
         found = examples(images, *decided, count=count, thumbnails=pictured)
         report = replace(report, examples=found)
     if explainer is not None:
@@ -133,13 +136,19 @@ def _images(config: EvaluateConfig, notice: Callable[[str], None]) -> tuple[Face
     Photos that are aligned are kept in memory, where it holds them: they are opened before they
     are scored, to know which have a face.
     """
-    dataset = load_dataset(config.data, skip_missing=config.skip_missing)
+    dataset = load_dataset(
+        config.data,
+        skip_missing=config.skip_missing,
+        column=config.column,
+        attributes=config.attributes,
+    )
     dataset, found = find_faces(dataset, config.faces, workers=config.workers)
     notice(f"faces      {found}")
     images = dataset.split(config.split, config.limit)
     if len(images) == 0:
         raise DataError(
-            f"no {config.split} images in {', '.join(map(str, config.data))}: {dataset.describe()}"
+            f"no {config.split} images in {', '.join(map(str, config.data))}: "
+            f"{dataset.describe()}. Give --split all to evaluate on every image"
         )
     mode = "ram" if config.cache == "off" and how(images) != "none" else config.cache
     (images,), cache = attach_cache(
@@ -155,15 +164,34 @@ def _images(config: EvaluateConfig, notice: Callable[[str], None]) -> tuple[Face
     return images, len(left_out.no_face)
 
 
-def _targets(images: FaceDataset, backend: Backend) -> NDArray[Any]:
-    """Return the labels of the attributes that a bundle predicts, in its order [N, A]."""
-    names = backend.card.attributes
-    lacking = [name for name in names if name not in images.attributes]
-    if lacking:
+def _attributes(images: FaceDataset, backend: Backend) -> tuple[str, ...]:
+    """Return the attributes of a bundle of which some labels are known; warn of the others.
+
+    Raises:
+        DataError: there are none.
+    """
+    shares_A = images.shares_A.tolist()
+    known = {n for n, share in zip(images.attributes, shares_A, strict=True) if share == share}
+    own = backend.card.attributes
+    shared = tuple(name for name in own if name in known)
+    lacking = [name for name in own if name not in known]
+    strange = [name for name in images.attributes if name not in own]
+    if not shared:
         raise DataError(
-            f"the data has no labels for {', '.join(lacking)}, which {backend.path.name} predicts"
+            f"the data has labels for none of the attributes that {backend.path.name} predicts: "
+            f"it has {_named(images.attributes)}, the bundle {_named(own)}"
         )
-    return images.targets_NA[:, [images.attributes.index(name) for name in names]]
+    if lacking:
+        log.warning("left out, no labels in the data: %s", _named(lacking))
+    if strange:
+        log.warning("left out, not predicted by %s: %s", backend.path.name, _named(strange))
+    return shared
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return some names, shortened: "Bald, Bangs, Young and 37 more"."""
+    more = f" and {len(names) - 3} more" if len(names) > 4 else ""
+    return ", ".join(names[:3] if more else names) + more
 
 
 def _decider(card: Card, config: EvaluateConfig) -> Decide:
@@ -173,12 +201,12 @@ def _decider(card: Card, config: EvaluateConfig) -> Decide:
     return partial(how, thresholds_A=thresholds_A)
 
 
-def _other(config: EvaluateConfig, backend: Backend) -> Backend | None:
+def _other(config: EvaluateConfig, backend: Backend, attributes: Sequence[str]) -> Backend | None:
     """Return the bundle to compare with, or None."""
     if config.against is None:
         return None
     other = open_backend(config.against, device=config.device, precision=config.precision)
-    if not set(backend.card.attributes) & set(other.card.attributes):
+    if not set(attributes) & set(other.card.attributes):
         raise UsageError(
             f"--against {config.against}: it predicts none of the attributes of "
             f"{backend.path.name}, so there is nothing to compare. Give a bundle that shares some; "
@@ -201,7 +229,7 @@ def _compared(
     columns = [known.index(name) for name in shared]
     theirs = metrics.measure(
         p_NA[:, columns],
-        images.targets_NA[:, [images.attributes.index(name) for name in shared]],
+        images.targets_of(shared),
         present_NA[:, columns],
         shared,
         split=ours.report.split,

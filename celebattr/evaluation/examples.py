@@ -39,7 +39,7 @@ def examples(
     Args:
         images: the split; only the images that are returned are read, for their pictures.
         probabilities_NA: calibrated, [N, A], 0 to 1.
-        targets_NA: [N, A], 0 or 1.
+        targets_NA: [N, A], 0 or 1; NaN where unknown.
         present_NA: the decisions, bool [N, A].
         attributes: their A names.
         count: how many of each kind, at most.
@@ -48,10 +48,10 @@ def examples(
     Raises:
         ImageError: an image cannot be opened any more.
     """
-    truth_NA = np.asarray(targets_NA) >= 0.5
+    truth_NA, known_NA = np.asarray(targets_NA) == 1, ~np.isnan(targets_NA)
     p_NA = np.asarray(probabilities_NA, np.float64)
-    loss_NA = -np.log(np.clip(np.where(truth_NA, p_NA, 1.0 - p_NA), _LEAST, 1.0))
-    wrong_NA = present_NA != truth_NA
+    loss_NA = -np.log(np.clip(np.where(truth_NA, p_NA, 1.0 - p_NA), _LEAST, 1.0)) * known_NA
+    wrong_NA = (present_NA != truth_NA) & known_NA
     # Right decisions last, whatever they lost: an operating point may lie far from 0.5.
     order_NA = np.argsort(np.where(wrong_NA, -loss_NA, np.inf), axis=1, kind="stable")
 

@@ -49,7 +49,7 @@ def summary(
     """Return the two metrics of a validation pass. Arguments and errors as in `measure`."""
     _check(probabilities_NA, targets_NA, present_NA)
     return Summary(
-        mean_attribute_accuracy=float((present_NA == targets_NA).mean()),
+        mean_attribute_accuracy=_accuracy(present_NA, targets_NA),
         mean_average_precision=mean(average_precision(probabilities_NA, targets_NA)),
     )
 
@@ -60,7 +60,7 @@ class Measured:
 
     Attributes:
         report: the figures.
-        right_NA: whether each decision is right, bool [N, A].
+        right_NA: False where a decision is wrong, bool [N, A]; True where the label is unknown.
         samples: each metric of `AttributeReport` in each resample, [R, A]; NaN: undefined.
         resamples: which those are.
     """
@@ -98,7 +98,8 @@ def measure(
 
     Args:
         probabilities_NA: calibrated, [N, A], 0 to 1.
-        targets_NA: [N, A], 0 or 1.
+        targets_NA: [N, A], 0 or 1; NaN where unknown: metrics are over what is known. Each
+            attribute needs one known label.
         present_NA: the decisions, bool [N, A].
         attributes: their A names.
         split: which rows these are.
@@ -115,8 +116,8 @@ def measure(
     if len(attributes) != targets_NA.shape[1]:
         raise DataError(f"{len(attributes)} attribute names for {targets_NA.shape[1]} columns")
     images = len(targets_NA)
-    truth_NA = targets_NA.astype(np.bool_)
-    right_NA = truth_NA == present_NA
+    known_NA = ~np.isnan(targets_NA)
+    right_NA = (targets_NA == present_NA) | ~known_NA
     resamples = Resamples.draw(images, people_N)
     samples = bootstrap.metric_samples(probabilities_NA, targets_NA, present_NA, resamples)
     rows = _attribute_rows(probabilities_NA, targets_NA, present_NA, attributes, samples)
@@ -132,8 +133,8 @@ def measure(
         **means,
         exact_match_ratio=float(right_NA.all(axis=1).mean()),
         unsure_share=float(unsure_NA.mean()),
-        accuracy_where_sure=_share(right_NA[~unsure_NA]),
-        accuracy_where_unsure=_share(right_NA[unsure_NA]),
+        accuracy_where_sure=_share(right_NA[known_NA & ~unsure_NA]),
+        accuracy_where_unsure=_share(right_NA[known_NA & unsure_NA]),
         intervals={
             name: bootstrap.interval(samples_R)
             for name, samples_R in bootstrap.mean_samples(samples, right_NA, resamples).items()
@@ -152,21 +153,23 @@ def _attribute_rows(
     samples: dict[str, bootstrap.Samples],
 ) -> list[AttributeReport]:
     """Return the metrics of each attribute. `samples` are those of the bootstrap, by metric."""
-    images = len(targets_NA)
-    truth_NA = targets_NA.astype(np.bool_)
-    right_NA = truth_NA == present_NA
+    known_NA = ~np.isnan(targets_NA)
+    known_A = known_NA.sum(axis=0)
+    truth_NA = targets_NA == 1
+    right_NA = targets_NA == present_NA
     positives_A = truth_NA.sum(axis=0)
     true_positives_A = (truth_NA & present_NA).sum(axis=0)
-    predicted_positives_A = present_NA.sum(axis=0)
+    predicted_positives_A = (present_NA & known_NA).sum(axis=0)
     correct_A = right_NA.sum(axis=0)
     average_precision_A = average_precision(probabilities_NA, targets_NA)
     roc_auc_A = roc_auc(probabilities_NA, targets_NA)
     calibration_A = calibration_error(probabilities_NA, targets_NA)
-    brier_A = ((probabilities_NA - truth_NA) ** 2).mean(axis=0, dtype=np.float64).tolist()
+    squared_NA = np.where(known_NA, (probabilities_NA - truth_NA) ** 2, 0.0)
+    brier_A = (squared_NA.sum(axis=0, dtype=np.float64) / known_A).tolist()
     rows = []
     for a, name in enumerate(attributes):
-        positives, true_positives, correct = (
-            int(of_A[a]) for of_A in (positives_A, true_positives_A, correct_A)
+        images, positives, true_positives, correct = (
+            int(of_A[a]) for of_A in (known_A, positives_A, true_positives_A, correct_A)
         )
         negatives = images - positives
         recall = true_positives / positives if positives else None
@@ -192,6 +195,7 @@ def _attribute_rows(
                     metric: bootstrap.interval(samples_RA[:, a])
                     for metric, samples_RA in samples.items()
                 },
+                images=images,
             )
         )
     return rows
@@ -220,6 +224,13 @@ def roc_auc(scores_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]) -> l
     ]
 
 
+def _accuracy(present_NA: NDArray[np.bool_], targets_NA: NDArray[Any]) -> float:
+    """Return the mean over attributes of the share of known labels that are decided right."""
+    known_A = (~np.isnan(targets_NA)).sum(axis=0)
+    right_A = (present_NA == targets_NA).sum(axis=0)
+    return float(np.mean(right_A[known_A > 0] / known_A[known_A > 0]))
+
+
 def _share(right: NDArray[np.bool_]) -> float | None:
     return float(right.mean()) if right.size else None
 
@@ -233,10 +244,12 @@ def mean(values: Sequence[float | None]) -> float | None:
 def _columns(
     scores_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return scores and targets per attribute, as torchmetrics takes them."""
-    scores_AN = torch.from_numpy(np.ascontiguousarray(scores_NA.T))
-    targets_AN = torch.from_numpy(np.ascontiguousarray(targets_NA.T, dtype=np.int64))
-    return list(zip(scores_AN, targets_AN, strict=True))
+    """Return known targets and their scores per attribute, as torchmetrics takes them."""
+    known_AN = ~np.isnan(targets_NA.T)
+    return [
+        (torch.from_numpy(scores_N[known_N]), torch.from_numpy(targets_N[known_N].astype(np.int64)))
+        for scores_N, targets_N, known_N in zip(scores_NA.T, targets_NA.T, known_AN, strict=True)
+    ]
 
 
 def _check(

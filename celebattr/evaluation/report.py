@@ -61,7 +61,8 @@ class AttributeReport:
     """Metrics of one attribute on one split. None where a metric is undefined.
 
     Shares between 0 and 1; `positives` counts images; `intervals` holds the 95 % interval of each
-    metric, low and high; `curves` is there where asked for.
+    metric, low and high; `curves` is there where asked for; `images` counts those whose label is
+    known, None in reports of earlier versions.
     """
 
     attribute: str
@@ -76,6 +77,7 @@ class AttributeReport:
     brier_score: float
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
     curves: AttributeCurves | None = None
+    images: int | None = None
 
 
 @dataclass(frozen=True)

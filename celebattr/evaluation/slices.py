@@ -29,7 +29,7 @@ def slices(
 
     Args:
         probabilities_NA: calibrated, [N, A], 0 to 1.
-        targets_NA: [N, A], 0 or 1.
+        targets_NA: [N, A], 0 or 1; NaN where unknown.
         present_NA: the decisions, bool [N, A].
         attributes: their A names.
         by: some of these names.
@@ -43,11 +43,12 @@ def slices(
         if len(rows) == 0:
             found.append(SliceReport(which, 0, None if people_N is None else 0, None, None))
             continue
+        known_A = ~np.isnan(targets_NA[rows]).all(axis=0)
         part = metrics.report(
-            probabilities_NA[rows],
-            targets_NA[rows],
-            present_NA[rows],
-            attributes,
+            probabilities_NA[rows][:, known_A],
+            targets_NA[rows][:, known_A],
+            present_NA[rows][:, known_A],
+            list(itertools.compress(attributes, known_A)),
             split="",
             weights="",
             people_N=None if people_N is None else people_N[rows],
@@ -86,7 +87,7 @@ def gaps(
 
     Args:
         parts: what `slices` gave for these images.
-        targets_NA: [N, A], 0 or 1.
+        targets_NA: [N, A], 0 or 1; NaN where unknown.
         present_NA: the decisions, bool [N, A].
         attributes: their A names.
         people_N: who is shown, or None where that is not known.
@@ -96,10 +97,10 @@ def gaps(
     """
     by = list(parts[0].slice)
     columns = [list(attributes).index(name) for name in by]
-    truth_NA = targets_NA.astype(np.bool_)
+    truth_NA = targets_NA == 1
     hits_NA = truth_NA & present_NA
     inside_PN = np.array(
-        [(truth_NA[:, columns] == list(one.slice.values())).all(axis=1) for one in parts]
+        [(targets_NA[:, columns] == list(one.slice.values())).all(axis=1) for one in parts]
     )
     positives_PA, hits_PA = (
         np.array([of_NA[inside_N].sum(axis=0) for inside_N in inside_PN])

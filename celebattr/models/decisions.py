@@ -164,13 +164,17 @@ def counts(
 ) -> NDArray[np.int64]:
     """Count negative and positive images in each bin of probability, [2, A, 100].
 
+    Unknown targets, NaN, are not counted.
     Thresholds are chosen from these alone; they are small enough to travel in a card.
     """
     assert probabilities_NA.shape == targets_NA.shape
     bins_NA = np.minimum((np.asarray(probabilities_NA, np.float64) * BINS).astype(int), BINS - 1)
     attributes = targets_NA.shape[1]
     tally = np.zeros((2, attributes, BINS), np.int64)
-    np.add.at(tally, (targets_NA.astype(int), np.arange(attributes), bins_NA), 1)
+    row_n, column_n = np.nonzero(~np.isnan(targets_NA))
+    np.add.at(
+        tally, (targets_NA[row_n, column_n].astype(int), column_n, bins_NA[row_n, column_n]), 1
+    )
     return tally
 
 

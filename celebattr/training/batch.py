@@ -22,7 +22,7 @@ from celebattr.training.config import TrainConfig
 
 
 class TrainingBatch(NamedTuple):
-    """Crops in 0..1 [B, 3, 218, 178], targets [B, A] in 0..1, sample weights [B] or None."""
+    """Crops in 0..1 [B, 3, 218, 178], targets [B, A] in 0..1 or NaN, sample weights [B] or None."""
 
     unit: Tensor
     targets: Tensor
@@ -98,7 +98,10 @@ class BatchBuilder:
             # Source: Beyer et al., "Knowledge distillation: A good teacher is patient and
             # consistent", CVPR 2022; Xie et al., "Self-training with Noisy Student", CVPR 2020.
             taught = torch.stack([teacher(clean) for teacher in self.teachers]).mean(dim=0)
-            targets = targets.lerp(taught, config.teacher_weight)
+            # The teacher alone says what no label does.
+            targets = torch.where(
+                targets.isnan(), taught, targets.lerp(taught, config.teacher_weight)
+            )
         return TrainingBatch(unit, targets, weights)
 
 

@@ -12,6 +12,8 @@ from celebattr.options import (
     CACHES,
     Checks,
     Location,
+    attributes_option,
+    column_option,
     data_option,
     decoders_option,
     device_option,
@@ -45,6 +47,8 @@ class TrainConfig(Checks):
     skip_missing: bool = skip_missing_option()
     skip_unreadable: bool = skip_unreadable_option()
     faces: str = faces_option()
+    column: str | None = column_option()
+    attributes: str | None = attributes_option()
     leave_out_repeats: bool = option(
         False, "Leave out training images repeated in validation or test.", DATA
     )

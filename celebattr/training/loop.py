@@ -300,7 +300,7 @@ class _Run:
         measured = validation.measure(
             logits,
             images.targets_NA,
-            self.train_set.targets_NA.mean(axis=0),
+            self.train_set.shares_A,
             LOSSES[config.loss],
         )
         summary = measured.summary

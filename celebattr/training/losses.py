@@ -1,7 +1,9 @@
 """Losses by name.
 
-Each takes logits [B, A], targets [B, A] in 0..1 and, where images count differently, sample weights
-[B], of mean 1 over the training images.
+Each takes logits [B, A], targets [B, A] in 0..1 or NaN where unknown and, where images count
+differently, sample weights [B], of mean 1 over the training images. An unknown target adds nothing,
+and the mean is over all: the pull of a label does not depend on which others are known, nor on how
+a batch is cut into passes.
 """
 
 from __future__ import annotations
@@ -25,13 +27,18 @@ class Loss(Protocol):
 
 def bce(logits_BA: Tensor, targets_BA: Tensor, weights_B: Tensor | None = None) -> Tensor:
     """Return binary cross-entropy, averaged over images and attributes."""
-    weights = None if weights_B is None else weights_B[:, None]
-    return functional.binary_cross_entropy_with_logits(logits_BA, targets_BA, weights)
+    # No test for NaN: it would wait for the device at every step.
+    weights = (~targets_BA.isnan()).to(logits_BA.dtype)
+    if weights_B is not None:
+        weights = weights * weights_B[:, None]
+    return functional.binary_cross_entropy_with_logits(logits_BA, targets_BA.nan_to_num(), weights)
 
 
 def mse(logits_BA: Tensor, targets_BA: Tensor, weights_B: Tensor | None = None) -> Tensor:
     """Return squared error of the sigmoid outputs, summed over attributes, averaged over images."""
-    errors_B = (torch.sigmoid(logits_BA) - targets_BA).square().sum(dim=1)
+    present_BA = torch.sigmoid(logits_BA)
+    targets_BA = torch.where(targets_BA.isnan(), present_BA.detach(), targets_BA)
+    errors_B = (present_BA - targets_BA).square().sum(dim=1)
     return (errors_B if weights_B is None else errors_B * weights_B).mean()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import platform
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 
 from celebattr.data import duplicates
 from celebattr.data.cache import attach_cache
-from celebattr.data.dataset import FaceDataset
+from celebattr.data.dataset import FaceDataset, hold_out
 from celebattr.data.faces import find_faces, how, usable
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.soft_labels import soften
@@ -62,8 +63,14 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
     with world.propagate_errors():
         if config.tensorboard:
             run_folder.summary_writer()  # before any work: it may not be installed
-        dataset = load_dataset(config.data, skip_missing=config.skip_missing)
+        dataset = load_dataset(
+            config.data,
+            skip_missing=config.skip_missing,
+            column=config.column,
+            attributes=config.attributes,
+        )
         dataset, found = find_faces(dataset, config.faces, workers=config.workers)
+        dataset, held_out = hold_out(dataset, config.seed)
         train_set = soften(
             dataset.split("train", config.limit).share(config.train_share, config.seed),
             config.soft_labels,
@@ -71,6 +78,9 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
         )
         validation_set = dataset.split("validation", config.limit)
         _refuse_empty(train_set, validation_set, config)
+        unknown = itertools.compress(train_set.attributes, np.isnan(train_set.shares_A))
+        if lacking := ", ".join(unknown):
+            raise DataError(f"no train image has a known label of {lacking}: see --attributes")
         if config.leave_out_repeats:
             train_set = _without_repeats(train_set, dataset, config.workers, listener)
         restarted = world.restarts > 0 and (config.output / checkpoint.NAME).exists()
@@ -126,6 +136,8 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
             f"warning    the same in every training image, so not to be learnt: "
             f"{', '.join(constant)}"
         )
+    if held_out:
+        listener.notice(f"validation {held_out}")
     listener.notice(f"cache      {cache}")
     listener.begin(config)
     used = (
@@ -215,7 +227,7 @@ def start(
         config.output_stride,
     )
     network = registry.build(spec)
-    network.set_prior(torch.from_numpy(train_set.targets_NA.mean(axis=0)))
+    network.set_prior(torch.from_numpy(train_set.shares_A))
     origin: Any = source
     if source == "none" or not world.is_main:
         return network, origin

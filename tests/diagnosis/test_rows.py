@@ -85,20 +85,25 @@ def test_a_split_without_images_is_a_problem_only_where_training_needs_it(tmp_pa
     lines_of(write(tmp_path / "a"), PARTITION, lambda ls: [line[:-1] + "0" for line in ls])
     report = report_of(tmp_path / "a")
     severities = {f.what[:13]: f.severity for f in report.findings if f.check == "empty split"}
-    assert severities == {"no validation": "problem", "no test image": "note"}
+    assert severities == {"no validation": "note", "no test image": "note"}
+    assert report.trains
+    assert loads(tmp_path / "a")
+    lines_of(tmp_path / "a", PARTITION, lambda ls: [line[:-1] + "1" for line in ls])
+    assert not report_of(tmp_path / "a").trains
     assert not loads(tmp_path / "a")
     joined = (tmp_path / "a", write(tmp_path / "b", seed=1))
     assert loads(*joined)
     assert report_of(*joined).trains
 
 
-def test_folders_with_other_attributes_cannot_be_joined(tmp_path: Path) -> None:
+def test_folders_with_other_attributes_are_joined_and_said_to_differ(tmp_path: Path) -> None:
     write(tmp_path / "a", "csv")
     path = write(tmp_path / "b", "csv", seed=1) / "labels.csv"
     path.write_text(path.read_text().replace("Smiling", "Grinning"))
     report = report_of(tmp_path / "a", tmp_path / "b")
-    assert not report.trains
-    joint = [f for f in report.findings if f.check == "attributes" and f.severity == "problem"]
+    assert report.trains
+    joint = [f for f in report.findings if "different attributes" in f.what]
+    assert joint[0].severity == "note"
     assert joint[0].examples == ("Grinning", "Smiling")
 
 

@@ -59,17 +59,17 @@ def test_a_paired_interval_is_narrow_where_both_err_alike_and_wider_over_people(
     people = np.repeat(np.arange(60), 10)
     hard = np.repeat(random.random((60, 1)), 10, axis=0)
     right = random.random((600, 20)) > hard
-    worse = right.copy()
+    worse, true = right.copy(), np.ones_like(right)
     worse[::30, 0] = False  # in 20 images, a decision less
-    difference, interval = paired(worse, right, people)
+    difference, interval = paired(worse, right, true, people)
     assert difference == pytest.approx(worse.mean() - right.mean())
     assert interval is not None
     assert interval[0] <= difference <= interval[1]
     assert interval[1] - interval[0] < 0.002
-    same, nothing = paired(right, right, people)
+    same, nothing = paired(right, right, true, people)
     assert (same, nothing) == (0.0, (0.0, 0.0))
     # All photos of a person err together: people are fewer than photos.
     other = right & (np.repeat(random.random((60, 1)) < 0.8, 10, axis=0))
-    by_people, by_images = (paired(other, right, who)[1] for who in (people, None))
+    by_people, by_images = (paired(other, right, true, who)[1] for who in (people, None))
     assert by_people is not None and by_images is not None
     assert by_people[1] - by_people[0] > 2 * (by_images[1] - by_images[0])

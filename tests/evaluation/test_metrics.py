@@ -15,7 +15,8 @@ from sklearn import metrics as oracle
 
 from celebattr.errors import DataError
 from celebattr.evaluation import metrics
-from celebattr.evaluation.report import AttributeReport, EvalReport
+from celebattr.evaluation.calibration import likeliest_scale
+from celebattr.evaluation.report import MEANS, AttributeReport, EvalReport
 
 Case = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]]
 
@@ -219,3 +220,42 @@ def test_the_report_fills_every_field_of_an_attribute() -> None:
     row = make_report(make_case(13)).attributes[0]
     for field in dataclasses.fields(AttributeReport):
         assert field.name == "curves" or getattr(row, field.name) is not None
+
+
+def test_metrics_are_over_what_is_known() -> None:
+    random = np.random.default_rng(0)
+    y = (random.random((60, 3)) < 0.5).astype(np.float32)
+    p = np.clip(y * 0.4 + random.random(y.shape) * 0.6, 0, 1).astype(np.float32)
+    y[random.random(y.shape) < 0.4] = np.nan
+    present = p >= 0.5
+    found = metrics.report(p, y, present, ("A", "B", "C"), split="test", weights="w")
+    for a, row in enumerate(found.attributes):
+        known = ~np.isnan(y[:, a])
+        (alone,) = metrics.report(
+            p[known][:, [a]],
+            y[known][:, [a]].astype(np.uint8),
+            present[known][:, [a]],
+            ("A",),
+            split="test",
+            weights="w",
+        ).attributes
+        assert row.images == int(known.sum())
+        for metric in (*MEANS, "positives"):
+            assert getattr(row, metric) == pytest.approx(getattr(alone, metric)), metric
+        interval = row.intervals["accuracy"]
+        assert interval is not None
+        assert interval[0] <= row.accuracy <= interval[1]
+    right = (y == present) | np.isnan(y)
+    assert found.exact_match_ratio == pytest.approx(right.all(axis=1).mean())
+    assert metrics.summary(p, y, present).mean_attribute_accuracy == pytest.approx(
+        found.mean_attribute_accuracy
+    )
+
+
+def test_unknown_labels_do_not_move_the_scale() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (300, 2)).astype(np.float32)
+    y = (random.random(logits.shape) < 1 / (1 + np.exp(-0.5 * logits))).astype(np.float32)
+    y[200:, 1] = np.nan
+    alone = likeliest_scale(logits[:200, 1:], y[:200, 1:].astype(np.uint8))
+    assert likeliest_scale(logits, y)[1] == pytest.approx(alone[0], rel=1e-6)

@@ -14,9 +14,8 @@ def test_each_corruption_is_held_against_the_images_as_they_are() -> None:
     mild = clean.copy()
     mild[::50, 0] = 1.0 - mild[::50, 0]
     guess = random.random(y.shape).astype(np.float32)
-    reports = robustness(
-        np.stack([clean, mild, guess]), y, lambda p: p >= 0.5, chosen("jpeg"), np.arange(300) // 3
-    )
+    p = np.stack([clean, mild, guess])
+    reports = robustness(p, y, p >= 0.5, chosen("jpeg"), np.arange(300) // 3)
     assert [(one.corruption, one.level) for one in reports] == [
         ("jpeg", "quality 30"),
         ("jpeg", "quality 10"),
@@ -35,6 +34,6 @@ def test_each_corruption_is_held_against_the_images_as_they_are() -> None:
 def test_without_positives_mean_average_precision_is_undefined() -> None:
     y = np.zeros((10, 2), np.uint8)
     p = np.full((2, 10, 2), 0.2, np.float32)
-    (one,) = robustness(p, y, lambda p: p >= 0.5, chosen("grey"), None)
+    (one,) = robustness(p, y, p >= 0.5, chosen("grey"), None)
     assert one.mean_average_precision is None
     assert (one.mean_attribute_accuracy, one.difference) == (1.0, 0.0)

@@ -31,3 +31,26 @@ def test_an_image_counts_as_its_weight(name: str) -> None:
     weights = torch.tensor([1.5, 0.75, 0.75])  # of mean 1: twice as much as each of the others
     weighted = LOSSES[name](logits[:3], targets[:3], weights)
     assert float(weighted) == pytest.approx(float(twice), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_unknown_target_adds_nothing_and_pulls_nowhere(name: str) -> None:
+    logits = torch.randn(4, 3, requires_grad=True)
+    targets = torch.randint(0, 2, (4, 3)).float()
+    unknown = torch.tensor([[0, 1, 0], [0, 0, 0], [1, 1, 1], [0, 0, 1]], dtype=torch.bool)
+    loss = LOSSES[name](logits, targets.masked_fill(unknown, torch.nan))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    known = logits.detach().clone().requires_grad_()
+    each = torch.stack(
+        [
+            LOSSES[name](known[i, a].view(1, 1), targets[i, a].view(1, 1))
+            for i, a in (~unknown).nonzero().tolist()
+        ]
+    )
+    whole = each.sum() / (12 if name == "bce" else 4)
+    whole.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == pytest.approx(whole.item(), rel=1e-5)
+    assert known.grad is not None
+    torch.testing.assert_close(logits.grad, known.grad)
+    assert (logits.grad[unknown] == 0).all()

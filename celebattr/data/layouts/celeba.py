@@ -28,6 +28,8 @@ IMAGES = (
     ("img_align_celeba", "torchvision"),
     ("Img/img_align_celeba.zip", "official, zipped"),
     ("img_align_celeba.zip", "zipped"),
+    ("Img/img_align_celeba_png", "official, PNG edition"),
+    ("img_align_celeba_png", "PNG edition"),
     ("images", "flat"),
     ("", "flat"),
 )

@@ -59,7 +59,7 @@ def read(path: Path) -> Source | None:
     if not file.is_file():
         return None
     table = label_files.read_table(file)
-    targets = label_files.zero_one(table, list(range(len(table.columns))))
+    targets = label_files.label_values(table, list(range(len(table.columns))))
     mapping = path / MAPPING
     if not mapping.is_file():
         raise DataError(

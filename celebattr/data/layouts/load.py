@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from celebattr.constants import TRAIN
+from celebattr.attributes import select
 from celebattr.data import label_files, synthetic
-from celebattr.data.dataset import FaceDataset, Source
-from celebattr.data.image_stores import Folder
-from celebattr.data.layouts import celeba, celebamask_hq, parquet, split_lists
+from celebattr.data.dataset import FaceDataset, Source, Targets
+from celebattr.data.image_stores import Folder, Zip
+from celebattr.data.layouts import celeba, celebamask_hq, own, parquet, split_lists
 from celebattr.data.shards import reader as shards
 from celebattr.errors import DataError, reason
 from celebattr.options import Location, Url, parse_location
@@ -30,38 +30,40 @@ TERMS = "CelebA: non-commercial research and education only, no redistribution o
 log = logging.getLogger(__name__)
 
 
-def load_dataset(folders: Sequence[Location], *, skip_missing: bool = False) -> FaceDataset:
+def load_dataset(
+    folders: Sequence[Location],
+    *,
+    skip_missing: bool = False,
+    column: str | None = None,
+    attributes: str | None = None,
+) -> FaceDataset:
     """Read the labels of some folders and join them; images are read later.
 
     Args:
         folders: each a data set in one of the layouts, a CSV file of one's own, the URL of shards,
             or `drawn`, faces drawn by program.
         skip_missing: leave out rows whose image is missing, instead of refusing them.
+        column: the column of a CSV that names the image; if None, one of `IMAGE_COLUMNS`.
+        attributes: those to use, with commas between; all if None. What a folder does not say of
+            an attribute that another has is unknown.
 
     Raises:
-        DataError: a folder is not a data set, a list is damaged, images are missing, or the
-            folders have different attributes.
+        DataError: a folder is not a data set, a list is damaged, or images are missing.
+        UsageError: no folder has one of `attributes`.
     """
     if not folders:
         raise DataError("no data: name a folder")
-    sources = [_present(read_source(parse_location(folder)), skip_missing) for folder in folders]
-    first = sources[0]
-    targets = []
-    for source in sources:
-        if set(source.attributes) != set(first.attributes):
-            odd = sorted(set(source.attributes) ^ set(first.attributes))
-            raise DataError(
-                f"{source.path} and {first.path} have different attributes and cannot be joined: "
-                f"only one of them has {', '.join(odd[:5])}"
-            )
-        order = [source.attributes.index(name) for name in first.attributes]
-        same = source.attributes == first.attributes
-        targets.append(source.targets_NA if same else source.targets_NA[:, order])
+    sources = [
+        _present(read_source(parse_location(folder), column), skip_missing) for folder in folders
+    ]
+    names = tuple(dict.fromkeys(name for s in sources for name in s.attributes))
+    if attributes is not None:
+        names = tuple(select(attributes, names))
     known = [s.identities_N for s in sources if s.identities_N is not None]
     return FaceDataset(
-        attributes=first.attributes,
+        attributes=names,
         names=[name for s in sources for name in s.names],
-        targets_NA=np.concatenate(targets),
+        targets_NA=label_files.joined([_targets(source, names) for source in sources]),
         splits_N=np.concatenate([s.splits_N for s in sources]),
         stores=tuple(s.store for s in sources),
         store_N=np.repeat(np.arange(len(sources), dtype=np.uint8), [len(s.names) for s in sources]),
@@ -70,14 +72,30 @@ def load_dataset(folders: Sequence[Location], *, skip_missing: bool = False) -> 
     )
 
 
-def read_source(path: Location) -> Source:
-    """Read the labels of one folder, without looking for its images.
+def _targets(source: Source, names: Sequence[str]) -> Targets:
+    """Return the targets of some attributes; unknown where a folder does not have them."""
+    if source.attributes == names:
+        return source.targets_NA
+    lacking_N1 = np.full((len(source.names), 1), np.nan, np.float32)
+    known = source.attributes
+    at = [known.index(name) if name in known else len(known) for name in names]
+    if len(known) not in at:
+        return source.targets_NA[:, at]
+    return np.concatenate([source.targets_NA, lacking_N1], axis=1, dtype=np.float32)[:, at]
+
+
+def read_source(path: Location, column: str | None = None) -> Source:
+    """Read the labels of one folder, and the names of its images as its files have them.
+
+    Args:
+        path: the folder, file or URL.
+        column: the column of a CSV that names the image; if None, one of `IMAGE_COLUMNS`.
 
     Raises:
         DataError: it is not a data set, a list is damaged, or an attribute's name is not possible.
     """
     with _reporting(path):
-        source = _read(path)
+        source = _fitted(_read(path, column))
     check_attributes(source.attributes, str(source.path))
     return source
 
@@ -88,6 +106,28 @@ def _reporting(path: Location) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {reason(error)}") from error
+
+
+def _fitted(source: Source) -> Source:
+    """Return the source with names as files have them, where those of the list nearly fit."""
+    store = source.store
+    if not isinstance(store, Folder | Zip):
+        return source
+    near = store.near(store.missing(source.names))
+    taken = set(source.names)
+    near = {name: file for name, file in near.items() if file not in taken}
+    if not near:
+        return source
+    name, file = next(iter(near.items()))
+    log.warning(
+        "%s: %s of %s images have names that nearly fit: %s is read as %s",
+        store.path,
+        f"{len(near):,}",
+        f"{len(source.names):,}",
+        name,
+        file,
+    )
+    return replace(source, names=[near.get(name, name) for name in source.names])
 
 
 def _present(source: Source, skip_missing: bool) -> Source:
@@ -116,7 +156,7 @@ def _present(source: Source, skip_missing: bool) -> Source:
     )
 
 
-def _read(path: Location) -> Source:
+def _read(path: Location, column: str | None) -> Source:
     if isinstance(path, Url):
         return shards.read_remote(path)
     if not path.exists():
@@ -124,7 +164,7 @@ def _read(path: Location) -> Source:
             return synthetic.source()
         raise DataError(f"{path} does not exist")
     for reader in READERS:
-        source = reader(path)
+        source = own.read(path, column) if reader is own.read else reader(path)
         if source is not None:
             return source
     raise DataError(_explain(path))
@@ -136,7 +176,7 @@ def _celeba(path: Path) -> Source | None:
     if attributes is None:
         return None
     table = label_files.read_table(attributes)
-    targets = label_files.zero_one(table, list(range(len(table.columns))))
+    targets = label_files.label_values(table, list(range(len(table.columns))))
     splits = celeba.partition(path, table.images)
     if splits is None:
         raise DataError(
@@ -158,50 +198,14 @@ def _celeba(path: Path) -> Source | None:
     )
 
 
-def _own(path: Path) -> Source | None:
-    """Read a CSV of one's own: a column of images, columns of 0 and 1, optionally a split."""
-    if path.suffix.lower() in (".zip", ".7z"):
-        return None
-    files = [path] if path.is_file() else sorted(path.glob("*.csv"))
-    if len(files) > 1:
-        raise DataError(
-            f"{path} has several CSV files ({', '.join(f.name for f in files[:4])}): give the one "
-            "with the labels as --data"
-        )
-    if not files:
-        return None
-    file = files[0]
-    table = label_files.read_table(file)
-    lowered = [name.lower() for name in table.columns]
-    at = lowered.index("split") if "split" in lowered else None
-    columns = [i for i in range(len(table.columns)) if i != at]
-    if not columns:
-        raise DataError(f"{file} has no attribute columns beside the image")
-    splits = np.full(len(table.images), TRAIN, np.int8)
-    if at is not None:
-        splits = label_files.partitions(table, at)
-    folder = file.parent
-    if table.images and not (folder / table.images[0]).is_file() and (folder / "images").is_dir():
-        folder = folder / "images"
-    return Source(
-        "own CSV",
-        path,
-        tuple(table.columns[i] for i in columns),
-        table.images,
-        label_files.zero_one(table, columns),
-        splits,
-        Folder(folder),
-        note="" if at is not None else ", no split column: all rows are train",
-    )
-
-
 READERS: tuple[Callable[[Path], Source | None], ...] = (
     celebamask_hq.read,
     _celeba,
     split_lists.read,
-    _own,
+    own.read,
     parquet.read,
     shards.read,
+    own.read_folders,
 )
 
 

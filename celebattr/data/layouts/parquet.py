@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import CELEBA
-from celebattr.constants import TRAIN
+from celebattr.constants import PEOPLE_COLUMNS, TRAIN
 from celebattr.data.dataset import Source
 from celebattr.data.image_stores import digest
-from celebattr.data.label_files import split_of
+from celebattr.data.label_files import split_of, with_unknown
 from celebattr.errors import (
     DataError,
     ImageNotFoundError,
@@ -30,9 +30,6 @@ from celebattr.errors import (
     reason,
 )
 from celebattr.io.files import find_files, stamp
-
-PEOPLE = ("celeb_id", "identity", "person_id")
-"""Columns that name the person."""
 
 _HELD_BYTES = 1 << 27
 """Bytes of row groups that are kept: 128 MiB."""
@@ -72,7 +69,7 @@ def read(path: Path) -> Source | None:
         split = split_of(file)
         unknown |= split is None
         splits.append(np.full(len(rows), TRAIN if split is None else split, np.int8))
-        person = next((name for name in PEOPLE if name in table.column_names), None)
+        person = next((name for name in PEOPLE_COLUMNS if name in table.column_names), None)
         people.append(None if person is None else table[person].to_pylist())
     if len(set(names)) < len(names):  # paths that do not tell the images apart
         names = [
@@ -81,12 +78,16 @@ def read(path: Path) -> Source | None:
             for row in range(len(rows_AN))
         ]
     store.names = {name: row for row, name in enumerate(names)}
+    values_NA = np.concatenate(columns)
+    unknown_NA = np.isnan(values_NA)
+    if (values_NA == -1).any():  # see `label_files.label_values`
+        unknown_NA |= values_NA == 0
     return Source(
         "Hugging Face Parquet",
         path,
         attributes,
         names,
-        np.concatenate(columns),
+        with_unknown(values_NA == 1, unknown_NA),
         np.concatenate(splits),
         store,
         _identities(people),
@@ -99,14 +100,15 @@ def _name(file: Path, row: int, path: str | None) -> str:
     return (path or "").replace("\\", "/").rpartition("/")[2] or f"{file.stem}:{row}"
 
 
-def _targets(file: Path, table: Any, attributes: tuple[str, ...]) -> NDArray[np.uint8]:
+def _targets(file: Path, table: Any, attributes: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return columns as they are, -1, 0 or 1; NaN where there is no value."""
     columns = []
     for name in attributes:
-        values = table[name].to_numpy()
-        if values.dtype.kind not in "biu" or not np.isin(values, (-1, 0, 1)).all():
+        values = np.array(table[name].to_pylist(), np.float32)
+        if not (np.isin(values, (-1, 0, 1)) | np.isnan(values)).all():
             raise DataError(f"{file}: column {name} has other values than 0, 1 and -1")
-        columns.append(values.astype(np.int8) > 0)
-    return np.stack(columns, axis=1).astype(np.uint8)
+        columns.append(values)
+    return np.stack(columns, axis=1)
 
 
 def _identities(people: list[list[Any] | None]) -> NDArray[np.int64] | None:
@@ -176,7 +178,7 @@ class Groups:
             field.name
             for field in first
             if (kinds.is_boolean(field.type) or kinds.is_integer(field.type))
-            and field.name not in PEOPLE
+            and field.name not in PEOPLE_COLUMNS
         )
         if not named:
             raise DataError(f"{self.files[0]} has no columns of attributes beside the image")
@@ -188,7 +190,11 @@ class Groups:
 
         number = self.files.index(file)
         held = self._about[number].schema.to_arrow_schema().names
-        columns = [*self.attributes, "image.path", *(name for name in PEOPLE if name in held)]
+        columns = [
+            *self.attributes,
+            "image.path",
+            *(name for name in PEOPLE_COLUMNS if name in held),
+        ]
         try:
             with library().ParquetFile(file, metadata=self._about[number]) as opened:
                 return opened.read(columns, use_threads=False)

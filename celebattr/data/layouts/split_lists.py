@@ -35,7 +35,7 @@ def read(path: Path) -> Source | None:
     for file, table in zip(files, tables, strict=True):
         if table.columns != first.columns:
             raise DataError(f"{file} and {first.path} do not have the same columns")
-        targets.append(label_files.zero_one(table, list(range(len(table.columns)))))
+        targets.append(label_files.label_values(table, list(range(len(table.columns)))))
         splits.append(np.full(len(table.images), split_of(file.name), np.int8))
     store, layout = celeba.images(path, first.images[0])
     names = [name for table in tables for name in table.images]
@@ -47,7 +47,7 @@ def read(path: Path) -> Source | None:
         path,
         columns,
         names,
-        np.concatenate(targets),
+        label_files.joined(targets),
         np.concatenate(splits),
         store,
         celeba.identities(path, names),

@@ -9,6 +9,8 @@ from celebattr.options import (
     Checks,
     Location,
     Url,
+    attributes_option,
+    column_option,
     data_option,
     decoders_option,
     faces_option,
@@ -29,6 +31,8 @@ class PackConfig(Checks):
     skip_missing: bool = skip_missing_option()
     skip_unreadable: bool = skip_unreadable_option()
     faces: str = faces_option()
+    column: str | None = column_option()
+    attributes: str | None = attributes_option()
     output: Location | None = option(
         None, "Folder or URL to write to.", "Output", metavar="DIR|URL", was="--out"
     )

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from celebattr.data.dataset import Targets
+from celebattr.data.label_files import with_unknown
 from celebattr.errors import DataError
 from celebattr.io.folder import Folder
 
@@ -32,7 +33,7 @@ class Sample:
         offset: of its first byte in the shard.
         size: bytes.
         crc: CRC-32 of them.
-        labels: `0` or `1` per attribute, in the order of the index.
+        labels: `0`, `1` or `?` (unknown) per attribute, in the order of the index.
         person: who is shown, or None.
     """
 
@@ -85,11 +86,12 @@ class ShardIndex:
         return (text + "\n ]\n}\n").encode()
 
     @property
-    def targets_NA(self) -> NDArray[np.uint8]:
-        """The labels of its images, uint8 [N, A]."""
+    def targets_NA(self) -> Targets:
+        """The labels of its images [N, A]."""
         text = "".join(sample.labels for sample in self.samples)
-        flat = np.frombuffer(text.encode("ascii"), np.uint8) - ord("0")
-        return flat.reshape(len(self.samples), len(self.attributes))
+        flat = np.frombuffer(text.encode("ascii"), np.uint8)
+        letters_NA = flat.reshape(len(self.samples), len(self.attributes))
+        return with_unknown(letters_NA == ord("1"), letters_NA == ord("?"))
 
 
 def index_name(shard: str) -> str:
@@ -112,11 +114,11 @@ def parse(data: bytes, where: str) -> ShardIndex:
             samples=tuple(Sample(*row) for row in values["samples"]),
         )
         width = len(index.attributes)
-        whole = all(len(s.labels) == width and not s.labels.strip("01") for s in index.samples)
+        whole = all(len(s.labels) == width and not s.labels.strip("01?") for s in index.samples)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{where} is damaged: pack the data set again ({error!r})") from error
     if not whole:
-        raise DataError(f"{where} is damaged: labels are other than {width} of 0 and 1")
+        raise DataError(f"{where} is damaged: labels are other than {width} of 0, 1 and ?")
     return index
 
 

@@ -32,7 +32,12 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
         DataError: the data cannot be read, or what is packed cannot be written.
         MissingExtraError, DeviceError, UsageError: see `celebattr.io.folder.folder_at`.
     """
-    dataset = load_dataset(config.data, skip_missing=config.skip_missing)
+    dataset = load_dataset(
+        config.data,
+        skip_missing=config.skip_missing,
+        column=config.column,
+        attributes=config.attributes,
+    )
     dataset, found = find_faces(dataset, config.faces, workers=config.workers)
     rows = [np.flatnonzero(dataset.splits_N == split)[: config.limit] for split in SPLITS.values()]
     part = dataset.take(np.concatenate(rows))

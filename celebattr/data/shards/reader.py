@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from celebattr.attributes import CELEBA
-from celebattr.constants import IMAGE_SUFFIXES, SPLITS, TRAIN
-from celebattr.data.dataset import Source
+from celebattr.constants import IMAGE_SUFFIXES, PEOPLE_COLUMNS, SPLITS, TRAIN
+from celebattr.data.dataset import Source, Targets
 from celebattr.data.image_stores import digest
-from celebattr.data.label_files import split_of
+from celebattr.data.label_files import joined, split_of, with_unknown
 from celebattr.data.shards import index as shard_index
 from celebattr.data.shards.index import ShardIndex
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError, reason
@@ -30,7 +30,6 @@ from celebattr.options import Url
 
 LABELS = ("json", "cls", "attributes", "attributes.txt", "txt")
 """Suffixes of a key's labels; the first that exists counts."""
-PEOPLE = ("celeb_id", "identity", "person_id")
 
 _MAX_LABELS = 1 << 20
 """Most bytes of the labels of one image."""
@@ -101,7 +100,7 @@ def _indexed(files: Folder, indexes: Sequence[ShardIndex]) -> Source:
         files.path,
         attributes,
         [sample.name for sample in samples],
-        np.concatenate([index.targets_NA for index in indexes]),
+        joined([index.targets_NA for index in indexes]),
         np.repeat([SPLITS[i.split] for i in indexes], [len(i.samples) for i in indexes]).astype(
             np.int8
         ),
@@ -115,7 +114,8 @@ def _scanned(files: Folder) -> Source | None:
     sizes = files.sizes(".tar")
     if not sizes:
         return None
-    names, rows, splits, people = [], [], [], []
+    names, splits, people = [], [], []
+    rows: list[list[int | None]] = []
     places: dict[str, Place] = {}
     attributes: tuple[str, ...] = ()
     unknown = False
@@ -143,7 +143,7 @@ def _scanned(files: Folder) -> Source | None:
         files.path,
         attributes,
         names,
-        np.array(rows, np.uint8),
+        _targets(rows),
         np.array(splits, np.int8),
         _store(files, places, digest(files.stamp(shard) for shard in sizes)),
         np.array(known, np.int64) if len(known) == len(names) else None,
@@ -180,8 +180,8 @@ def _samples(files: Folder, shard: str, size: int) -> Iterator[tuple[str, _Sampl
     yield from ((key, sample) for key, sample in found.items() if sample.image)
 
 
-def _labels(file: str, key: str, sample: _Sample) -> tuple[dict[str, int], int | None]:
-    """Return the attributes of an image, 0 or 1 by name, and its person if given."""
+def _labels(file: str, key: str, sample: _Sample) -> tuple[dict[str, int | None], int | None]:
+    """Return the attributes of an image, see `_one`, by name, and its person if given."""
     text = next((sample.texts[suffix] for suffix in LABELS if suffix in sample.texts), None)
     if text is None:
         raise DataError(f"{file}: {key} has an image and no labels ({', '.join(LABELS)})")
@@ -192,14 +192,14 @@ def _labels(file: str, key: str, sample: _Sample) -> tuple[dict[str, int], int |
         raise DataError(f"{file}: the labels of {key} are not JSON ({error})") from error
     person = None
     if isinstance(values, dict):
-        person = next((values[n] for n in PEOPLE if isinstance(values.get(n), int)), None)
+        person = next((values[n] for n in PEOPLE_COLUMNS if isinstance(values.get(n), int)), None)
     flat = not (isinstance(values, dict) and isinstance(values.get("attributes"), dict | list))
     if not flat:
         values = values["attributes"]
     if isinstance(values, dict):
         if flat and set(CELEBA) <= values.keys():
             values = {name: values[name] for name in values if name in CELEBA}
-        values = {n: _one(file, key, n, v) for n, v in values.items() if n not in PEOPLE}
+        values = {n: _one(file, key, n, v) for n, v in values.items() if n not in PEOPLE_COLUMNS}
     elif isinstance(values, list) and len(values) == len(CELEBA):
         values = {n: _one(file, key, n, v) for n, v in zip(CELEBA, values, strict=True)}
     else:
@@ -210,9 +210,21 @@ def _labels(file: str, key: str, sample: _Sample) -> tuple[dict[str, int], int |
     return values, person
 
 
-def _one(file: str, key: str, name: str, value: Any) -> int:
+def _targets(rows: list[list[int | None]]) -> Targets:
+    """Return labels [N, A] of -1, 0, 1 and None; see `label_files.label_values`."""
+    values_NA = np.array(rows, np.float32)
+    unknown_NA = np.isnan(values_NA)
+    if (values_NA == -1).any():
+        unknown_NA |= values_NA == 0
+    return with_unknown(values_NA == 1, unknown_NA)
+
+
+def _one(file: str, key: str, name: str, value: Any) -> int | None:
+    """Return a label as -1, 0, 1 or None (unknown)."""
+    if value is None or value == "":
+        return None
     word = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value).lower()
-    known = {"1": 1, "true": 1, "0": 0, "-1": 0, "false": 0}
+    known = {"1": 1, "true": 1, "0": 0, "-1": -1, "false": 0}
     if word not in known:
         raise DataError(f"{file}: {key} has {value!r} for {name}; expected 0 or 1, -1 or 1")
     return known[word]

@@ -201,17 +201,22 @@ class _Writer:
         return self.keys[row] + suffix
 
     def _labels(self, row: int) -> bytes:
-        """Return the .json of an image: 0 or 1 by attribute name, and the person."""
+        """Return the .json of an image: 0, 1 or null by attribute, and the person."""
         values: dict[str, Any] = {}
         if self.dataset.identities_N is not None:
             values["celeb_id"] = int(self.dataset.identities_N[row])
-        targets = self.dataset.targets_NA[row].tolist()
+        targets = self._targets(row)
         values["attributes"] = dict(zip(self.dataset.attributes, targets, strict=True))
         return json.dumps(values).encode()
 
+    def _targets(self, row: int) -> list[int | None]:
+        """Return the labels of an image, None where unknown."""
+        values = self.dataset.targets_NA[row].tolist()
+        return [None if value != value else int(value) for value in values]
+
     def _sample(self, row: int, name: str, offset: int, data: bytes) -> Sample:
         people = self.dataset.identities_N
-        labels = "".join(map(str, self.dataset.targets_NA[row].tolist()))
+        labels = "".join("?" if value is None else str(value) for value in self._targets(row))
         person = None if people is None else int(people[row])
         return Sample(name, offset, len(data), zlib.crc32(data), labels, person)
 

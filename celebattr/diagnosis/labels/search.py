@@ -65,9 +65,8 @@ class Evidence:
 
     @property
     def labels_NA(self) -> NDArray[np.bool_]:
-        """The labels of `attributes`, bool [N, A]."""
-        columns = [self.images.attributes.index(name) for name in self.attributes]
-        return self.images.targets_NA[:, columns] >= 0.5
+        """The labels of `attributes`, bool [N, A]; False where unknown."""
+        return self.images.targets_of(self.attributes) >= 0.5
 
 
 def search(config: DoctorConfig, on_progress: Progress = lambda done, total: None) -> LabelReport:
@@ -195,18 +194,21 @@ def find(
     """
     images, p_NA, labels_NA = evidence.images, evidence.probabilities_NA, evidence.labels_NA
     reasons: dict[tuple[int, int], list[str]] = defaultdict(list)
-    found_NA = np.zeros(labels_NA.shape, np.bool_)
+    known_NA = ~np.isnan(images.targets_of(evidence.attributes))
+    found_NA = np.zeros_like(known_NA)
     splits = [name for name, value in SPLITS.items() if (images.splits_N == value).any()]
     for name in splits:
         rows_n = np.flatnonzero(images.splits_N == SPLITS[name])
-        found_NA[rows_n] = confident.suspected(p_NA[rows_n], labels_NA[rows_n])
+        suspected_nA = confident.suspected(p_NA[rows_n], labels_NA[rows_n])
+        found_NA[rows_n] = suspected_nA & known_NA[rows_n]
     for row, column in np.argwhere(found_NA).tolist():
         reasons[row, column].append(NETWORK)
     scores_NA = confident.scores(p_NA, labels_NA)
     contradictions = _contradictions(evidence, scores_NA, rules, reasons)
     copies_that_differ = None if copies is None else _copies(evidence, copies, reasons)
-    for row, column in reasons:
-        found_NA[row, column] = True
+    reasons = {at: why for at, why in reasons.items() if known_NA[at]}
+    for at in reasons:
+        found_NA[at] = True
     suspects = _ranked(evidence, scores_NA, reasons, picture, pictures)
     estimates = tuple(
         estimate for name in splits for estimate in _estimates(evidence, labels_NA, found_NA, name)
@@ -229,12 +231,15 @@ def _estimates(
     evidence: Evidence, labels_NA: NDArray[np.bool_], found_NA: NDArray[np.bool_], split: str
 ) -> list[LabelEstimate]:
     """Return the error rates of the attributes in one split."""
-    rows_n = np.flatnonzero(evidence.images.splits_N == SPLITS[split])
-    people_N = evidence.images.identities_N
-    resamples = Resamples.draw(len(rows_n), None if people_N is None else people_N[rows_n])
-    whole = confident.once(len(rows_n))
-    made = []
+    images, made = evidence.images, []
+    inside_N, people_N = images.splits_N == SPLITS[split], images.identities_N
+    known_NA = ~np.isnan(images.targets_of(evidence.attributes))
     for column, attribute in enumerate(evidence.attributes):
+        rows_n = np.flatnonzero(inside_N & known_NA[:, column])
+        if not len(rows_n):
+            continue
+        resamples = Resamples.draw(len(rows_n), None if people_N is None else people_N[rows_n])
+        whole = confident.once(len(rows_n))
         p_n, labels_n = evidence.probabilities_NA[rows_n, column], labels_NA[rows_n, column]
         absent, present = (float(one[0]) for one in confident.error_rates(p_n, labels_n, whole))
         absent_R, present_R = confident.error_rates(p_n, labels_n, resamples)

@@ -123,12 +123,17 @@ def test_folders_are_joined_and_each_row_keeps_its_split_and_image(
     np.testing.assert_array_equal(joined.read(13), other.read(3))
 
 
-def test_folders_with_other_attributes_are_not_joined(tmp_path: Path) -> None:
+def test_what_a_folder_lacks_is_unknown_in_a_join(tmp_path: Path) -> None:
     write(tmp_path / "a")
     write(tmp_path / "b", "csv")
     rewrite(tmp_path / "b/labels.csv", {"Smiling": "Grinning"})
-    with pytest.raises(DataError, match=r"different attributes.*Grinning, Smiling"):
-        load_dataset([tmp_path / "a", tmp_path / "b"])
+    joined = load_dataset([tmp_path / "a", tmp_path / "b"])
+    assert joined.attributes == (*CELEBA, "Grinning")
+    count = len(joined) // 2
+    unknown = np.isnan(joined.targets_of(("Smiling", "Grinning")))
+    np.testing.assert_array_equal(unknown[:count], [[False, True]] * count)
+    np.testing.assert_array_equal(unknown[count:], [[True, False]] * count)
+    assert not np.isnan(joined.targets_of(CELEBA[:3])).any()
 
 
 def test_missing_images_are_counted_and_named_or_left_out(tmp_path: Path) -> None:
@@ -197,7 +202,8 @@ def test_the_row_numbers_that_pandas_writes_are_no_attribute(tmp_path: Path) -> 
         (",,\n", "is empty"),
         ("picture,A\na.png,1\n", "no column that names the image.*expected one of image_id"),
         ("image,A,B\na.png,1\n", "row 1: 2 values for 3 columns"),
-        ("image,A\na.png,\n", "a.png has '' for A"),
+        ("image,A\na.png,x\n", "no attribute columns beside the image: A hold other values"),
+        ("image,A\na.png,1\nb.png,x\n", "b.png has 'x' for A"),
         ("image,A,split\na.png,1,dev\n", "split 'dev'"),
         ("image,A,b;c\na.png,1,0\n", "the attribute 'b;c' has a ';' .*: rename it"),
     ],
@@ -315,7 +321,7 @@ def test_what_may_not_be_read_is_named(
         raise PermissionError(13, "Permission denied", str(path))
 
     owner, method = {
-        "list_attr_celeba.txt": (Path, "read_text"),
+        "list_attr_celeba.txt": (Path, "read_bytes"),
         "img_align_celeba": (os, "scandir"),
         "zip": (zipfile, "ZipFile"),
     }[place]

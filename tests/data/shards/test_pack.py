@@ -234,7 +234,7 @@ def test_labels_that_do_not_fit_the_attributes_are_refused(tmp_path: Path, data:
     packed(out, data)
     index = out / "test-000000.index.json"
     index.write_text(index.read_text().replace(', "0', ', "', 1).replace(', "1', ', "', 1))
-    with pytest.raises(DataError, match="labels are other than 40 of 0 and 1"):
+    with pytest.raises(DataError, match="labels are other than 40 of 0, 1 and"):
         load_dataset([out])
 
 
