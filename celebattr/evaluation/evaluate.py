@@ -54,9 +54,8 @@ def evaluate(
         notice: told one line at a time what was decided about the images.
 
     Raises:
-        DataError: the data cannot be read, the split is empty, or lacks attributes of the bundle.
-        UsageError: an option names what there is not, or the bundle to compare with shares no
-            attribute.
+        DataError: the data cannot be read, the split is empty, or has no attribute of the bundle.
+        UsageError: an option names what there is not, or the other bundle shares no attribute.
         WeightsError, DeviceError: see `open_backend`.
     """
     corruptions = chosen(config.corrupt)
@@ -112,18 +111,17 @@ def evaluate(
     )
     if other is not None:
         p = others_p[0][0]
-        comparison = _compared(measured, other, p, others_decide[0](p), images, backend)
-        report = replace(report, against=comparison)
+        against = _compared(measured, other, p, others_decide[0](p), images, backend)
+        report = replace(report, against=against)
     if config.curves:
         report = with_curves(report, p_NA, targets_NA)
     if by:
         parts = slices(p_NA, targets_NA, present_NA, attributes, by, people_N)
         wide = gaps(parts, targets_NA, present_NA, attributes, people_N)
         report = replace(report, slices=parts, gaps=wide)
-    if config.examples:
-        count, pictured = config.examples, config.thumbnails
+    if count := config.examples:
         decided = (p_NA, targets_NA, present_NA, attributes)
-        found = examples(images, *decided, count=count, thumbnails=pictured)
+        found = examples(images, *decided, count=count, thumbnails=config.thumbnails)
         report = replace(report, examples=found)
     if explainer is not None:
         report = replace(report, pointing=pointing(explainer, images, on_progress))

@@ -234,10 +234,8 @@ def _estimates(
     images, made = evidence.images, []
     inside_N, people_N = images.splits_N == SPLITS[split], images.identities_N
     known_NA = ~np.isnan(images.targets_of(evidence.attributes))
-    for column, attribute in enumerate(evidence.attributes):
+    for column in np.flatnonzero(known_NA[inside_N].any(axis=0)).tolist():
         rows_n = np.flatnonzero(inside_N & known_NA[:, column])
-        if not len(rows_n):
-            continue
         resamples = Resamples.draw(len(rows_n), None if people_N is None else people_N[rows_n])
         whole = confident.once(len(rows_n))
         p_n, labels_n = evidence.probabilities_NA[rows_n, column], labels_NA[rows_n, column]
@@ -246,7 +244,7 @@ def _estimates(
         known = math.isfinite(absent)
         made.append(
             LabelEstimate(
-                attribute,
+                evidence.attributes[column],
                 split,
                 len(rows_n),
                 int(labels_n.sum()),
