@@ -126,8 +126,8 @@ def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Itera
             where,
             f"{odd.total():,} of {total:,} images are not as high to wide as CelebA's aligned "
             f"{width}x{height}, and are stretched to it: {_shown(odd)}",
-            "If they are photos, train and evaluate align them, see `faces`; of CelebA, "
-            "img_align_celeba is aligned"
+            "They seem to be photos before alignment: see `faces` for what train and evaluate make "
+            "of them; of CelebA, img_align_celeba is aligned"
             if len(odd) > max(3, total // 20)
             else "Right if the whole aligned crop was squeezed into that size. If not, faces lie "
             "elsewhere than in CelebA's crops: align them first",
