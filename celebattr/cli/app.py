@@ -25,6 +25,35 @@ COMMANDS = ("predict", "merge", "train", "evaluate", "export", "pack", "align", 
 class Command(typer.core.TyperCommand):
     """A command with a compact help page."""
 
+    def make_context(
+        self, info_name: Any, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Refuse an option of one value that is given twice: the last would win in silence."""
+        single = {
+            name: parameter
+            for parameter in self.params
+            if parameter.param_type_name == "option"
+            and not getattr(parameter, "multiple", False)
+            and not getattr(parameter, "is_flag", False)
+            for name in parameter.opts
+        }
+        given: set[str] = set()
+        words = iter(args)
+        for word in words:
+            if word == "--":
+                break
+            name, equals, _ = word.partition("=")
+            option = single.get(name)
+            if option is None:
+                continue
+            if not equals:
+                next(words, None)  # its value, which may look like an option
+            if option.name in given:
+                typer.echo(f"celebattr: {name} is given twice, and takes one value", err=True)
+                sys.exit(ExitCode.USAGE)
+            given.add(str(option.name))
+        return super().make_context(info_name, args, parent, **extra)
+
     def get_help_option(self, ctx: Any) -> Any:
         """Return --help, in the last group of options."""
         option: Any = super().get_help_option(ctx)

@@ -144,6 +144,8 @@ def decide(store: Store, names: Sequence[str], *, workers: int) -> tuple[str, st
     off = [distance for distance in seen if distance is not None]
     if not off:
         return "none", f"no face was found in {len(seen):,} of the images"
+    if not any(off):
+        return "none", f"{CROP_SIZE[1]}x{CROP_SIZE[0]} pixels, the size of one"
     near = sum(distance <= NEAR for distance in off)
     why = f"the eyes of {near} of {len(off)} faces are at CelebA's places"
     return ("none" if 2 * near > len(off) else "largest"), why

@@ -59,6 +59,8 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
         findings += _together(sources)
         findings += leaks.check(sources)
         if not config.quick:
+            for source in sources:
+                findings.append(pictures.faces(source, config.faces, config.workers))
             found, opened = _pictures(sources, config, progress)
             findings += found
     return DoctorReport(tuple(folders), tuple(findings), opened)

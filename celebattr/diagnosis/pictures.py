@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from celebattr.constants import CROP_SIZE
 from celebattr.data.dataset import Source
 from celebattr.data.duplicates import Picture
+from celebattr.data.faces import decide
 from celebattr.data.image_stores import Folder, Zip
 from celebattr.data.layouts.celebamask_hq import Crops
 from celebattr.diagnosis import files
@@ -69,6 +70,22 @@ def missing(source: Source) -> Iterator[Finding]:
         yield Finding("note", "crops", where, what, remedy)
 
 
+def faces(source: Source, wanted: str, workers: int) -> Finding:
+    """Return whether the images of a folder are aligned crops, as train and evaluate decide it."""
+    chosen, why = wanted, "as asked"
+    if wanted == "auto":
+        chosen, why = decide(source.store, source.names, workers=workers)
+    if chosen == "none":
+        return Finding("ok", "faces", str(source.path), f"taken as aligned crops: {why}")
+    return Finding(
+        "note",
+        "faces",
+        str(source.path),
+        f"photos, not aligned crops: {why}",
+        "train and evaluate find and align their faces; celebattr align writes the crops",
+    )
+
+
 def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> Iterator[Finding]:
     """Yield findings on the opened images of a folder: unreadable ones, sizes, shapes."""
     where = str(source.path)
@@ -109,7 +126,8 @@ def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Itera
             where,
             f"{odd.total():,} of {total:,} images are not as high to wide as CelebA's aligned "
             f"{width}x{height}, and are stretched to it: {_shown(odd)}",
-            "They seem to be photos before alignment (img_celeba): take img_align_celeba"
+            "They seem to be photos before alignment: see `faces` for what train and evaluate make "
+            "of them; of CelebA, img_align_celeba is aligned"
             if len(odd) > max(3, total // 20)
             else "Right if the whole aligned crop was squeezed into that size. If not, faces lie "
             "elsewhere than in CelebA's crops: align them first",

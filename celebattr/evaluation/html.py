@@ -39,6 +39,8 @@ def page(report: EvalReport, card: Mapping[str, Any], made: Made) -> str:
         __package__,
         "evaluation.html",
         report=report,
+        # Every run folder's is best.safetensors; the card has architecture and run.
+        title=card["name"] if report.weights == "best.safetensors" else report.weights,
         card=from_markdown(markdown(card)),
         terms=card["trained_on"].get("terms", ""),
         made=made,

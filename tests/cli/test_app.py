@@ -243,3 +243,9 @@ def test_the_shipped_card_is_not_written_by_accident(drawn_celeba: Path) -> None
     result = run("evaluate", "--data", drawn_celeba, "--write-card")
     assert result.exit_code == 2
     assert "name it with --weights" in result.stderr
+
+
+def test_an_option_of_one_value_given_twice_is_refused() -> None:
+    done = CliRunner().invoke(app, ["predict", "-w", "a", "--weights", "b", "x.jpg"])
+    assert done.exit_code == 2
+    assert "--weights is given twice" in done.stderr

@@ -466,3 +466,52 @@ def test_the_history_says_how_long_the_network_waited_for_images(
 ) -> None:
     rows = [json.loads(line) for line in (whole / "history.jsonl").read_text().splitlines()]
     assert all(0.0 < row["data_wait"] < 1.0 for row in rows)
+
+
+def linear(data: Path, out: Path, **changes: Any) -> TrainConfig:
+    quick = TrainConfig(
+        data=(data,),
+        output=out,
+        arch="linear",
+        epochs=6,
+        image_size="32x32",
+        batch_size=16,
+        lr=0.0,
+        head_lr=0.0,
+        device="cpu",
+        faces="none",
+        thumbnails=False,
+    )
+    return dataclasses.replace(quick, **changes)
+
+
+def test_patience_the_majority_and_a_finished_run(drawn_celeba: Path, tmp_path: Path) -> None:
+    settings = linear(drawn_celeba, tmp_path / "run", patience=1)
+    watch = Watch()
+    loop.train(settings, watch)
+    rows = history(tmp_path / "run")
+    assert len(rows) == 2  # nothing is learnt, so the second is no better
+    dataset = load_dataset([drawn_celeba]).split("validation")
+    shares = dataset.targets_NA.mean(axis=0)
+    assert rows[0]["validation_majority_accuracy"] == pytest.approx(
+        np.maximum(shares, 1 - shares).mean()
+    )
+    assert any("always the more frequent value has" in line for line in watch.notices)
+    watch = Watch()
+    loop.train(dataclasses.replace(settings, resume=True), watch)
+    assert any(line.startswith("finished") for line in watch.notices)
+    with pytest.raises(UsageError, match="--backbone-weights"):
+        loop.train(dataclasses.replace(settings, resume=True, epochs=9))
+
+
+def test_terms_are_those_of_what_went_in(tmp_path: Path) -> None:
+    own = dataclasses.replace(
+        load_dataset(["drawn"]).take(np.arange(4)), names=["me.jpg", "a/1.jpg", "2.png", "0003"]
+    )
+    settings = TrainConfig()
+    assert checkpoint.terms(settings, own, "none") == {}
+    assert checkpoint.terms(settings, own, "imagenet") == {}
+    assert checkpoint.terms(settings, own, {"bundle": "x", "data": "mine"}) == {}
+    assert "non-commercial" in checkpoint.terms(settings, own, {"terms": "CelebA"})["terms"]
+    celeba = dataclasses.replace(own, names=["000001.jpg", "2.png", "3.png", "4.png"])
+    assert "non-commercial" in checkpoint.terms(settings, celeba, "none")["terms"]

@@ -15,6 +15,7 @@ from celebattr.attributes import Rule, rules_of
 from celebattr.constants import SPLITS
 from celebattr.data import duplicates
 from celebattr.data.dataset import FaceDataset
+from celebattr.data.faces import find_faces, usable
 from celebattr.data.layouts.load import load_dataset
 from celebattr.data.soft_labels import read_probabilities
 from celebattr.diagnosis.config import DoctorConfig
@@ -84,7 +85,9 @@ def search(config: DoctorConfig, on_progress: Progress = lambda done, total: Non
     """
     reports.check(config)
     dataset = load_dataset(config.data, skip_missing=True)
+    dataset, _ = find_faces(dataset, config.faces, workers=config.workers)
     images = choose(dataset, config.split, config.limit)
+    (images,), _ = usable((images,), skip_unreadable=False, workers=config.workers)
     if config.probabilities is not None:
         evidence = from_file(config.probabilities, images)
     else:
