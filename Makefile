@@ -1,7 +1,8 @@
 # Two commands on a machine that has only git, make, Python >= 3.11 and pip:
 #   make demo   sets up and predicts the attributes of a real photograph
-#   make test   sets up, lints, checks types and runs every test
-# and one that takes half an hour and a quiet machine: make bench writes the tables of docs/speed.md.
+#   make test   sets up, lints, checks types and runs the tests of some minutes
+# make test-long runs the others: kills at many moments, every combination, all real data. make bench
+# takes half an hour and a quiet machine: it writes the tables of docs/speed.md.
 # Everything they install lies in .venv. make minimum runs the tests that need no torch on the oldest
 # versions that pyproject.toml admits, which lie in .minimum.
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup test minimum lint demo bench wheel clean
+.PHONY: setup test test-long minimum lint demo bench wheel clean
 
 setup: $(READY)
 
@@ -26,6 +27,13 @@ lint: $(READY)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# SAMPLE=N runs one in N of them, always the same ones.
+SAMPLE ?= 1
+
+test-long: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m long \
+	    --sample $(SAMPLE)
 
 OLDEST := .minimum/bin
 OLDEST_TESTS := tests/cli/test_lines.py tests/cli/test_options.py tests/images/test_any_file.py \

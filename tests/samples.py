@@ -1,10 +1,11 @@
-"""A small training and a plain report: tests change what they are about."""
+"""A small training, a plain report, an untrained bundle: tests change what they are about."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from celebattr.attributes import CELEBA
 from celebattr.evaluation.report import EvalReport
 from celebattr.training.config import TrainConfig
 
@@ -45,3 +46,19 @@ def report(**changes: Any) -> EvalReport:
         "attributes": (),
     }
     return EvalReport(**figures | changes)
+
+
+def save_bundle(path: Path, arch: str) -> Path:
+    """An untrained network whose logits spread as those of a trained one do."""
+    import torch
+
+    from celebattr.models import bundle, registry
+    from celebattr.models.card import Card
+    from celebattr.models.preprocess import PreprocessSpec
+
+    torch.manual_seed(0)
+    card = Card("tiny", arch, CELEBA, PreprocessSpec((48, 40)).to_dict())
+    network = registry.build(card.spec)
+    torch.nn.init.normal_(network.head[-1].weight, std=0.05)  # type: ignore[arg-type]
+    bundle.save(path, card, network.state_dict())
+    return path

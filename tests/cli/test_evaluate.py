@@ -51,8 +51,13 @@ def one_by_one(words: tuple[str | Path, ...]) -> dict[str, Any]:
     return report(*words, "--batch-size", "1", "--workers", "1")
 
 
+PAIRS = [(1, 3), (7, 1), (32, 1), (32, 3)]
+
+
 @pytest.mark.parametrize(
-    ("batch_size", "workers"), [(1, 3), (7, 1), (7, 3), (32, 1), (32, 3)], ids=str
+    ("batch_size", "workers"),
+    [(7, 3), *(pytest.param(*pair, marks=pytest.mark.long) for pair in PAIRS)],
+    ids=str,
 )
 def test_the_figures_do_not_depend_on_batch_size_or_workers(
     words: tuple[str | Path, ...], one_by_one: dict[str, Any], batch_size: int, workers: int

@@ -5,6 +5,7 @@ import io
 
 import pytest
 from rich.console import Console
+from samples import report
 
 from celebattr.attributes import CELEBA
 from celebattr.cli import tables
@@ -12,7 +13,6 @@ from celebattr.evaluation.report import (
     AttributeReport,
     Comparison,
     Difference,
-    EvalReport,
     GapReport,
     SliceReport,
 )
@@ -27,19 +27,13 @@ FACE = Prediction(
     present=list(CELEBA[:20]),
     unsure=["Eyeglasses", "Gray_Hair", "Heavy_Makeup", "Mouth_Slightly_Open"],
 )
-REPORT = EvalReport(
+REPORT = report(
     images=4548,
-    split="test",
-    weights="celebattr-resnet50",
     mean_attribute_accuracy=0.9042,
     majority_accuracy=0.7975,
     mean_balanced_accuracy=None,
     mean_f1=0.7,
     mean_average_precision=0.75,
-    mean_roc_auc=0.95,
-    mean_expected_calibration_error=0.01,
-    mean_brier_score=0.06,
-    exact_match_ratio=0.05,
     attributes=tuple(
         AttributeReport(
             name, 100 + i, 0.7 if name == "Male" else 0.9, 0.8, None, 0.5, 0.4, 0.9, 0.0, 0.1

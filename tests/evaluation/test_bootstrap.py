@@ -42,6 +42,15 @@ def test_each_resample_agrees_with_scikit_learn(decimals: int) -> None:
                 assert samples[name][r, a] == pytest.approx(value, abs=1e-5), name
 
 
+def test_scores_are_sorted_once_however_many_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    sorts: list[int] = []
+    sort = np.argsort
+    monkeypatch.setattr(np, "argsort", lambda *a, **k: sorts.append(len(a[0])) or sort(*a, **k))
+    for count in (20, 400):
+        metric_samples(*case(), Resamples.draw(300, None, count=count))
+    assert sorts == [300] * len(ATTRIBUTES) * 2
+
+
 def test_undrawn_and_drawn_once_gives_the_metric_itself() -> None:
     p, y, present = case()
     once = Resamples(np.ones((1, 300), np.float32), np.arange(300))

@@ -202,6 +202,7 @@ def test_names_that_do_not_match_the_columns_are_refused() -> None:
         metrics.report(*make_case(11), ["a", "b"], split="test", weights="bundle")
 
 
+@pytest.mark.long
 def test_the_test_split_of_celeba_takes_seconds() -> None:
     case = make_case(12, images=20_000, attributes=40)
     started = time.process_time()

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+from samples import report
 
 from celebattr.evaluation import writers
 from celebattr.evaluation.report import (
@@ -15,20 +16,9 @@ from celebattr.evaluation.report import (
 )
 from celebattr.evaluation.tables import parts
 
-PLAIN = EvalReport(
-    images=200,
+PLAIN = report(
     split="validation",
-    weights="celebattr-resnet50",
-    mean_attribute_accuracy=0.91,
-    majority_accuracy=0.8,
-    mean_balanced_accuracy=0.75,
-    mean_f1=None,
-    mean_average_precision=0.7,
     mean_roc_auc=None,
-    mean_expected_calibration_error=0.01,
-    mean_brier_score=0.025,
-    exact_match_ratio=0.05,
-    attributes=(),
     intervals={"mean_attribute_accuracy": (0.9, 0.92)},
 )
 FULL = dataclasses.replace(

@@ -5,12 +5,13 @@ import dataclasses
 import io
 import json
 
+from samples import report
+
 from celebattr.evaluation import writers
 from celebattr.evaluation.report import (
     AttributeReport,
     Comparison,
     Difference,
-    EvalReport,
     GapReport,
     SliceReport,
 )
@@ -28,18 +29,9 @@ EXACT = Difference("exact_match_ratio", None, 0.1, 0.1, (0.0, 0.0), True)
 SMALL = GapReport("Bald", "Male", "not Male", 1.0, 0.0, 1.0, (1.0, 1.0), 2, True)
 GAP = GapReport("Smiling", "Young", "not Young", 0.9, 0.8, 0.1, (0.05, 0.15), 1200, False)
 
-REPORT = EvalReport(
-    images=200,
-    split="test",
+REPORT = report(
     weights="ours.onnx",
     mean_attribute_accuracy=0.8,
-    majority_accuracy=0.8,
-    mean_balanced_accuracy=0.75,
-    mean_f1=None,
-    mean_average_precision=0.7,
-    mean_roc_auc=0.9,
-    mean_expected_calibration_error=0.01,
-    mean_brier_score=0.025,
     exact_match_ratio=0.1,
     people=45,
     attributes=(

@@ -6,24 +6,15 @@ import json
 import math
 
 import pytest
+from samples import report
 
 from celebattr.errors import UsageError
 from celebattr.evaluation import writers
-from celebattr.evaluation.report import AttributeReport, EvalReport
+from celebattr.evaluation.report import AttributeReport
 
-REPORT = EvalReport(
-    images=200,
-    split="test",
-    weights="celebattr-resnet50",
-    mean_attribute_accuracy=0.91,
-    majority_accuracy=0.8,
-    mean_balanced_accuracy=0.75,
-    mean_f1=None,
-    mean_average_precision=0.7,
+REPORT = report(
     mean_roc_auc=math.nan,
     mean_expected_calibration_error=0.0123456789,
-    mean_brier_score=0.025,
-    exact_match_ratio=0.05,
     attributes=(
         AttributeReport("Smiling", 100, 0.93, 0.5, 0.93, 0.93, 0.97, 0.98, 0.01, 0.05),
         AttributeReport("Odd|Name", 0, 1.0, 1.0, None, None, None, None, 0.0, 0.0),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import samples
 import torch
 
 from celebattr.data.layouts.load import load_dataset
@@ -15,6 +16,19 @@ from celebattr.models import bundle, decisions, registry
 from celebattr.models.backends import OnnxBackend, TorchBackend, open_backend
 from celebattr.models.card import Card
 from celebattr.models.preprocess import PreprocessSpec
+
+
+@pytest.fixture(scope="module")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ResNet in place of the others' smaller network: what is exported most."""
+    return samples.save_bundle(tmp_path_factory.mktemp("bundle") / "tiny.safetensors", "resnet18")
+
+
+@pytest.fixture(scope="module")
+def tiny_onnx(tiny_bundle: Path) -> Path:
+    path = tiny_bundle.with_name("tiny.onnx")
+    export(tiny_bundle, path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +56,17 @@ def test_onnx_gives_the_logits_of_torch(
     np.testing.assert_allclose(onnx_backend.logits(frames), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("arch", [name for name in registry.names() if name != "resnet18"])
+LONG = ("resnet50", "resnet50slim", "unet", "cnn")  # cnn is the `tiny_bundle` of all others
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if name in LONG else [])
+        for name in registry.names()
+        if name != "resnet18"
+    ],
+)
 def test_every_architecture_gives_the_same_logits_in_onnx(
     arch: str, frames: np.ndarray, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def test_a_network_is_built_and_run_without_a_warning() -> None:
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "(1, 1000)", "")
 
 
+@pytest.mark.long
 def test_nothing_is_declared_where_the_plain_import_works() -> None:
     done = run(
         "import torch\n"
@@ -40,7 +41,7 @@ def test_nothing_is_declared_where_the_plain_import_works() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("package", ["torch", "torchvision"])
+@pytest.mark.parametrize("package", ["torch", pytest.param("torchvision", marks=pytest.mark.long)])
 def test_a_missing_package_names_the_extra(package: str) -> None:
     done = run(
         f"import sys; sys.modules[{package!r}] = None\n"
@@ -55,6 +56,7 @@ def test_a_missing_package_names_the_extra(package: str) -> None:
     assert "celebattr[train]" in done.stdout
 
 
+@pytest.mark.long
 def test_another_failure_of_the_import_is_not_swallowed() -> None:
     done = run(
         "import importlib\n"

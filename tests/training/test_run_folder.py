@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import samples
 
 from celebattr.errors import MissingExtraError
 from celebattr.training import loop, run_folder
@@ -15,19 +16,7 @@ from celebattr.training.config import TrainConfig
 
 def config(data: Path, out: Path, **changes: Any) -> TrainConfig:
     """A run of a second."""
-    tiny = TrainConfig(
-        data=(data,),
-        out=out,
-        arch="linear",
-        epochs=2,
-        batch_size=12,
-        limit=12,
-        image_size="32x32",
-        precision="float32",
-        device="cpu",
-        ema=0.0,
-    )
-    return dataclasses.replace(tiny, **changes)
+    return samples.config(data, out, **{"limit": 12, "ema": 0.0} | changes)
 
 
 def test_the_page_is_written_after_each_epoch_and_shows_examples_at_the_end(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -54,13 +55,27 @@ def run(path: Path, format: str, *, resume: bool = False, stop: int | None = Non
     return done
 
 
+def places(path: Path, format: str) -> set[int]:
+    """The ends of all rows with the bytes beside them, and fifty other places."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = len(file.readline()) if format == "csv" else 0
+        lengths = [len(row.data) for row in journal.rows(file, format)]
+    ends = itertools.accumulate([header, *lengths], initial=0)
+    near = {end + step for end in ends for step in (-1, 0, 1)} & {*range(size + 1)}
+    return near | {*random.Random(0).sample(range(size), 50)}
+
+
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
-def test_cut_off_after_any_byte_it_ends_as_if_it_had_not_been(format: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_cut_off_after_any_byte_it_ends_as_if_it_had_not_been(
+    format: str, every: bool, tmp_path: Path
+) -> None:
     whole = tmp_path / f"whole.{format}"
     assert run(whole, format) == 0
     expected = whole.read_bytes()
     seen = set()
-    for cut in range(len(expected) + 1):
+    for cut in range(len(expected) + 1) if every else sorted(places(whole, format)):
         path = tmp_path / f"cut.{format}"
         journal.part_of(path).write_bytes(expected[:cut])
         seen.add(run(path, format, resume=True))
