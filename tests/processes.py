@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import samples
 import torch
 import torch.distributed as dist
 
@@ -37,27 +38,12 @@ CASES: dict[str, dict[str, Any]] = {
 
 def config(data: Path, out: Path, case: str) -> TrainConfig:
     """Batches of an odd size, of which the last is of one image: some processes have none of it."""
-    tiny = TrainConfig(
-        data=(data,),
-        out=out / case,
-        arch="mlp",
-        backbone_weights="none",
-        epochs=2,
-        batch_size=9,
-        limit=37,
-        image_size="32x32",
-        head="8",
-        dropout=0.0,
-        mixup=0.4,
-        erasing=0.3,
-        precision="float32",
-        device="cpu",
-        ema=0.9,
-    )
+    tiny = {"arch": "mlp", "head": "8", "dropout": 0.0, "mixup": 0.4, "erasing": 0.3}
+    tiny |= {"batch_size": 9, "limit": 37}
     changes = dict(CASES[case])
     if changes.get("backbone_weights"):
         changes["backbone_weights"] = str(out / changes["backbone_weights"])
-    return dataclasses.replace(tiny, **changes)
+    return samples.config(data, out / case, **tiny | changes)
 
 
 class Watch(Logger):

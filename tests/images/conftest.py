@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -141,7 +140,6 @@ def good_files() -> Corpus:
 
 def verdict(source: bytes | str | Path, name: str = "x.jpg") -> tuple[object, ...]:
     """What comes of a file, after checking that nothing else does."""
-    start = time.process_time()
     try:
         image = open_image(source, name=name)
     except ImageError as error:
@@ -155,7 +153,6 @@ def verdict(source: bytes | str | Path, name: str = "x.jpg") -> tuple[object, ..
         assert image.mode == "RGB"
         assert min(image.size) > 0
         outcome = ("ok", image.size, zlib.crc32(image.tobytes()))
-    assert time.process_time() - start < 5
     return outcome
 
 

@@ -5,11 +5,13 @@ Either a picture comes out, or one of three errors: in time, quietly, and leavin
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
+from celebattr.errors import ImageError
+from celebattr.images.open import open_image
 
 SIZE = (40, 48)
 Files = Any  # the Corpus of conftest.py
@@ -250,3 +255,13 @@ def test_none_takes_more_than_700_mb_or_says_anything(good_files: Files, tmp_pat
     )
     assert done.stderr == ""
     assert int(done.stdout) < 700_000
+
+
+@pytest.mark.long
+def test_none_takes_five_seconds_of_a_processor(good_files: Files) -> None:
+    for name, case in (OPENING | REFUSED | ODD).items():
+        data = case(good_files)
+        started = time.process_time()
+        with contextlib.suppress(ImageError):
+            open_image(data, name="x.jpg")
+        assert time.process_time() - started < 5.0, name

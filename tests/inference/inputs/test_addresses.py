@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -217,13 +216,12 @@ def test_any_other_text_does_too(parts: list[str]) -> None:
 
 @pytest.mark.usefixtures("inert")
 @pytest.mark.parametrize(
-    "text", ["://" + ":" * 30_000, "?=" * 15_000, "\x01" * 30_000, "é" * 30_000]
+    "text", ["://" + ":" * 300_000, "?=" * 150_000, "\x01" * 300_000, "é" * 300_000]
 )
 def test_long_text_takes_no_longer(text: str) -> None:
-    started = time.process_time()
+    # Minutes of each, if its time grew with the square of its length.
     for start in ("", "s3", "http", "file"):
         assert rows([photo(start + text)])[0][1] in ("not_found", "unreadable")
-    assert time.process_time() - started < 1.0
 
 
 def test_shards_share_the_lines_among_them(tmp_path: Path) -> None:

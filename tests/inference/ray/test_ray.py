@@ -191,6 +191,7 @@ def actors() -> list[psutil.Process]:
     ]
 
 
+@pytest.mark.long
 def test_an_actor_killed_in_the_middle_costs_no_row_and_doubles_none(
     cluster: None, plain: Path, inputs: list[str], tmp_path: Path
 ) -> None:
@@ -220,6 +221,7 @@ def test_an_actor_killed_in_the_middle_costs_no_row_and_doubles_none(
     assert not [file for file in folder.iterdir() if file.name.endswith(".tmp")]
 
 
+@pytest.mark.long
 def test_what_a_killed_actor_was_writing_is_removed_at_the_end(
     cluster: None, plain: Path, inputs: list[str], tmp_path: Path
 ) -> None:
