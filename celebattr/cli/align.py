@@ -22,10 +22,23 @@ def align(
         ),
     ] = None,
     faces: Annotated[
-        str, typer.Option("--faces", metavar="FACES", help="Faces of a photo: largest or all.")
+        str,
+        typer.Option(
+            "--faces",
+            metavar="FACES",
+            help="Faces of a photo: largest or all.",
+            rich_help_panel="Output",
+        ),
     ] = "largest",
     workers: Annotated[
-        int, typer.Option("--workers", metavar="N", help="Threads that open photos.", min=1)
+        int,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help="Threads that open photos.",
+            min=1,
+            rich_help_panel="Output",
+        ),
     ] = 2,
 ) -> None:
     """Write the faces of photos as aligned crops of 178x218 pixels.

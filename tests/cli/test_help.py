@@ -30,7 +30,7 @@ PANELS = {
     "info": ("Output",),
 }
 ROOT = Path(__file__).parents[2]
-MOST_LINES = {"predict": 110, "train": 150}
+MOST_LINES = {"predict": 110, "train": 150, "evaluate": 90}
 
 
 def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:

@@ -112,7 +112,7 @@ def test_a_low_score_of_the_detector_is_shown_and_explained(score, shown, capsys
 
 def test_present_attributes_come_first_by_probability_with_doubt_marked() -> None:
     lines = plain(show(tables.prediction_table(FACE))).splitlines()
-    assert lines[0].rstrip() == "photos/a.jpg  face 1 of 3"
+    assert lines[0].rstrip() == "photos/a.jpg  face 2 of 3"
     assert lines[1].split()[:3] == ["5", "o", "Clock"]
     assert ">99 %" in lines[1]
     doubtful = [line for line in lines[1:21] if line.rstrip().endswith("?")]

@@ -89,8 +89,15 @@ class Run:
 
     def differences(self, other: Run) -> list[str]:
         """List the differences of two runs that change rows; the shard is ignored."""
+        # An option that is newer than a run was at its default then.
+        before = {
+            one.name: one.default
+            for one in dataclasses.fields(PredictConfig)
+            if one.name in OPTIONS
+        }
         mine, theirs = (
-            {"weights": run.weights, "format": run.format, **run.options} for run in (self, other)
+            {"weights": run.weights, "format": run.format, **before, **run.options}
+            for run in (self, other)
         )
         return [
             f"{name} {mine.get(name)} and {theirs.get(name)}"
@@ -130,14 +137,7 @@ def parse(data: bytes, name: str) -> Run:
     try:
         values = json.loads(data)
         check_schema(values["schema"], name)
-        # An option that is newer than the run was at its default then.
-        options = {
-            one.name: one.default
-            for one in dataclasses.fields(PredictConfig)
-            if one.name in OPTIONS
-        }
-        options |= values["options"]
-        return Run(**values | {"shard": tuple(values["shard"]), "options": options})
+        return Run(**values | {"shard": tuple(values["shard"])})
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{name} cannot be read ({error})") from error
 

@@ -74,7 +74,7 @@ def places(path: Path, format: str) -> set[int]:
     size = path.stat().st_size
     with path.open("rb") as file:
         header = len(file.readline()) if format == "csv" else 0
-        lengths = [len(row.data) for row in journal.rows(file, format)]
+        lengths = [len(row.data) for row in journal.rows(file, FORMATS[format].text(ATTRIBUTES))]
     ends = itertools.accumulate([header, *lengths], initial=0)
     near = {end + step for end in ends for step in (-1, 0, 1)} & {*range(size + 1)}
     return near | {*random.Random(0).sample(range(size), 50)}
