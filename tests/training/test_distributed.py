@@ -149,7 +149,7 @@ def test_figures_of_the_same_weights_are_equal_to_the_last_digit(
         for out in (alone / "still", request.getfixturevalue(runs) / "still")
     ]
     assert figures[0] == figures[1]
-    assert len(figures[0][0]) == 3
+    assert len(figures[0][0]) == 4
 
 
 def notices(out: Path) -> str:
