@@ -7,13 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from celebattr.errors import DataError, TooManyFailuresError, UsageError
 from celebattr.inference.config import PredictConfig, ScoreOptions
 from celebattr.inference.output.sinks import Output, Text
 from celebattr.inference.output.writers import FORMATS, format_of
 from celebattr.predictions import NO_FACE
+
+if TYPE_CHECKING:
+    from celebattr.inference.draw.pictures import Pictures
+    from celebattr.inference.output.manifest import Facts
 
 
 def failures(counts: Counter[str], *, strict: bool = False) -> int:
@@ -99,16 +103,7 @@ def score(
         from celebattr.inference.output.manifest import Run, Shard
 
         shard, facts = Shard.parse(options.shard), scorer.facts
-        if facts.never_present:
-            notice(
-                f"{config.operating_point} is out of reach for "
-                f"{', '.join(facts.never_present)}: never reported as present"
-            )
-        pictures = None
-        if options.annotate is not None:
-            from celebattr.inference.draw.pictures import Pictures
-
-            pictures = Pictures(options.annotate, options.explain, config.bundle)
+        pictures = _begun(facts, config, options, notice)
         if file is not None:
             from celebattr.inference.output.journal import Growing, complete
 
@@ -146,6 +141,22 @@ def score(
             out.finish(shard)
     seconds = time.monotonic() - started
     return Summary(out.counts, out.counts["inputs"] - before, seconds, strict=config.strict)
+
+
+def _begun(
+    facts: Facts, config: PredictConfig, options: ScoreOptions, notice: Callable[[str], None]
+) -> Pictures | None:
+    """Say what a run will never report; return what draws its pictures, if it draws any."""
+    if facts.never_present:
+        notice(
+            f"{config.operating_point} is out of reach for "
+            f"{', '.join(facts.never_present)}: never reported as present"
+        )
+    if options.annotate is None:
+        return None
+    from celebattr.inference.draw.pictures import Pictures
+
+    return Pictures(options.annotate, options.explain, config.bundle)
 
 
 def _form(output: str | TextIO | Output, format: str | None) -> tuple[str, Path | None]:

@@ -63,26 +63,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
     with world.propagate_errors():
         if config.tensorboard:
             run_folder.summary_writer()  # before any work: it may not be installed
-        dataset = load_dataset(
-            config.data,
-            skip_missing=config.skip_missing,
-            column=config.column,
-            attributes=config.attributes,
-        )
-        dataset, found = find_faces(dataset, config.faces, workers=config.workers)
-        dataset, held_out = hold_out(dataset, config.seed)
-        train_set = soften(
-            dataset.split("train", config.limit).share(config.train_share, config.seed),
-            config.soft_labels,
-            config.teacher_weight,
-        )
-        validation_set = dataset.split("validation", config.limit)
-        _refuse_empty(train_set, validation_set, config)
-        unknown = itertools.compress(train_set.attributes, np.isnan(train_set.shares_A))
-        if lacking := ", ".join(unknown):
-            raise DataError(f"no train image has a known label of {lacking}: see --attributes")
-        if config.leave_out_repeats:
-            train_set = _without_repeats(train_set, dataset, config.workers, listener)
+        dataset, train_set, validation_set, lines = _read(config, listener)
         restarted = world.restarts > 0 and (config.output / checkpoint.NAME).exists()
         if not (config.resume or restarted) and (config.output / checkpoint.NAME).exists():
             raise DataError(
@@ -126,18 +107,8 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
     config = dataclasses.replace(config, **decided)
     listener.notice(f"device     {choice.reason}")
     listener.notice(f"data       {dataset.describe()}")
-    listener.notice(f"faces      {found}")
-    for line in left_out.lines():
-        listener.notice(f"           {line}")
-    same_A = (train_set.targets_NA == train_set.targets_NA[:1]).all(axis=0)
-    constant = [name for name, same in zip(train_set.attributes, same_A, strict=True) if same]
-    if constant:
-        listener.notice(
-            f"warning    the same in every training image, so not to be learnt: "
-            f"{', '.join(constant)}"
-        )
-    if held_out:
-        listener.notice(f"validation {held_out}")
+    for line in (*lines, *(f"           {line}" for line in left_out.lines())):
+        listener.notice(line)
     listener.notice(f"cache      {cache}")
     listener.begin(config)
     used = (
@@ -145,6 +116,45 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
         f"{len(dataset.attributes)} attributes"
     )
     return Beginning(config, choice, train_set, validation_set, used)
+
+
+def _read(
+    config: TrainConfig, listener: Listener
+) -> tuple[FaceDataset, FaceDataset, FaceDataset, list[str]]:
+    """Return the data set, its two parts that a run uses, and what was decided, line by line.
+
+    Raises:
+        DataError: the data cannot be read, a part is empty, or an attribute has no known label.
+    """
+    dataset = load_dataset(
+        config.data,
+        skip_missing=config.skip_missing,
+        column=config.column,
+        attributes=config.attributes,
+    )
+    dataset, found = find_faces(dataset, config.faces, workers=config.workers)
+    dataset, held_out = hold_out(dataset, config.seed)
+    train_set = soften(
+        dataset.split("train", config.limit).share(config.train_share, config.seed),
+        config.soft_labels,
+        config.teacher_weight,
+    )
+    validation_set = dataset.split("validation", config.limit)
+    _refuse_empty(train_set, validation_set, config)
+    unknown = itertools.compress(train_set.attributes, np.isnan(train_set.shares_A))
+    if lacking := ", ".join(unknown):
+        raise DataError(f"no train image has a known label of {lacking}: see --attributes")
+    if config.leave_out_repeats:
+        train_set = _without_repeats(train_set, dataset, config.workers, listener)
+    lines = [f"faces      {found}"]
+    if held_out:
+        lines.append(f"validation {held_out}")
+    same_A = (train_set.targets_NA == train_set.targets_NA[:1]).all(axis=0)
+    if constant := ", ".join(itertools.compress(train_set.attributes, same_A)):
+        lines.append(
+            f"warning    the same in every training image, so not to be learnt: {constant}"
+        )
+    return dataset, train_set, validation_set, lines
 
 
 def _refuse_empty(train_set: FaceDataset, validation_set: FaceDataset, config: TrainConfig) -> None:
