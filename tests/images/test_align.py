@@ -200,9 +200,8 @@ def test_a_turned_photo_gives_the_same_crop(yunet, upright, degrees):
     # The two transforms, both from the photo as it was.
     linear = transform[:, :2] @ matrix[:, :2]
     whole = np.column_stack([linear, apply(transform, matrix[:, 2][None])[0]])
-    # A look at 224 pixels underestimates the roll by a few degrees, which the network does not mind
-    # (docs/speed.md).
-    assert distance(whole, upright) < 8
+    # A small second look takes a face at 30 degrees for more upright than it is.
+    assert distance(whole, upright) < (8 if abs(degrees) == 30.0 else 5)
 
 
 def test_a_mirrored_photo_gives_the_mirrored_crop(yunet, upright):
