@@ -63,6 +63,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
 
 docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python docs/build_site.py
 
 wheel: $(READY)
