@@ -26,11 +26,11 @@ if TYPE_CHECKING:
         merge,
         pack,
         score,
-        to_frame,
         train,
     )
     from celebattr.attributes import CELEBA as ATTRIBUTES
     from celebattr.errors import CelebattrError
+    from celebattr.inference.output.writers import to_frame
     from celebattr.model import Face, Model
     from celebattr.predictions import Failure
 
@@ -58,6 +58,7 @@ _ELSEWHERE = {
     "Face": ("celebattr.model", "Face"),
     "Failure": ("celebattr.predictions", "Failure"),
     "Model": ("celebattr.model", "Model"),
+    "to_frame": ("celebattr.inference.output.writers", "to_frame"),
 }
 
 

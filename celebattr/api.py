@@ -9,19 +9,19 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from celebattr.constants import Progress
 from celebattr.data.shards.config import PackConfig
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import DeviceError, MissingExtraError, UsageError
+from celebattr.errors import MissingExtraError, UsageError
 from celebattr.evaluation.config import EvaluateConfig
 from celebattr.inference.config import PredictConfig, ScoreOptions
 from celebattr.inference.run import Summary
 from celebattr.models.weights import SPEEDS
 from celebattr.options import Location, from_keywords
-from celebattr.predictions import Failure, Prediction, Result
 from celebattr.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 StrPath = str | os.PathLike[str]
 Data = str | Path | Sequence[str | Path]
 """A data set, a folder or a URL, or several."""
-Progress = Callable[[int, int], None]
-"""Callback with the number of images done and their total."""
 
 
 def options_of(*configs: type) -> Callable[[F], F]:
@@ -263,8 +261,6 @@ def align(
     """
     from celebattr.inference.crops import align as run
 
-    if faces not in ("largest", "all"):
-        raise UsageError(f"--faces {faces!r} is neither largest nor all")
     paths = [photos] if isinstance(photos, str | os.PathLike) else photos
     return dict(run([os.fspath(p) for p in paths], Path(output), faces=faces, workers=workers))
 
@@ -332,46 +328,3 @@ def _predict_config(
     """The config of a bundle and options; `others` are known too, for the message."""
     name = "speed" if weights in SPEEDS else "weights"
     return from_keywords(PredictConfig, {name: weights, **options}, others)
-
-
-def _flattened(results: Iterable[Any]) -> Iterator[Result]:
-    """Predictions and failures, however they are nested."""
-    for result in results:
-        if isinstance(result, Prediction | Failure):
-            yield result
-        elif hasattr(result, "prediction"):
-            yield result.prediction
-        elif not isinstance(result, str):  # the path of a pair
-            yield from _flattened(result)
-
-
-def to_frame(results: Iterable[Any]) -> Any:
-    """Make a table of results: one row per face or failure, with the columns of the CSV.
-
-    Args:
-        results: faces, failures, lists of them, or what `Model.stream` yields.
-
-    Returns:
-        A pandas or, where only that is installed, a polars DataFrame.
-
-    Raises:
-        DeviceError: neither is installed.
-    """
-    from celebattr.inference.output.writers import cells, csv_columns
-
-    found = list(_flattened(results))
-    names = (one.probabilities for one in found if isinstance(one, Prediction))
-    columns = csv_columns([*next(names, ())])
-    rows = [dict.fromkeys(columns) | cells(one) for one in found]
-    try:
-        import pandas
-
-        return pandas.DataFrame(rows, columns=columns)
-    except ModuleNotFoundError:
-        pass
-    try:
-        import polars
-
-        return polars.DataFrame(rows, infer_schema_length=None)
-    except ModuleNotFoundError as error:
-        raise DeviceError("a table needs pandas or polars: pip install pandas") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 VERSION = "0.1.0"
@@ -65,3 +66,6 @@ def weights_folder() -> Path:
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 """Choices of arithmetic."""
+
+Progress = Callable[[int, int], None]
+"""Function that is told how many images are done, and their total."""

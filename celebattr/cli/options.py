@@ -29,16 +29,16 @@ SHORT = {
 }
 _METAVARS = {bool: "", int: "N", float: "X"}
 
-OutputFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Write to a file; its suffix sets the format.",
-        rich_help_panel="Output",
-    ),
-]
+_OUTPUT = typer.Option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    help="Write to a file; its suffix sets the format.",
+    rich_help_panel="Output",
+)
+OutputFile = Annotated[Path | None, _OUTPUT]
+OutputPlace = Annotated[str | None, _OUTPUT]
+"""The same where it may be an address too."""
 
 
 def format_option(formats: tuple[str, ...], default: str | bool) -> Any:

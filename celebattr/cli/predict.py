@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Self, TextIO
 
 import typer
 
-from celebattr.cli.options import command
+from celebattr.cli.options import OutputPlace, command
 from celebattr.errors import ExitCode, TooManyFailuresError
 from celebattr.inference.config import PredictConfig, ScoreOptions
 from celebattr.inference.run import Summary, failures, score
@@ -28,16 +28,6 @@ Paths = Annotated[
         metavar="PATH",
         help="Photos, folders, globs, archives (zip, tar), lists (CSV, Parquet), or - for standard "
         "input: paths, or one image.",
-    ),
-]
-OutputPlace = Annotated[
-    str | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Write to a file; its suffix sets the format.",
-        rich_help_panel="Output",
     ),
 ]
 Quiet = Annotated[

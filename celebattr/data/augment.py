@@ -1,21 +1,15 @@
-"""Augmentation of a batch of crops on the device, reproducible per sample.
-
-The draws of a sample are a function of (seed, epoch, index) alone, so they do not depend on
-workers, batches, processes or on where a run was resumed. They are made on the host, a few numbers
-per crop; all that has a crop's size is computed where the crops are.
-"""
+"""Augmentation of a batch of crops on the device, as the draws of each sample say."""
 
 from __future__ import annotations
 
 import functools
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from celebattr.constants import CROP_SIZE
+from celebattr.images.formats import compressed
 from celebattr.models.preprocess import resize_matrix
 
 if TYPE_CHECKING:
@@ -59,34 +53,6 @@ _FIELD_MARGIN = 128  # pixels: noise is cut from one field, at as many places in
 DARK = (0.1, 0.7)
 """Least and most of the light that is left where crops are darkened."""
 
-DRAWS = 2
-"""Version of what `parameters` draws and what each column is for; checkpoints name it."""
-
-COLUMNS = 31
-
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
-
-
-def parameters(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return uniform draws in 0..1, [B, 31], one row per index.
-
-    SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
-    2014) as a hash of a counter: a sample's draws need none of those before it, and a whole batch
-    takes a few array operations.
-    """
-    key = _hashed(_hashed(np.array([seed], np.uint64)) + np.uint64(epoch))
-    columns_D = np.arange(COLUMNS, dtype=np.uint64)
-    counters_BD = indices.astype(np.uint64)[:, None] * np.uint64(COLUMNS) + columns_D
-    bits_BD: NDArray[np.uint64] = _hashed(np.multiply(counters_BD, _GAMMA, dtype=np.uint64) + key)
-    draws_BD: NDArray[np.float64] = (bits_BD >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return draws_BD
-
-
-def _hashed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
 
 def recompress(
     crops_BHWC: NDArray[np.uint8], draws_BD: NDArray[np.float64], *, share: float
@@ -98,7 +64,7 @@ def recompress(
 
     Args:
         crops_BHWC: uint8 [B, 218, 178, 3], in memory; left as they are.
-        draws_BD: of `parameters`, [B, 31].
+        draws_BD: of `draws.parameters`, [B, 31].
         share: of the crops, 0 to 1.
     """
     if share == 0.0:
@@ -112,17 +78,12 @@ def recompress(
 def _recompressed(
     crop_HWC: NDArray[np.uint8], format_draw: float, quality_draw: float
 ) -> NDArray[np.uint8]:
-    data = io.BytesIO()
-    image = Image.fromarray(crop_HWC)
     webp = format_draw < WEBP_SHARE
     low, high = WEBP_QUALITIES if webp else JPEG_QUALITIES
     quality = low + int(quality_draw * (high + 1 - low))
     if webp:
-        image.save(data, "WEBP", quality=quality, method=_WEBP_METHOD)
-    else:
-        image.save(data, "JPEG", quality=quality)
-    with Image.open(data) as decoded:
-        return np.asarray(decoded.convert("RGB"), np.uint8)
+        return compressed(crop_HWC, "WEBP", quality=quality, method=_WEBP_METHOD)
+    return compressed(crop_HWC, "JPEG", quality=quality)
 
 
 def affine(draws_BD: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -152,7 +113,7 @@ def augment(
 
     Args:
         crops_BHWC: uint8 [B, 218, 178, 3].
-        draws_BD: of `parameters`, [B, 31].
+        draws_BD: of `draws.parameters`, [B, 31].
         cut_margins: share of the crops whose margins are cut off and filled by repeating the edge.
 
     Returns:
@@ -197,7 +158,7 @@ def corrupt_(
 
     Args:
         unit_BCHW: of `augment`, [B, 3, 218, 178].
-        draws_BD: of `parameters`, [B, 31].
+        draws_BD: of `draws.parameters`, [B, 31].
         erasing: share of the crops in which a rectangle is painted over with their mean colour.
         low_resolution: share of the crops that are reduced to one of `LOW_RESOLUTIONS` and back.
         noise: share of the crops to which Gaussian noise is added, as a sensor does in the dark.
@@ -219,31 +180,6 @@ def corrupt_(
     return unit_BCHW
 
 
-def mixing_weights(draws_BD: NDArray[np.float64], alpha: float) -> NDArray[np.float32]:
-    """Return the share of itself that each sample keeps in mixup, 0.5..1, [B].
-
-    Beta(alpha, alpha), folded at 0.5: `mix` pairs each sample with its mirror, so without it a
-    pair could come out as the same two blends with their places exchanged.
-    """
-    cumulative, given_away = _folded_beta(alpha)
-    kept = 1.0 - np.interp(draws_BD[:, 26], cumulative, given_away)
-    return np.asarray(kept, np.float32)
-
-
-@functools.cache
-def _folded_beta(alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the cumulative distribution of a Beta(alpha, alpha) folded to 0..0.5, and its values.
-
-    With t = x^alpha the density x^(alpha - 1) (1 - x)^(alpha - 1) dx becomes smooth at 0, so the
-    trapezoidal rule fits it.
-    """
-    t = np.linspace(0.0, 0.5**alpha, 8193)
-    x = t ** (1.0 / alpha)
-    density = (1.0 - x) ** (alpha - 1.0)
-    cumulative = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
-    return cumulative / cumulative[-1], x
-
-
 def mix(values: Tensor, kept_B: NDArray[np.float32]) -> Tensor:
     """Blend each sample with the one at its mirrored place in the batch (mixup).
 
@@ -251,7 +187,7 @@ def mix(values: Tensor, kept_B: NDArray[np.float32]) -> Tensor:
 
     Args:
         values: images or targets, float [B, ...].
-        kept_B: of `mixing_weights`.
+        kept_B: of `draws.mixing_weights`.
     """
     # The mirrored partner needs no random permutation: batches are shuffled already, and flipping
     # images and targets alike keeps them in step.

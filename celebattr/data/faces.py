@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from celebattr.constants import CROP_SIZE
+from celebattr.constants import CROP_SIZE, Progress
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.image_stores import Distant, Store, digest
+from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import DataError, ImageError, NoFaceError
 from celebattr.images.align import ANCHORS_32, anchors, main_crop
 from celebattr.images.detect import YuNet, largest
@@ -28,8 +30,6 @@ VERSION = 1
 """Version of finding and aligning: another one makes other caches."""
 NAMED = 3
 """Files that a message names."""
-
-Progress = Callable[[int, int], None]
 
 
 @functools.cache
@@ -93,6 +93,52 @@ class DistantAligned(Aligned):
         """Return the crops of some photos; raises like `read`."""
         files = self._distant.read_all(names)
         return [self._crop(data, name) for data, name in zip(files, names, strict=True)]
+
+
+class DataOptions(Protocol):
+    """The options of a command that say what its images are."""
+
+    @property
+    def data(self) -> Sequence[Location]:
+        """Data sets to join."""
+
+    @property
+    def skip_missing(self) -> bool:
+        """Skip rows whose image file is missing."""
+
+    @property
+    def column(self) -> str | None:
+        """Column of a CSV that names the image."""
+
+    @property
+    def attributes(self) -> str | None:
+        """Attributes to use; None for all."""
+
+    @property
+    def faces(self) -> str:
+        """auto, largest or none."""
+
+    @property
+    def workers(self) -> int:
+        """Threads that open images."""
+
+
+def load_crops(options: DataOptions) -> tuple[FaceDataset, str]:
+    """Load data sets, their images as aligned crops.
+
+    Returns:
+        The data set, and as a line what was decided about its faces, as `find_faces` gives it.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    dataset = load_dataset(
+        options.data,
+        skip_missing=options.skip_missing,
+        column=options.column,
+        attributes=options.attributes,
+    )
+    return find_faces(dataset, options.faces, workers=options.workers)
 
 
 def find_faces(dataset: FaceDataset, faces: str, *, workers: int) -> tuple[FaceDataset, str]:

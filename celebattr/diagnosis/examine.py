@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from celebattr.constants import SPLITS
+from celebattr.constants import SPLITS, Progress
 from celebattr.data import duplicates, synthetic
 from celebattr.data.dataset import Source
 from celebattr.data.layouts.load import read_source
@@ -30,9 +30,6 @@ _CAUSES = (
 """Checks whose problems leave something out of its place, wherever the reader notices."""
 
 _HQ_NAME = re.compile(r"has no row for .* first \d{1,5}\.jpg")
-
-Progress = Callable[[int, int], None]
-"""Callback with the number of images opened and their total."""
 
 
 def examine(config: DoctorConfig, progress: Progress = lambda done, total: None) -> DoctorReport:

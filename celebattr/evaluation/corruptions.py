@@ -9,15 +9,14 @@ Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.errors import UsageError, suggestion
+from celebattr.images.formats import compressed
 
 Crop = NDArray[np.uint8]
 """uint8 [H, W, 3]."""
@@ -40,21 +39,12 @@ class Corruption:
 
 def jpeg(crop_HWC: Crop, index: int, quality: int) -> Crop:
     """Compress as JPEG, quality 1 to 95, with half the resolution of colours."""
-    return _compressed(crop_HWC, "JPEG", quality=quality, subsampling="4:2:0")
+    return compressed(crop_HWC, "JPEG", quality=quality, subsampling="4:2:0")
 
 
 def webp(crop_HWC: Crop, index: int, quality: int) -> Crop:
     """Compress as WebP, quality 1 to 100."""
-    return _compressed(crop_HWC, "WEBP", quality=quality)
-
-
-def _compressed(crop_HWC: Crop, format: str, **options: Any) -> Crop:
-    from PIL import Image
-
-    data = io.BytesIO()
-    Image.fromarray(crop_HWC).save(data, format, **options)
-    with Image.open(data) as image:
-        return np.asarray(image.convert("RGB"), np.uint8)
+    return compressed(crop_HWC, "WEBP", quality=quality)
 
 
 def blur(crop_HWC: Crop, index: int, sigma: float) -> Crop:

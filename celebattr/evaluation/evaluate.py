@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from celebattr.attributes import select
 from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.faces import find_faces, how, usable
-from celebattr.data.layouts.load import load_dataset
+from celebattr.data.faces import how, load_crops, usable
 from celebattr.errors import DataError, UsageError
 from celebattr.evaluation import metrics
 from celebattr.evaluation.comparison import compare, robustness
@@ -86,11 +85,9 @@ def evaluate(
     p_VNA = p_VNA[:, :, columns]
     p_NA, present_NA = p_VNA[0], present_VNA[0]
     below = card.unsure_below if config.unsure_below is None else config.unsure_below
+    decided = (p_NA, targets_NA, present_NA, attributes)
     measured = metrics.measure(
-        p_NA,
-        targets_NA,
-        present_NA,
-        attributes,
+        *decided,
         split=config.split,
         weights=str(backend.path.name),
         people_N=people_N,
@@ -110,18 +107,15 @@ def evaluate(
         published=published(attributes),
     )
     if other is not None:
-        p = others_p[0][0]
-        against = _compared(measured, other, p, others_decide[0](p), images, backend)
+        against = _compared(measured, other, others_p[0][0], others_decide[0], images, backend)
         report = replace(report, against=against)
     if config.curves:
         report = with_curves(report, p_NA, targets_NA)
     if by:
-        parts = slices(p_NA, targets_NA, present_NA, attributes, by, people_N)
-        wide = gaps(parts, targets_NA, present_NA, attributes, people_N)
-        report = replace(report, slices=parts, gaps=wide)
-    if count := config.examples:
-        decided = (p_NA, targets_NA, present_NA, attributes)
-        found = examples(images, *decided, count=count, thumbnails=config.thumbnails)
+        parts = slices(*decided, by, people_N)
+        report = replace(report, slices=parts, gaps=gaps(parts, *decided[1:], people_N))
+    if config.examples:
+        found = examples(images, *decided, count=config.examples, thumbnails=config.thumbnails)
         report = replace(report, examples=found)
     if explainer is not None:
         report = replace(report, pointing=pointing(explainer, images, on_progress))
@@ -134,13 +128,7 @@ def _images(config: EvaluateConfig, notice: Callable[[str], None]) -> tuple[Face
     Photos that are aligned are kept in memory, where it holds them: they are opened before they
     are scored, to know which have a face.
     """
-    dataset = load_dataset(
-        config.data,
-        skip_missing=config.skip_missing,
-        column=config.column,
-        attributes=config.attributes,
-    )
-    dataset, found = find_faces(dataset, config.faces, workers=config.workers)
+    dataset, found = load_crops(config)
     notice(f"faces      {found}")
     images = dataset.split(config.split, config.limit)
     if len(images) == 0:
@@ -217,7 +205,7 @@ def _compared(
     ours: metrics.Measured,
     other: Backend,
     p_NA: NDArray[np.float32],
-    present_NA: NDArray[np.bool_],
+    decide: Decide,
     images: FaceDataset,
     backend: Backend,
 ) -> Comparison:
@@ -228,7 +216,7 @@ def _compared(
     theirs = metrics.measure(
         p_NA[:, columns],
         images.targets_of(shared),
-        present_NA[:, columns],
+        decide(p_NA)[:, columns],
         shared,
         split=ours.report.split,
         weights=other.path.name,

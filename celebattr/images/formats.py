@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import functools
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "JPEG2000")
 """Pillow's names of the accepted formats: no other is looked at. JPEG covers MPO, its variant; HEIF
@@ -29,7 +34,7 @@ _OTHERS: tuple[tuple[bytes, str, str], ...] = (
     (b"<!doctype html", "a web page", "download the picture itself"),
     (b"<html", "a web page", "download the picture itself"),
 )
-"""How other files begin (in lower case where they are text), what they are, and what to do."""
+"""First bytes of other files, in lower case where they are text; what they are; what to do."""
 
 
 def is_heic(data: bytes) -> bool:
@@ -95,3 +100,13 @@ def _brands(data: bytes) -> tuple[bytes, ...]:
         return ()
     end = min(int.from_bytes(data[:4], "big"), 256)
     return (data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4)))
+
+
+def compressed(crop_HWC: NDArray[np.uint8], format: str, **options: Any) -> NDArray[np.uint8]:
+    """Encode an image in a format of Pillow's, with its options, and decode it again."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(crop_HWC).save(data, format, **options)
+    with Image.open(data) as decoded:
+        return np.asarray(decoded.convert("RGB"), np.uint8)

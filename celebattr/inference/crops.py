@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from PIL import Image
 
-from celebattr.errors import DataError
+from celebattr.errors import DataError, UsageError
 from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.expand import expand
 from celebattr.io.files import reporting, write_bytes, write_text
@@ -38,8 +38,11 @@ def align(
         Photos by status, and `crops`.
 
     Raises:
+        UsageError: `faces` is neither.
         DataError: there are no photos, or a file cannot be written.
     """
+    if faces not in ("largest", "all"):
+        raise UsageError(f"--faces {faces!r} is neither largest nor all")
     with reporting(output):
         output.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()

@@ -92,9 +92,7 @@ def score(
         return _on_ray(paths, output, config, options, watch, notice)
     if options.explain is not None and options.annotate is None:
         raise UsageError("--explain needs --annotate DIR, the folder for its heat maps")
-    format, file = _form(output, options.format)
-    if options.resume and file is None:
-        raise UsageError("--resume continues an --output in jsonl, csv or parquet")
+    format, file = _form(output, options.format, resume=options.resume)
     from celebattr.inference.scorer import Scorer
 
     started = time.monotonic()
@@ -111,11 +109,8 @@ def score(
             if options.resume and (counts := complete(file, run)) is not None:
                 return Summary(counts, complete=True, strict=config.strict)
             out: Output = Growing(file, run, resume=options.resume, notice=notice)
-        elif isinstance(output, Output):
-            out = output
         else:
-            target = Path(output) if isinstance(output, str) else output
-            out = Text(target, facts.attributes, format)
+            out = _plain(output, facts, format)
         left_out: Counter[str] = Counter()
         inputs = shard.take(
             expand(
@@ -159,23 +154,39 @@ def _begun(
     return Pictures(options.annotate, options.explain, config.bundle)
 
 
-def _form(output: str | TextIO | Output, format: str | None) -> tuple[str, Path | None]:
+def _form(
+    output: str | TextIO | Output, format: str | None, *, resume: bool
+) -> tuple[str, Path | None]:
     """The format of an output, and its file where rows are appended that a resumed run keeps.
 
     What is no regular file, a pipe for instance, is written like standard output.
+
+    Raises:
+        UsageError: the output cannot have the format, or cannot be resumed.
     """
+    file = None
     if isinstance(output, Output):
-        return format or "jsonl", None
-    if format == "table":
-        raise UsageError("--format table is for the terminal: --output takes a file's format")
-    format = format_of(output if isinstance(output, str) else None, format)
-    if not isinstance(output, str):
-        if FORMATS[format].parquet:
+        format = format or "jsonl"
+    else:
+        if format == "table":
+            raise UsageError("--format table is for the terminal: --output takes a file's format")
+        format = format_of(output if isinstance(output, str) else None, format)
+        if isinstance(output, str):
+            place = Path(output)
+            regular = not place.exists() or place.is_file()
+            file = place if regular and FORMATS[format].grows else None
+        elif FORMATS[format].parquet:
             raise UsageError("--format parquet is for a file: give --output")
-        return format, None
-    file = Path(output)
-    regular = not file.exists() or file.is_file()
-    return format, file if regular and FORMATS[format].grows else None
+    if resume and file is None:
+        raise UsageError("--resume continues an --output in jsonl, csv or parquet")
+    return format, file
+
+
+def _plain(output: str | TextIO | Output, facts: Facts, format: str) -> Output:
+    """An output that cannot be resumed."""
+    if isinstance(output, Output):
+        return output
+    return Text(Path(output) if isinstance(output, str) else output, facts.attributes, format)
 
 
 def _on_ray(

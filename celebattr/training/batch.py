@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from celebattr.data import augment
+from celebattr.data import augment, draws
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.loader import Batch
 from celebattr.errors import WeightsError
@@ -61,15 +61,15 @@ class BatchBuilder:
         if config.mixup and len(own) < count:
             places = np.union1d(own, count - 1 - own)
         indices = batch.indices_B[places]
-        draws = augment.parameters(config.seed, epoch, indices)
+        draws_BD = draws.parameters(config.seed, epoch, indices)
         clean = augment.augment(
             torch.from_numpy(batch.crops_BHWC[places]).to(self.device),
-            draws,
+            draws_BD,
             cut_margins=config.cut_margins or 0.0,
         )
         unit = augment.corrupt_(
             clean.clone() if self.teachers else clean,
-            draws,
+            draws_BD,
             erasing=config.erasing or 0.0,
             low_resolution=config.low_resolution or 0.0,
             noise=config.noise or 0.0,
@@ -81,7 +81,7 @@ class BatchBuilder:
         if self.weights_N is not None:
             weights = torch.from_numpy(self.weights_N[indices]).to(self.device)
         if config.mixup:
-            kept = augment.mixing_weights(draws, config.mixup)
+            kept = draws.mixing_weights(draws_BD, config.mixup)
             rows: slice | Tensor = slice(None)
             if isinstance(places, np.ndarray):
                 rows = torch.from_numpy(np.searchsorted(places, own)).to(self.device)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from celebattr.attributes import CELEBA
 from celebattr.constants import VERSION
-from celebattr.data import augment
+from celebattr.data import draws
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.faces import how
 from celebattr.data.layouts.load import TERMS
@@ -94,7 +94,7 @@ def write(
         for slot, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{name}.{slot}"] = torch.as_tensor(value)
     flat = {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
-    state = {"progress": asdict(progress), "recipe": recipe, "draws": augment.DRAWS}
+    state = {"progress": asdict(progress), "recipe": recipe, "draws": draws.VERSION}
     write_bytes(folder / NAME, save(flat, metadata={"state": json.dumps(state)}))
 
 
@@ -142,7 +142,7 @@ def restore(
         tensors = load_tensors(data)
     except (SafetensorError, WeightsError, KeyError, ValueError) as error:
         raise DataError(f"cannot read the checkpoint {path}: {error}") from error
-    if state.get("draws") != augment.DRAWS:
+    if state.get("draws") != draws.VERSION:
         raise UsageError(
             f"{path} was made with the augmentation of another version of celebattr: finish the "
             "run with that version, or start a new one from its best epoch with --backbone-weights"

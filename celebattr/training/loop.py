@@ -12,18 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from celebattr.data import augment, loader
+from celebattr.data import augment, draws, loader
 from celebattr.errors import DataError
 from celebattr.io.files import write_bytes
 from celebattr.models import bundle
 from celebattr.models.decisions import counts
 from celebattr.models.preprocess import Preprocess, PreprocessSpec
-from celebattr.training import (
-    checkpoint,
-    distributed,
-    run_folder,
-    validation,
-)
+from celebattr.training import checkpoint, distributed, run_folder, validation
 from celebattr.training.batch import BatchBuilder
 from celebattr.training.callbacks import Listener, Logger, Silence, Stop
 from celebattr.training.checkpoint import Progress, make_card
@@ -160,45 +155,22 @@ class _Run:
                 config.output.mkdir(parents=True, exist_ok=True)
                 write_bytes(config.output / "config.json", config.to_json().encode())
             if progress.epoch == self.epochs or self._out_of_patience():
-                self._say_finished()
+                self.listener.notice(
+                    "finished   all epochs of this run are done. To train on, start another run "
+                    f"from it: --backbone-weights {config.output} --output ANOTHER"
+                )
             while progress.epoch < self.epochs and not self._out_of_patience():
                 size = config.size_at(progress.epoch)
                 preprocess = Preprocess(PreprocessSpec(size)).to(self.device)
                 self._train_epoch(preprocess)
                 self._validate(preprocess, size)
-            self._compare_with_majority()
+            if told := run_folder.below_majority(progress.history):
+                self.listener.notice(told)
         return config.output / "best.safetensors"
 
     def _out_of_patience(self) -> bool:
-        """Return True if as many epochs as --patience have brought no better one."""
-        history, patience = self.progress.history, self.config.patience
-        if patience is None:
-            return False
-        scores = [row["validation_mean_average_precision"] or 0.0 for row in history]
-        tired = bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= patience
+        tired = run_folder.out_of_patience(self.progress.history, self.config.patience)
         return self.world.any(tired)[0]
-
-    def _say_finished(self) -> None:
-        output = self.config.output
-        self.listener.notice(
-            f"finished   all epochs of this run are done. To train on, start another run "
-            f"from it: --backbone-weights {output} --output ANOTHER"
-        )
-
-    def _compare_with_majority(self) -> None:
-        """Warn if the epoch that is kept is no better than always the more frequent value."""
-        known = [r for r in self.progress.history if "validation_majority_accuracy" in r]
-        if not known:
-            return
-        best = max(known, key=lambda row: row["validation_mean_average_precision"] or 0.0)
-        accuracy = best["validation_mean_attribute_accuracy"]
-        majority = best["validation_majority_accuracy"]
-        if accuracy <= majority:
-            self.listener.notice(
-                f"warning    the best epoch, {best['epoch']}, has {100 * accuracy:.2f} % mean "
-                f"attribute accuracy on validation; always the more frequent value has "
-                f"{100 * majority:.2f} %"
-            )
 
     def _train_epoch(self, preprocess: Preprocess) -> None:
         config, progress, world = self.config, self.progress, self.world
@@ -209,12 +181,12 @@ class _Run:
         started = saved = time.monotonic()
         seconds = progress.seconds
         parts = (chunk[world.part(len(chunk))] for chunk in chunks)
-        share = config.recompress or 0.0
+        share, epoch = config.recompress or 0.0, progress.epoch
 
         def recompressed(
             crops_BHWC: NDArray[np.uint8], indices_B: NDArray[np.int64]
         ) -> NDArray[np.uint8]:
-            draws_BD = augment.parameters(config.seed, progress.epoch, indices_B)
+            draws_BD = draws.parameters(config.seed, epoch, indices_B)
             return augment.recompress(crops_BHWC, draws_BD, share=share)
 
         read = self._timed(
@@ -296,12 +268,9 @@ class _Run:
         if not self.world.is_main:
             self._next_epoch()
             return
-        images = self.validation_set
+        targets_NA = self.validation_set.targets_NA
         measured = validation.measure(
-            logits,
-            images.targets_NA,
-            self.train_set.shares_A,
-            LOSSES[config.loss],
+            logits, targets_NA, self.train_set.shares_A, LOSSES[config.loss]
         )
         summary = measured.summary
         row = run_folder.row(progress, measured, size, self.optimizer.param_groups[0]["lr"])
@@ -314,7 +283,7 @@ class _Run:
                 self.train_set,
                 size=size,
                 scale=measured.scale,
-                tally=counts(measured.probabilities_NA, self.validation_set.targets_NA),
+                tally=counts(measured.probabilities_NA, targets_NA),
                 started_from=self.started_from,
                 validation={
                     "images": len(self.validation_set),

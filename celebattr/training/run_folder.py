@@ -137,3 +137,31 @@ def summary_writer() -> Any:
     with needs("tensorboard", "tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
     return SummaryWriter
+
+
+def out_of_patience(history: Sequence[Mapping[str, Any]], patience: int | None) -> bool:
+    """Return True if the last `patience` epochs have brought no better one."""
+    scores = [_score(row) for row in history]
+    if patience is None or not scores:
+        return False
+    return len(scores) - 1 - scores.index(max(scores)) >= patience
+
+
+def below_majority(history: Sequence[Mapping[str, Any]]) -> str:
+    """Return a warning if the epoch that is kept is no better than the majority baseline."""
+    known = [row for row in history if "validation_majority_accuracy" in row]
+    best = max(known, key=_score, default=None)
+    if best is None:
+        return ""
+    accuracy = best["validation_mean_attribute_accuracy"]
+    majority = best["validation_majority_accuracy"]
+    if accuracy > majority:
+        return ""
+    return (
+        f"warning    the best epoch, {best['epoch']}, has {100 * accuracy:.2f} % mean attribute "
+        f"accuracy on validation; always the more frequent value has {100 * majority:.2f} %"
+    )
+
+
+def _score(row: Mapping[str, Any]) -> float:
+    return row["validation_mean_average_precision"] or 0.0

@@ -16,8 +16,7 @@ import torch
 from celebattr.data import duplicates
 from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset, hold_out
-from celebattr.data.faces import find_faces, how, usable
-from celebattr.data.layouts.load import load_dataset
+from celebattr.data.faces import how, load_crops, usable
 from celebattr.data.soft_labels import soften
 from celebattr.errors import DataError, DeviceError, UsageError
 from celebattr.models import bundle, pretrained, registry, weights
@@ -126,13 +125,7 @@ def _read(
     Raises:
         DataError: the data cannot be read, a part is empty, or an attribute has no known label.
     """
-    dataset = load_dataset(
-        config.data,
-        skip_missing=config.skip_missing,
-        column=config.column,
-        attributes=config.attributes,
-    )
-    dataset, found = find_faces(dataset, config.faces, workers=config.workers)
+    dataset, found = load_crops(config)
     dataset, held_out = hold_out(dataset, config.seed)
     train_set = soften(
         dataset.split("train", config.limit).share(config.train_share, config.seed),
@@ -149,7 +142,7 @@ def _read(
     lines = [f"faces      {found}"]
     if held_out:
         lines.append(f"validation {held_out}")
-    same_A = (train_set.targets_NA == train_set.targets_NA[:1]).all(axis=0)
+    same_A = np.isin(train_set.shares_A, (0.0, 1.0))
     if constant := ", ".join(itertools.compress(train_set.attributes, same_A)):
         lines.append(
             f"warning    the same in every training image, so not to be learnt: {constant}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from celebattr.data import loader
-from celebattr.data.dataset import FaceDataset
+from celebattr.data.dataset import FaceDataset, Targets, shares
 from celebattr.evaluation import calibration, metrics
 from celebattr.models.decisions import present, probabilities
 from celebattr.models.preprocess import Preprocess
@@ -74,7 +74,7 @@ def logits(
 
 def measure(
     logits_NA: NDArray[np.float32],
-    targets_NA: NDArray[np.uint8 | np.float32],
+    targets_NA: Targets,
     shares_A: NDArray[np.floating[Any]],
     loss: Loss,
 ) -> Measured:
@@ -82,7 +82,7 @@ def measure(
 
     Args:
         logits_NA: [N, A], of the validation images.
-        targets_NA: [N, A], 0 or 1.
+        targets_NA: [N, A], 0 or 1; NaN where unknown.
         shares_A: positives of the training images, 0 to 1, [A].
         loss: of the run.
     """
@@ -90,11 +90,12 @@ def measure(
     scale = calibration.fit_scale(logits_NA, targets_NA, shares_A)
     p = probabilities(logits_NA, scale, np.zeros_like(scale))
     decided = present(p, np.full_like(scale, 0.5))
+    positives_A = shares(targets_NA)
     return Measured(
         loss=float(loss(torch.from_numpy(logits_NA), targets)),
         scale=scale,
         probabilities_NA=p,
         present_NA=decided,
         summary=metrics.summary(p, targets_NA, decided),
-        majority=float(np.maximum(targets_NA.mean(axis=0), 1.0 - targets_NA.mean(axis=0)).mean()),
+        majority=float(np.nanmean(np.maximum(positives_A, 1.0 - positives_A))),
     )

@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 
 from celebattr.data import augment
+from celebattr.data.draws import COLUMNS, VERSION, mixing_weights, parameters
 
 PINNED = [[0.9059172499936825, 0.9004751984798256], [0.699950756603684, 0.8025149385324019]]
 
-NEUTRAL = np.full((1, augment.COLUMNS), 0.5)  # no rotation, scale, shift, mirror or light
+NEUTRAL = np.full((1, COLUMNS), 0.5)  # no rotation, scale, shift, mirror or light
 
 
 def crops(count: int = 1) -> torch.Tensor:
@@ -33,10 +34,10 @@ def spoiled(images: torch.Tensor, draws: Any, **shares: float) -> torch.Tensor:
 
 
 def test_parameters_depend_on_seed_epoch_and_index_alone() -> None:
-    whole = augment.parameters(3, 1, np.arange(10))
-    np.testing.assert_array_equal(augment.parameters(3, 1, np.array([7, 2])), whole[[7, 2]])
-    assert not np.array_equal(augment.parameters(3, 2, np.arange(10)), whole)
-    assert not np.array_equal(augment.parameters(4, 1, np.arange(10)), whole)
+    whole = parameters(3, 1, np.arange(10))
+    np.testing.assert_array_equal(parameters(3, 1, np.array([7, 2])), whole[[7, 2]])
+    assert not np.array_equal(parameters(3, 2, np.arange(10)), whole)
+    assert not np.array_equal(parameters(4, 1, np.arange(10)), whole)
     assert len(np.unique(whole)) == whole.size
 
 
@@ -72,7 +73,7 @@ def test_a_shift_moves_by_the_stated_share_of_the_crop() -> None:
 
 
 def test_values_stay_between_0_and_1() -> None:
-    draws = augment.parameters(0, 0, np.arange(16))
+    draws = parameters(0, 0, np.arange(16))
     images = moved(crops(16), draws)
     images = spoiled(images, draws, erasing=1, low_resolution=1, noise=1, grey=1, dark=1)
     assert images.shape == (16, 3, 218, 178)
@@ -96,7 +97,7 @@ def test_low_resolution_takes_fine_detail_and_leaves_the_rest() -> None:
 
 
 def test_erasing_paints_over_a_rectangle_of_the_stated_size() -> None:
-    images, draws = crops(64), augment.parameters(0, 0, np.arange(64))
+    images, draws = crops(64), parameters(0, 0, np.arange(64))
     erased = spoiled(images, draws, erasing=0.5)
     changed = (erased != images).any(dim=1)
     share = changed.float().mean(dim=(1, 2)).numpy()
@@ -150,7 +151,7 @@ def test_a_grey_crop_has_no_colour_and_keeps_its_brightness() -> None:
 
 
 def test_mixup_blends_images_and_targets_alike() -> None:
-    kept = augment.mixing_weights(augment.parameters(0, 0, np.arange(6)), alpha=0.4)
+    kept = mixing_weights(parameters(0, 0, np.arange(6)), alpha=0.4)
     assert ((kept >= 0.5) & (kept <= 1.0)).all()
     images, targets = crops(6), torch.eye(6)
     mixed = augment.mix(images, kept)
@@ -162,33 +163,33 @@ def test_mixup_blends_images_and_targets_alike() -> None:
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_mixing_weights_are_a_folded_beta_distribution(alpha: float) -> None:
-    kept = augment.mixing_weights(augment.parameters(0, 0, np.arange(20000)), alpha)
+    kept = mixing_weights(parameters(0, 0, np.arange(20000)), alpha)
     drawn = np.random.default_rng(0).beta(alpha, alpha, 200_000)
     expected = np.quantile(np.maximum(drawn, 1.0 - drawn), np.linspace(0.02, 0.98, 25))
     np.testing.assert_allclose(np.quantile(kept, np.linspace(0.02, 0.98, 25)), expected, atol=0.02)
 
 
 def test_draws_are_uniform_and_columns_and_neighbours_independent() -> None:
-    draws = augment.parameters(0, 0, np.arange(20000))
+    draws = parameters(0, 0, np.arange(20000))
     assert np.abs(draws.mean(axis=0) - 0.5).max() < 0.01
     assert np.abs(draws.std(axis=0) - 12**-0.5).max() < 0.005
-    after = augment.parameters(0, 1, np.arange(20000))
+    after = parameters(0, 1, np.arange(20000))
     together = np.corrcoef(np.concatenate([draws[:-1], draws[1:], after[1:]], axis=1).T)
     assert np.abs(together - np.eye(len(together))).max() < 0.04
     assert ((draws >= 0.0) & (draws < 1.0)).all()
 
 
 def test_the_draws_of_this_version_stay_as_they_are() -> None:
-    """Checkpoints rely on them: whoever changes them raises `augment.DRAWS`."""
-    draws = augment.parameters(3, 1, np.array([0, 200_000]))
-    assert augment.DRAWS == 2
+    """Checkpoints rely on them: whoever changes them raises `draws.VERSION`."""
+    draws = parameters(3, 1, np.array([0, 200_000]))
+    assert VERSION == 2
     np.testing.assert_allclose(draws[:, [0, 30]], PINNED, rtol=0, atol=1e-12)
 
 
 def test_recompression_is_that_of_the_draws_and_leaves_its_input() -> None:
     whole_BHWC = np.random.default_rng(0).integers(0, 256, (6, 218, 178, 3), np.uint8)
     before = whole_BHWC.copy()
-    draws = augment.parameters(3, 1, np.array([4, 9, 1, 7, 0, 3]))
+    draws = parameters(3, 1, np.array([4, 9, 1, 7, 0, 3]))
     changed = augment.recompress(whole_BHWC, draws, share=1.0)
     assert (whole_BHWC == before).all()
     part = augment.recompress(whole_BHWC[[5, 2]], draws[[5, 2]], share=1.0)
@@ -209,7 +210,7 @@ def test_the_share_that_is_asked_for_is_recompressed_as_jpeg_and_webp(
     monkeypatch.setattr(Image.Image, "save", saved)
     crop = (255 * crops()[0].permute(1, 2, 0).numpy()).astype(np.uint8)
     many = np.repeat(crop[None], 200, axis=0)
-    draws = augment.parameters(0, 0, np.arange(200))
+    draws = parameters(0, 0, np.arange(200))
     changed = augment.recompress(many, draws, share=0.5)
     assert 80 < len(kinds) < 120
     assert (changed != many).any(axis=(1, 2, 3)).sum() == len(kinds)
@@ -226,7 +227,7 @@ def test_the_share_that_is_asked_for_is_recompressed_as_jpeg_and_webp(
 
 
 def test_darkness_leaves_a_part_of_the_light_to_the_share_that_is_asked_for() -> None:
-    images, draws = crops(200), augment.parameters(0, 0, np.arange(200))
+    images, draws = crops(200), parameters(0, 0, np.arange(200))
     dark = spoiled(images, draws, dark=0.5)
     left_B = (dark.sum(dim=(1, 2, 3)) / images.sum(dim=(1, 2, 3))).numpy()
     touched_B = left_B < 0.999

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
@@ -103,3 +103,28 @@ def test_pack_refuses_a_damaged_image_or_leaves_it_out(photos: Path, tmp_path: P
     aligned, _ = find_faces(load_dataset([photos]), "largest", workers=1)
     at = packed.names.index("d.png")
     assert np.array_equal(packed.read(at), aligned.read(3))
+
+
+def test_packing_opens_each_photo_that_is_to_be_aligned_once(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    plain = Folder.read
+
+    def counted(self: Folder, name: str) -> bytes:
+        read.append(name)
+        return plain(self, name)
+
+    monkeypatch.setattr(Folder, "read", counted)
+    celebattr.pack(photos, tmp_path / "pack", faces="largest", workers=1)
+    assert sorted(read) == ["a.png", "b.png", "blank.png", "c.png", "d.png"]
+    packed, plain_crops = (
+        find_faces(load_dataset([place]), how_, workers=1)[0]
+        for place, how_ in ((tmp_path / "pack", "none"), (photos, "largest"))
+    )
+    names = [name for name in plain_crops.names if name != "blank.png"]
+    assert len(packed) == len(names) == 4
+    crops = {PurePath(name).stem: packed.read(i) for i, name in enumerate(packed.names)}
+    for i, name in enumerate(plain_crops.names):
+        if name != "blank.png":
+            np.testing.assert_array_equal(crops[PurePath(name).stem], plain_crops.read(i))

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from celebattr.constants import SPLITS
+from celebattr.constants import SPLITS, Progress
 from celebattr.data import cache, loader
 from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.faces import find_faces, usable
-from celebattr.data.layouts.load import load_dataset
+from celebattr.data.faces import how, load_crops, usable
 from celebattr.data.shards.config import PackConfig
-from celebattr.data.shards.writer import Progress, write
+from celebattr.data.shards.writer import write
 from celebattr.errors import DataError
 from celebattr.io.files import free_room
 from celebattr.io.folder import folder_at
@@ -32,13 +31,7 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
         DataError: the data cannot be read, or what is packed cannot be written.
         MissingExtraError, DeviceError, UsageError: see `celebattr.io.folder.folder_at`.
     """
-    dataset = load_dataset(
-        config.data,
-        skip_missing=config.skip_missing,
-        column=config.column,
-        attributes=config.attributes,
-    )
-    dataset, found = find_faces(dataset, config.faces, workers=config.workers)
+    dataset, found = load_crops(config)
     rows = [np.flatnonzero(dataset.splits_N == split)[: config.limit] for split in SPLITS.values()]
     part = dataset.take(np.concatenate(rows))
     if config.format == "cache":
@@ -46,6 +39,8 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
         filled = _fill(dataset, part, folder, config, progress)
         return folder, "\n".join([f"faces: {found}", *filled])
     assert config.output is not None
+    if how(part) != "none":  # or each photo would be aligned twice: here, and as it is written
+        (part,), _ = attach_cache(dataset, (part,), mode="auto", folder=None, fast=True)
     (part,), left_out = usable(
         (part,), skip_unreadable=config.skip_unreadable, workers=config.workers
     )

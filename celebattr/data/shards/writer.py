@@ -11,26 +11,24 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+from PIL import Image
 
-from celebattr.constants import IMAGE_SUFFIXES, SPLITS
+from celebattr.constants import IMAGE_SUFFIXES, SPLITS, Progress
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.faces import Aligned
 from celebattr.data.image_stores import Store, digest
 from celebattr.data.shards import index as shard_index
 from celebattr.data.shards.index import MANIFEST, Sample, ShardIndex, index_name
 from celebattr.errors import DataError
-from celebattr.images.open import decode, open_image, read_bytes
+from celebattr.images.open import decode, read_bytes
 from celebattr.io.folder import Folder
 from celebattr.io.prefetch import ordered_map
-
-Progress = Callable[[int, int], None]
-"""Callback with the number of images packed and their total."""
 
 _SIDE = 48.0
 """Pixels of the longer side that suffice to open an image: every byte of a JPEG is read."""
@@ -186,10 +184,14 @@ class _Writer:
     def _read(self, row: int) -> bytes:
         """Read an image's bytes, and open them: a damaged image is refused, not packed."""
         store: Store = self.dataset.stores[self.dataset.store_N[row]]
+        if isinstance(store, Aligned):
+            written = io.BytesIO()
+            Image.fromarray(self.dataset.read(row)).save(written, "PNG")
+            return written.getvalue()
         name = self.dataset.names[row]
         data, shown = read_bytes(store.read(name), name=f"{store.path}: {name}")
         decode(data, shown, side=_SIDE)
-        return _as_png(data) if isinstance(store, Aligned) else data
+        return data
 
     def _name(self, row: int, data: bytes) -> str:
         """Return the key of an image and its suffix, its own or one told by its first bytes."""
@@ -219,13 +221,6 @@ class _Writer:
         labels = "".join("?" if value is None else str(value) for value in self._targets(row))
         person = None if people is None else int(people[row])
         return Sample(name, offset, len(data), zlib.crc32(data), labels, person)
-
-
-def _as_png(data: bytes) -> bytes:
-    """Return an aligned crop, which comes as a BMP, in a third of the bytes."""
-    written = io.BytesIO()
-    open_image(data).save(written, "PNG")
-    return written.getvalue()
 
 
 def keys(dataset: FaceDataset) -> list[str]:

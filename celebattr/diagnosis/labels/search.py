@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.attributes import Rule, rules_of
-from celebattr.constants import SPLITS
+from celebattr.constants import SPLITS, Progress
 from celebattr.data import duplicates
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.faces import find_faces, usable
@@ -31,9 +31,6 @@ from celebattr.models.backends import Backend, open_backend
 
 NETWORK = "the network"
 """The reason of a suspect by its probability alone."""
-
-Progress = Callable[[int, int], None]
-"""Callback with the number of images done and their total."""
 
 _HARD = (
     "What the network cannot see counts as a wrong label: for attributes that are hard to predict "

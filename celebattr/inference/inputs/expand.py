@@ -12,7 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from celebattr.constants import IMAGE_SUFFIXES, MAX_NAME
 from celebattr.errors import DataError, reason
@@ -40,6 +40,15 @@ _LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 Opener = Callable[[str], Iterable["Input"]]
 """Function that returns the inputs of an archive."""
+
+
+class _How(NamedTuple):
+    """How paths are expanded, as `expand` says."""
+
+    archive: Opener
+    column: str | None
+    known: Container[str]
+    left_out: Counter[str]
 
 
 def expand(
@@ -83,6 +92,7 @@ def expand(
     left_out = Counter() if left_out is None else left_out
     if archive is None:
         archive = functools.partial(_members, left_out=left_out)
+    how = _How(archive, column, known, left_out)
     for path in paths:
         if path == STDIN:
             stream = stdin or sys.stdin.buffer
@@ -91,98 +101,80 @@ def expand(
             else:
                 yield from _list(path, column, known, stream)
         else:
-            yield from _one(path, archive, column, known, left_out)
+            yield from _one(path, how)
 
 
-def _one(
-    path: str,
-    archive: Opener,
-    column: str | None,
-    known: Container[str],
-    left_out: Counter[str],
-) -> Iterator[Input]:
+def _one(path: str, how: _How) -> Iterator[Input]:
     if not storage.is_address(path):
-        yield from _local(path, archive, column, known, left_out)
+        yield from _local(path, how)
         return
-    place, reason = resolve_address(path, known)
+    place, reason = resolve_address(path, how.known)
     if reason:
         yield failed(path, reason)
     elif place is None and storage.is_web(path):  # nothing is listed there, and "?" is no pattern
         yield stored(path, listed=True)
     elif place is None:
         for match in (storage.matches(path) if glob.has_magic(path) else ()) or (path,):
-            yield from _remote(match, archive, column, known, left_out)
+            yield from _remote(match, how)
     else:
         alone = Input(place)
-        for item in _local(place, archive, column, known, left_out):
+        for item in _local(place, how):
             yield Input(path, file=place) if item == alone else item
 
 
-def _local(
-    path: str,
-    archive: Opener,
-    column: str | None,
-    known: Container[str],
-    left_out: Counter[str],
-) -> Iterator[Input]:
-    if column is None and os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a"
-        yield from _folder(path, set(), left_out)
+def _local(path: str, how: _How) -> Iterator[Input]:
+    if how.column is None and os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a"
+        yield from _folder(path, set(), how.left_out)
     elif not os.path.lexists(path) and glob.has_magic(path):
         matches = sorted(glob.iglob(path, recursive=True))  # noqa: PTH207 - absolute patterns too
         searched: tuple[str, ...] = ()
         for match in matches:
             if match.startswith(searched):  # ** matches a folder and what is in it: once is enough
                 continue
-            if column is None and os.path.isdir(match):  # noqa: PTH112
+            if how.column is None and os.path.isdir(match):  # noqa: PTH112
                 searched += (os.path.join(match, ""),)  # noqa: PTH118
-                yield from _folder(match, set(), left_out)
-            elif column is not None or suffix_of(path) == suffix_of(match) != "":
-                yield from _file(match, archive, column, known)
+                yield from _folder(match, set(), how.left_out)
+            elif how.column is not None or suffix_of(path) == suffix_of(match) != "":
+                yield from _file(match, how)
             else:
                 yield Input(match)
         if not matches:
             yield Input(path)
     else:
-        yield from _file(path, archive, column, known)
+        yield from _file(path, how)
 
 
-def _file(path: str, archive: Opener, column: str | None, known: Container[str]) -> Iterator[Input]:
+def _file(path: str, how: _How) -> Iterator[Input]:
     """Yield the inputs of a file named outright: itself, or an archive's or list's contents."""
     suffix = suffix_of(path)
     if not os.path.isfile(path):  # noqa: PTH113 - a pipe would block; what is not there fails later
         yield Input(path)
-    elif column is not None or suffix in _LIST_SUFFIXES:
-        yield from _list(path, column, known)
+    elif how.column is not None or suffix in _LIST_SUFFIXES:
+        yield from _list(path, how.column, how.known)
     elif suffix in IMAGE_SUFFIXES:  # a million photos are not opened twice
         yield Input(path)
     else:
         # Imported here: it needs `Input`, and who has photos only need not wait for it.
         from celebattr.inference.inputs import archives
 
-        yield from archive(path) if archives.is_archive(path) else (Input(path),)
+        yield from how.archive(path) if archives.is_archive(path) else (Input(path),)
 
 
-def _remote(
-    path: str,
-    archive: Opener,
-    column: str | None,
-    known: Container[str],
-    left_out: Counter[str],
-) -> Iterator[Input]:
+def _remote(path: str, how: _How) -> Iterator[Input]:
     """Yield the inputs of a URL, as `_local` and `_file` do for files."""
     from celebattr.inference.inputs import archives
 
     suffix = suffix_of(path)
-    if column is not None or suffix in _LIST_SUFFIXES:
-        yield from _list(path, column, known)
+    if how.column is not None or suffix in _LIST_SUFFIXES:
+        yield from _list(path, how.column, how.known)
     elif suffix in IMAGE_SUFFIXES:
         yield stored(path)
     elif storage.is_folder(path):
         for name, size in storage.files(path):
-            if wanted(name, left_out):
+            if wanted(name, how.left_out):
                 yield stored(name, size=size)
     else:
-        yield from archive(path) if archives.is_archive(path) else (stored(path),)
+        yield from how.archive(path) if archives.is_archive(path) else (stored(path),)
 
 
 def _members(path: str, left_out: Counter[str]) -> Iterator[Input]:

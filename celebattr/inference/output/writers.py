@@ -11,15 +11,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from celebattr.constants import LIST_SEPARATOR
-from celebattr.errors import UsageError, suggestion
+from celebattr.errors import DeviceError, UsageError, suggestion
 from celebattr.io.files import StrPath
 from celebattr.options import format_of_suffix
-from celebattr.predictions import KEYS, Result, check_schema
+from celebattr.predictions import KEYS, Failure, Prediction, Result, check_schema
 
 BOX = ("left", "top", "right", "bottom")
 LISTS = ("present", "unsure")
@@ -179,3 +179,44 @@ def format_of(path: StrPath | None, format: str | None = None) -> str:
             f"unknown format {format!r}.{suggestion(format, FORMATS)} Known: {', '.join(FORMATS)}"
         )
     return format
+
+
+def to_frame(results: Iterable[Any]) -> Any:
+    """Make a table of results: one row per face or failure, with the columns of the CSV.
+
+    Args:
+        results: faces, failures, lists of them, or what `Model.stream` yields.
+
+    Returns:
+        A pandas or, where only that is installed, a polars DataFrame.
+
+    Raises:
+        DeviceError: neither is installed.
+    """
+    found = list(_flattened(results))
+    names = (one.probabilities for one in found if isinstance(one, Prediction))
+    columns = csv_columns([*next(names, ())])
+    rows = [dict.fromkeys(columns) | cells(one) for one in found]
+    try:
+        import pandas
+
+        return pandas.DataFrame(rows, columns=columns)
+    except ModuleNotFoundError:
+        pass
+    try:
+        import polars
+
+        return polars.DataFrame(rows, infer_schema_length=None)
+    except ModuleNotFoundError as error:
+        raise DeviceError("a table needs pandas or polars: pip install pandas") from error
+
+
+def _flattened(results: Iterable[Any]) -> Iterator[Result]:
+    """Predictions and failures, however they are nested."""
+    for result in results:
+        if isinstance(result, Prediction | Failure):
+            yield result
+        elif hasattr(result, "prediction"):
+            yield result.prediction
+        elif not isinstance(result, str):  # the path of a pair
+            yield from _flattened(result)
