@@ -52,7 +52,10 @@ def test_a_photo_is_predicted_from_any_folder_with_the_weights_inside(
 def test_detector_licences_and_templates_are_inside(installed: Path) -> None:
     names = {p.name for p in installed.rglob("*") if p.is_file()}
     assert {
+        "celebattr-resnet50.safetensors",
         "celebattr-resnet50-int8.onnx",
+        "celebattr-resnet50slim.safetensors",
+        "celebattr-resnet50slim-int8.onnx",
         "face_detection_yunet_2023mar.onnx",
         "face_detection_yunet_2023mar.LICENSE",
         "LICENSE",
@@ -68,4 +71,23 @@ def test_detector_licences_and_templates_are_inside(installed: Path) -> None:
     assert terms in metadata.read_text(
         encoding="utf-8"
     )  # the weights are not under the MIT licence
-    assert "celebattr-resnet50.safetensors" not in names  # 47 MB that a CPU has no use for
+
+
+def test_the_wheel_may_be_uploaded_to_pypi(installed: Path) -> None:
+    (wheel,) = installed.parent.glob("celebattr-*.whl")
+    assert wheel.stat().st_size < 100 * 1024**2
+
+
+def test_the_demo_needs_no_file(installed: Path, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "celebattr", "demo"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Smiling" in result.stdout
+    assert (tmp_path / "demo/annotated.jpg").is_file()

@@ -18,7 +18,9 @@ import typer.main
 from celebattr import __version__
 from celebattr.errors import CelebattrError, ExitCode
 
-COMMANDS = ("predict", "merge", "train", "evaluate", "export", "pack", "align", "doctor", "info")
+COMMANDS = tuple(
+    ["predict", "merge", "train", "evaluate", "export", "pack", "align", "doctor", "info", "demo"]
+)
 """Commands: each is a function in the module of its name."""
 
 

@@ -28,6 +28,7 @@ PANELS = {
     "pack": ("Data", "Output", "Performance"),
     "doctor": ("Data", "Wrong labels", "Performance", "Output"),
     "info": ("Output",),
+    "demo": ("Output",),
 }
 ROOT = Path(__file__).parents[2]
 MOST_LINES = {"predict": 110, "train": 150, "evaluate": 90}
