@@ -18,8 +18,17 @@ import typer.main
 from celebattr import __version__
 from celebattr.errors import CelebattrError, ExitCode
 
-COMMANDS = tuple(
-    ["predict", "merge", "train", "evaluate", "export", "pack", "align", "doctor", "info", "demo"]
+COMMANDS = (
+    "predict",
+    "merge",
+    "train",
+    "evaluate",
+    "export",
+    "pack",
+    "align",
+    "doctor",
+    "info",
+    "demo",
 )
 """Commands: each is a function in the module of its name."""
 
