@@ -82,10 +82,10 @@ class LabelReport:
         images: how many were looked at, by split.
         people: how many different people they show, or None where that is not known.
         estimates: one per attribute and split, attributes in the order of the data.
-        suspects: by attribute, most likely wrong first.
         contradictions: how many images break each rule, by the rule's name.
         duplicates: pairs of nearly equal pictures whose labels differ; None if not looked for.
         notes: what to know before believing it, sentences.
+        suspects: by attribute, most likely wrong first.
     """
 
     data: str
@@ -93,10 +93,10 @@ class LabelReport:
     images: dict[str, int]
     people: int | None
     estimates: tuple[LabelEstimate, ...]
-    suspects: tuple[Suspect, ...]
     contradictions: dict[str, int]
     duplicates: int | None
     notes: tuple[str, ...]
+    suspects: tuple[Suspect, ...]
 
 
 COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank", "reasons")
@@ -105,14 +105,10 @@ COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank
 
 def row(suspect: Suspect) -> dict[str, Any]:
     """Return a suspect as the cells of `COLUMNS`: label 0 or 1, probabilities to six places."""
-    return {
-        "image": suspect.image,
-        "split": suspect.split,
-        "attribute": suspect.attribute,
+    return {name: getattr(suspect, name) for name in COLUMNS} | {
         "label": int(suspect.label),
         "probability": round(suspect.probability, 6),
         "score": round(suspect.score, 6),
-        "rank": suspect.rank,
         "reasons": LIST_SEPARATOR.join(suspect.reasons),
     }
 
@@ -128,11 +124,8 @@ def to_csv(report: LabelReport) -> str:
 
 def to_json(report: LabelReport) -> str:
     """Return the whole report, without pictures, as one JSON object; null is undefined."""
-    values: dict[str, Any] = {"schema": REPORT_SCHEMA, "data": report.data, "source": report.source}
-    values |= {"images": report.images, "people": report.people}
-    values["estimates"] = [dataclasses.asdict(one) for one in report.estimates]
-    values |= {"contradictions": report.contradictions, "duplicates": report.duplicates}
-    values["notes"] = list(report.notes)
+    plain = dataclasses.replace(report, suspects=())
+    values: dict[str, Any] = {"schema": REPORT_SCHEMA, **dataclasses.asdict(plain)}
     values["suspects"] = [row(one) | {"reasons": list(one.reasons)} for one in report.suspects]
     return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
@@ -181,14 +174,11 @@ def headline(report: LabelReport) -> list[tuple[str, str]]:
     ]
     if report.contradictions:
         count = sum(report.contradictions.values())
-        worst = max(report.contradictions, key=lambda name: report.contradictions[name])
-        pairs.append(
-            ("contradictions", f"{count:,}, most often {worst} ({report.contradictions[worst]:,})")
-        )
+        worst, most = max(report.contradictions.items(), key=lambda pair: pair[1])
+        pairs.append(("contradictions", f"{count:,}, most often {worst} ({most:,})"))
     if report.duplicates is not None:
-        pairs.append(
-            ("copies", f"{report.duplicates:,} times the same picture with different labels")
-        )
+        text = f"{report.duplicates:,} times the same picture with different labels"
+        pairs.append(("copies", text))
     return pairs
 
 
@@ -202,25 +192,17 @@ def table(report: LabelReport, *, intervals: bool = True) -> tuple[list[str], li
         cell = (percent(one.error_rate) or "-") + (between(one.interval) if intervals else "")
         rows.setdefault(one.attribute, [one.attribute]).append(cell)
         counts[one.attribute] += one.suspects
-    return (
-        ["attribute", *rates, "suspects"],
-        [[*cells, f"{counts[attribute]:,}"] for attribute, cells in rows.items()],
-    )
+    cells = [[*row, f"{counts[attribute]:,}"] for attribute, row in rows.items()]
+    return ["attribute", *rates, "suspects"], cells
 
 
 def page(report: LabelReport, origin: Made) -> str:
-    """Return the page: figures, then the suspects that have a picture, by attribute.
-
-    Args:
-        report: what was found.
-        origin: when, with what and on what.
-    """
+    """Return the page: figures, then the suspects that have a picture, by attribute."""
     from celebattr.reports.page import render
 
-    attributes = list(dict.fromkeys(one.attribute for one in report.estimates))
-    suspects = {
-        name: [one for one in report.suspects if one.attribute == name] for name in attributes
-    }
+    suspects: dict[str, list[Suspect]] = {one.attribute: [] for one in report.estimates}
+    for suspect in report.suspects:
+        suspects[suspect.attribute].append(suspect)
     seen = {name: [one for one in of if one.jpeg is not None] for name, of in suspects.items()}
     return render(
         __package__,
