@@ -147,16 +147,14 @@ def _pictures(
         there = [row for row, name in enumerate(source.names) if name not in gone]
         chosen.append([there[i] for i in pictures.spread(len(there), config.limit)])
     total, done = sum(map(len, chosen)), 0
-
-    def step() -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
-
     findings: list[Finding] = []
     source_N, row_N, thumbnails = [], [], []
     for number, (source, picked) in enumerate(zip(sources, chosen, strict=True)):
-        opened = duplicates.open_all(source, picked, workers=config.workers, progress=step)
+        opened: list[duplicates.Picture] = []
+        for picture in duplicates.open_all(source, picked, workers=config.workers):
+            opened.append(picture)
+            done += 1
+            progress(done, total)
         findings += _at(str(source.path), pictures.check(source, picked, opened))
         if source.store.path == Path(synthetic.NAME):
             continue  # drawings of the same attributes are all but one picture

@@ -10,7 +10,7 @@ import importlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from celebattr.errors import MissingExtraError, UsageError, suggestion
+from celebattr.errors import UsageError, needs, suggestion
 from celebattr.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -127,11 +127,6 @@ CATALOG: dict[str, Architecture] = {
 }
 
 
-def names() -> tuple[str, ...]:
-    """Return the names `--arch` takes."""
-    return tuple(CATALOG)
-
-
 def row(arch: str) -> Architecture:
     """Return the row of an architecture.
 
@@ -152,15 +147,11 @@ def build(spec: ModelSpec) -> Network:
         UsageError: there is no such architecture, or it cannot be built so.
         MissingExtraError: torch is not installed.
     """
-    strides = row(spec.arch).output_strides
+    module, strides = row(spec.arch).module, row(spec.arch).output_strides
     if spec.output_stride not in strides:
         known = ", ".join(map(str, strides))
         raise UsageError(f"--output-stride of {spec.arch}: {known}, not {spec.output_stride}")
-    try:
-        module = importlib.import_module(row(spec.arch).module)
-    except ModuleNotFoundError as error:
-        if error.name in ("torch", "torchvision"):
-            raise MissingExtraError(str(error.name), "train") from error
-        raise
-    network: Network = module.build(spec)
+    with needs("train"):
+        import torch  # noqa: F401
+    network: Network = importlib.import_module(module).build(spec)
     return network
