@@ -148,8 +148,8 @@ def _pictures(
         chosen.append([there[i] for i in pictures.spread(len(there), config.limit)])
     total, done = sum(map(len, chosen)), 0
     findings: list[Finding] = []
-    source_N, row_N, thumbnails = [], [], []
-    for number, (source, picked) in enumerate(zip(sources, chosen, strict=True)):
+    places, thumbnails = [], []
+    for source, picked in zip(sources, chosen, strict=True):
         opened: list[duplicates.Picture] = []
         for picture in duplicates.open_all(source, picked, workers=config.workers):
             opened.append(picture)
@@ -160,11 +160,8 @@ def _pictures(
             continue  # drawings of the same attributes are all but one picture
         for row, picture in zip(picked, opened, strict=True):
             if picture.thumbnail_HW is not None:
-                source_N.append(number)
-                row_N.append(row)
+                places.append((source, row))
                 thumbnails.append(picture.thumbnail_HW)
     if thumbnails:
-        findings += leaks.pictures(
-            sources, np.array(source_N), np.array(row_N), np.stack(thumbnails)
-        )
+        findings += leaks.pictures(places, np.stack(thumbnails))
     return findings, done

@@ -72,33 +72,25 @@ def _names(sources: Sequence[Source]) -> Iterator[Finding]:
 
 
 def pictures(
-    sources: Sequence[Source],
-    source_N: NDArray[np.int64],
-    row_N: NDArray[np.int64],
-    thumbnails_NHW: NDArray[np.uint8],
+    places: Sequence[tuple[Source, int]], thumbnails_NHW: NDArray[np.uint8]
 ) -> Iterator[Finding]:
     """Yield findings on pictures that occur more than once.
 
     Args:
-        sources: the folders.
-        source_N: which of them each picture is in.
-        row_N: its row there.
+        places: the folder of each picture, and its row there.
         thumbnails_NHW: uint8 [N, 16, 16].
     """
     count = f"{len(thumbnails_NHW):,} opened"
     pairs_P2 = duplicates.pairs(thumbnails_NHW)
-    splits_N = np.array(
-        [sources[s].splits_N[r] for s, r in zip(source_N, row_N, strict=True)], np.int8
-    )
-    names = [sources[s].names[r] for s, r in zip(source_N, row_N, strict=True)]
+    splits_N = np.array([source.splits_N[row] for source, row in places])
+    names = [source.names[row] for source, row in places]
     one, other = splits_N[pairs_P2[:, 0]], splits_N[pairs_P2[:, 1]]
     parts: list[str] = []
     examples: list[str] = []
     for a, b in itertools.combinations(range(len(SPLIT_NAMES)), 2):
         here = pairs_P2[((one == a) & (other == b)) | ((one == b) & (other == a))]
         if len(here):
-            rows = np.unique(here[splits_N[here] == b])
-            shown = many(len(rows), "picture")
+            shown = many(len(np.unique(here[splits_N[here] == b])), "picture")
             parts.append(f"{shown} of {SPLIT_NAMES[b]} also in {SPLIT_NAMES[a]}")
             examples += [f"{names[i]} = {names[j]}" for i, j in here[:EXAMPLES]]
     if parts:
@@ -106,7 +98,7 @@ def pictures(
         yield Finding("warning", "pictures in two splits", what, _REMEDY, examples)
     else:
         yield Finding("ok", "pictures in two splits", f"no picture is in two splits, of {count}")
-    yield from _two_numbers(sources, source_N, row_N, pairs_P2)
+    yield from _two_numbers(places, pairs_P2)
     within = pairs_P2[one == other]
     if len(within):
         what = f"{len(np.unique(within)):,} pictures more than once in their split, of {count}"
@@ -116,24 +108,20 @@ def pictures(
 
 
 def _two_numbers(
-    sources: Sequence[Source],
-    source_N: NDArray[np.int64],
-    row_N: NDArray[np.int64],
-    pairs_P2: NDArray[np.int64],
+    places: Sequence[tuple[Source, int]], pairs_P2: NDArray[np.int64]
 ) -> Iterator[Finding]:
     """Yield findings on pictures shared by two people: one person under two numbers."""
-    known = [source.identities_N for source in sources]
     found: Counter[tuple[int, int]] = Counter()
     apart = set()
     for i, j in pairs_P2:
-        one, other = known[source_N[i]], known[source_N[j]]
-        if one is None or other is None or one[row_N[i]] == other[row_N[j]]:
+        (source, row), (other, at) = places[i], places[j]
+        if source.identities_N is None or other.identities_N is None:
             continue
-        people = (int(one[row_N[i]]), int(other[row_N[j]]))
-        people = (min(people), max(people))
-        found[people] += 1
-        if sources[source_N[i]].splits_N[row_N[i]] != sources[source_N[j]].splits_N[row_N[j]]:
-            apart.add(people)
+        low, high = sorted((int(source.identities_N[row]), int(other.identities_N[at])))
+        if low != high:
+            found[low, high] += 1
+            if source.splits_N[row] != other.splits_N[at]:
+                apart.add((low, high))
     if found:
         first = sorted(found, key=lambda people: (people not in apart, -found[people], people))
         what = (

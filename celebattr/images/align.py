@@ -68,16 +68,11 @@ def main_crop(photo: Photo, detector: YuNet) -> tuple[Crop | None, int]:
 
 
 def aligned_crops(photo: Photo, detector: YuNet, *, every: bool = False) -> tuple[list[Crop], int]:
-    """Find the faces of a photo and align them: the main one, or the main one and then the others.
-
-    Args:
-        photo: an opened photo.
-        detector: finds faces, and looks at each again to align it.
-        every: align all that are found, by falling size: their order is their number in rows,
-            tables and pictures.
+    """Find the faces of a photo and align the main one; with `every`, then the others by size.
 
     Returns:
-        The crops, and how many faces were found.
+        The crops, in the order of their numbers in rows, tables and pictures, and how many faces
+        were found.
 
     Raises:
         ImageError: the photo cannot be decoded in the size that is needed.

@@ -91,11 +91,8 @@ class YuNet:
 
         Looks at copies of the photo in growing sizes, the larger ones in tiles: at the first two
         until a face is sure, at the others until there is any. If none is sure, looks at the
-        three quarter turns, of which the best wins if it is better.
-
-        Args:
-            photo: the photo.
-            every: look at all sizes, and join what they show.
+        three quarter turns, of which the best wins if it is better. With `every` it looks at all
+        sizes, and joins what they show.
 
         Returns:
             Best score first; boxes and landmarks in pixels of the photo in full.

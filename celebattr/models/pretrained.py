@@ -87,13 +87,6 @@ def narrow(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[st
 
     Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, which ranks whole
     channels by their weights and trains on without the least of them.
-
-    Args:
-        tensors: of a network, by name.
-        like: of the narrower one.
-
-    Returns:
-        The tensors, those of the narrower blocks replaced.
     """
     kept, end = dict(tensors), ".conv3.weight"  # which only a bottleneck has
     for block in [name.removesuffix(end) for name in like if name.endswith(end)]:

@@ -7,7 +7,8 @@ To add one, write `models/x.py` with a `build(spec)` that returns a module with 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from celebattr.errors import UsageError, needs, suggestion
@@ -27,8 +28,7 @@ class Architecture:
         head: its fully-connected layers, as `--head` takes them.
         dropout: before each of them.
         lr: peak learning rate of the backbone.
-        mixup, erasing, cut_margins, noise, grey, low_resolution, recompress, dark: augmentation,
-            as the options of these names.
+        augmentation: how much of it, by the options of `train`; 0 where it is not named.
         image_size: height x width of its input; None takes the recipe's for the device.
         fixed: whether it is made for one size, and knows no other.
         light: whether a step on a CPU is less work than decoding its images.
@@ -42,14 +42,7 @@ class Architecture:
     head: str = "linear"
     dropout: float = 0.0
     lr: float = 1e-3
-    mixup: float = 0.0
-    erasing: float = 0.0
-    cut_margins: float = 0.0
-    noise: float = 0.0
-    grey: float = 0.0
-    low_resolution: float = 0.0
-    recompress: float = 0.0
-    dark: float = 0.0
+    augmentation: Mapping[str, float] = field(default_factory=dict)
     image_size: str | None = None
     fixed: bool = False
     light: bool = False
@@ -62,13 +55,10 @@ _RESNET50 = Architecture(
     "ResNet50 (He et al., CVPR 2016), its fully-connected layers made for attributes",
     start="imagenet",
     lr=3e-4,
-    mixup=0.2,
-    erasing=0.25,
-    cut_margins=0.5,
-    noise=0.1,
-    grey=0.05,
-    low_resolution=0.1,
-    recompress=0.5,
+    augmentation={
+        **{"mixup": 0.2, "erasing": 0.25, "cut_margins": 0.5, "noise": 0.1, "grey": 0.05},
+        **{"low_resolution": 0.1, "recompress": 0.5},
+    },
     output_strides=(32, 16, 8),
 )
 

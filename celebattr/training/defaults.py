@@ -31,13 +31,12 @@ PLAIN_LR = {"sgd": 0.001, "gd": 0.005}
 """Learning rate of the optimisers that do not scale a step by the gradients before it. The linear
 model, with its 12,288 inputs, diverges at 0.02 and 0.2."""
 
-_OF_ARCHITECTURE = (
-    *("head", "dropout", "mixup", "erasing", "cut_margins", "noise", "grey", "low_resolution"),
-    *("recompress", "dark"),
+_AUGMENTATION = (
+    *("mixup", "erasing", "cut_margins", "noise", "grey", "low_resolution", "recompress", "dark"),
 )
 OPEN = (
-    *("epochs", "image_size", "batch_size", "backbone_weights", "lr", "head_lr"),
-    *_OF_ARCHITECTURE,
+    *("epochs", "image_size", "batch_size", "backbone_weights", "lr", "head_lr", "head", "dropout"),
+    *_AUGMENTATION,
 )
 """Settings that are decided here where they are not given."""
 
@@ -64,7 +63,9 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         "backbone_weights": row.start,
         "lr": PLAIN_LR.get(config.optimizer, row.lr),
         "head_lr": HEAD_LR,
-        **{name: getattr(row, name) for name in _OF_ARCHITECTURE},
+        "head": row.head,
+        "dropout": row.dropout,
+        **{name: row.augmentation.get(name, 0.0) for name in _AUGMENTATION},
     }
     if config.optimizer in PLAIN_LR:
         chosen["head_lr"] = config.lr or chosen["lr"]

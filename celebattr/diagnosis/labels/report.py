@@ -16,7 +16,7 @@ from typing import Any
 
 from celebattr.constants import LIST_SEPARATOR, REPORT_SCHEMA
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import MissingExtraError
+from celebattr.errors import needs
 from celebattr.io.files import check_target, write_text
 from celebattr.options import format_of_suffix
 from celebattr.reports.formatting import Made, between, made, percent
@@ -146,10 +146,8 @@ def check(config: DoctorConfig) -> None:
     if config.output is not None:
         format_of_suffix(config.output, {suffix: suffix for suffix in FORMATS})
     if config.report is not None:
-        try:
+        with needs("train"):
             import celebattr.reports.page  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(str(error.name), "train") from error
 
 
 def write(report: LabelReport, config: DoctorConfig) -> None:

@@ -46,6 +46,10 @@ _BY_HEART = (
 )
 
 
+Reasons = dict[tuple[int, int], list[str]]
+"""Why labels are suspected, by row and column."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Labelled images and a network's probabilities for them.
@@ -192,7 +196,7 @@ def find(
         pictures: how many of the first suspects of each attribute get one.
     """
     images, p_NA, labels_NA = evidence.images, evidence.probabilities_NA, evidence.labels_NA
-    reasons: dict[tuple[int, int], list[str]] = defaultdict(list)
+    reasons: Reasons = defaultdict(list)
     known_NA = ~np.isnan(images.targets_of(evidence.attributes))
     found_NA = np.zeros_like(known_NA)
     rows_of = {name: np.flatnonzero(images.splits_N == value) for name, value in SPLITS.items()}
@@ -267,10 +271,7 @@ def _interval(rates_R: Samples, resamples: Resamples, rate: float) -> Interval |
 
 
 def _contradictions(
-    evidence: Evidence,
-    scores_NA: NDArray[np.float64],
-    rules: Sequence[Rule],
-    reasons: dict[tuple[int, int], list[str]],
+    evidence: Evidence, scores_NA: NDArray[np.float64], rules: Sequence[Rule], reasons: Reasons
 ) -> dict[str, int]:
     """Count images that break each rule, and suspect the likelier wrong label."""
     labels_NA, names = evidence.labels_NA, evidence.attributes
@@ -289,11 +290,7 @@ def _contradictions(
     return broken
 
 
-def _copies(
-    evidence: Evidence,
-    copies: Sequence[Sequence[int]],
-    reasons: dict[tuple[int, int], list[str]],
-) -> int:
+def _copies(evidence: Evidence, copies: Sequence[Sequence[int]], reasons: Reasons) -> int:
     """Count pairs whose labels differ, and suspect labels that the pair's mean contradicts."""
     labels_NA, names = evidence.labels_NA, evidence.images.names
     differing = 0
@@ -314,7 +311,7 @@ def _copies(
 def _ranked(
     evidence: Evidence,
     scores_NA: NDArray[np.float64],
-    reasons: dict[tuple[int, int], list[str]],
+    reasons: Reasons,
     picture: Callable[[int], bytes] | None,
     pictures: int,
 ) -> tuple[Suspect, ...]:

@@ -194,11 +194,7 @@ def heat(map_HW: NDArray[np.float32], probability: float) -> NDArray[np.float32]
 
 
 def overlay(image: Image.Image, heat_HW: NDArray[np.float32]) -> Image.Image:
-    """Draw heat over a photo, which shows unchanged where there is none.
-
-    Args:
-        image: RGB, the upright photo.
-        heat_HW: in its pixels, 0 to 1.
+    """Draw heat, 0 to 1 in each pixel, over a photo, which shows unchanged where there is none.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -163,15 +163,10 @@ def _place(
     panels: Sequence[Rect],
     margin: float,
 ) -> tuple[int, Rect] | None:
-    """Return columns and rectangle of one panel where it is best, or None if nowhere is good.
+    """Return columns and rectangle of a face's panel where it is best, or None if none is good.
 
-    Args:
-        canvas: width and height of the photo.
-        face: the face that the panel belongs to.
-        shapes: columns, width and height that it can have, the preferred ones first.
-        faces: the other faces.
-        panels: panels that have a place already.
-        margin: pixels to keep from the face.
+    Of the shapes the first are preferred. `faces` are the others, `panels` have a place already,
+    and `margin` are the pixels to keep from the face.
     """
     obstacles = [*faces, *panels]
     tried: list[tuple[float, int, Rect]] = []
