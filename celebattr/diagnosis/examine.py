@@ -20,12 +20,7 @@ from celebattr.errors import CelebattrError, MissingExtraError
 from celebattr.options import Location, Url
 
 _CAUSES = (
-    "nesting",
-    "not aligned",
-    "numbering",
-    "permission",
-    "png archive",
-    "unfinished download",
+    *("nesting", "not aligned", "numbering", "permission", "png archive", "unfinished download"),
 )
 """Checks whose problems leave something out of its place, wherever the reader notices."""
 

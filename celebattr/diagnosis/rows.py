@@ -68,11 +68,8 @@ def splits(source: Source) -> tuple[SplitReport, ...]:
 
 def check(source: Source) -> Iterator[Finding]:
     """Yield findings on the lists of a folder."""
-    yield from _doubled(source)
-    yield from _lists(source)
-    yield from _columns(source)
-    yield from _official_splits(source)
-    yield from _prevalence(source)
+    for part in (_doubled, _lists, _columns, _official_splits, _prevalence):
+        yield from part(source)
 
 
 def _doubled(source: Source) -> Iterator[Finding]:

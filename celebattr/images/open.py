@@ -125,9 +125,8 @@ def _read(path: str | os.PathLike[str], name: str) -> bytes:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageNotFoundError(f"{name}: no such file") from error
     except OSError as error:
-        why = reason(error)
-        if error.errno == errno.ELOOP:
-            why = "a symbolic link that leads round in a circle"
+        circle = "a symbolic link that leads round in a circle"
+        why = circle if error.errno == errno.ELOOP else reason(error)
         raise UnreadableImageError(f"{name}: {why}") from error
     except MemoryError as error:
         raise ImageTooLargeError(f"{name}: too large to read (out of memory)") from error

@@ -149,16 +149,13 @@ def _enlarged(image: Image.Image) -> tuple[Image.Image, int]:
     """Return an RGB copy to draw on and the whole factor it was enlarged by."""
     from PIL import Image
 
-    width, height = image.size
-    factor = min(
-        -(-MIN_SIDE // max(min(width, height), 1)),
-        _MAX_FACTOR,
-        max(_MAX_ENLARGED_SIDE // max(width, height, 1), 1),
-    )
+    room = max(_MAX_ENLARGED_SIDE // max(image.size), 1)
+    factor = min(math.ceil(MIN_SIDE / min(image.size)), _MAX_FACTOR, room)
+    canvas = image.convert("RGB")  # a copy, though it be RGB already
     if factor > 1:
-        size = (width * factor, height * factor)
-        return image.convert("RGB").resize(size, Image.Resampling.LANCZOS), factor
-    return image.convert("RGB") if image.mode != "RGB" else image.copy(), 1
+        size = (image.width * factor, image.height * factor)
+        canvas = canvas.resize(size, Image.Resampling.LANCZOS)
+    return canvas, factor
 
 
 def _box(prediction: Prediction, factor: int, size: tuple[int, int]) -> Rect:
