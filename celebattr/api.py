@@ -184,6 +184,7 @@ def export(
     output: StrPath | None = None,
     *,
     int8: bool = False,
+    half: bool = False,
     data: Data = (),
     calibration_images: int = 256,
 ) -> Path:
@@ -193,6 +194,7 @@ def export(
         weights: a safetensors bundle, as `load` takes it.
         output: the file to write; without it, beside the bundle.
         int8: int8 weights and activations; needs `data`.
+        half: float16 weights and activations, for GPUs.
         data: data sets whose validation images set the int8 ranges.
         calibration_images: how many of them.
 
@@ -200,7 +202,7 @@ def export(
         The file that was written.
 
     Raises:
-        UsageError: int8 without data.
+        UsageError: int8 without data, or with half.
         WeightsError, MissingExtraError: see `celebattr.inference.export.export`.
     """
     from celebattr.data.layouts.load import load_dataset
@@ -209,13 +211,15 @@ def export(
 
     source = bundle_file(os.fspath(weights))
     calibration = None
+    if int8 and half:
+        raise UsageError("--int8 and --half exclude each other: give one")
     if int8:
         folders = from_keywords(EvaluateConfig, {"data": data}).data
         if not folders:
             raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
         calibration = load_dataset(folders).split("validation", calibration_images)
-    target = Path(output or source.with_name(f"{source.stem}{'-int8' if int8 else ''}.onnx"))
-    run(source, target, calibration=calibration)
+    target = Path(output or source.with_name(f"{source.stem}{'-int8' * int8}{'-half' * half}.onnx"))
+    run(source, target, calibration=calibration, half=half)
     return target
 
 

@@ -102,7 +102,12 @@ def weights_option(panel: str, shown: str) -> str | None:
 
 def device_option(panel: str = "Performance") -> str:
     """Return the field of --device."""
-    return option("auto", "Device: auto, cpu, cuda, cuda:1 or mps.", panel, metavar="DEVICE")
+    return option(
+        "auto",
+        "Device: auto, cpu, cuda, cuda:1, mps, or one of ONNX: docs/export.md.",
+        panel,
+        metavar="DEVICE",
+    )
 
 
 def precision_option(panel: str = "Performance") -> str:
