@@ -299,6 +299,32 @@ def pack(
     ]
 
 
+def download(
+    to: StrPath,
+    source: str = "huggingface",
+    *,
+    accept_terms: bool = False,
+    on_progress: Progress = lambda done, total: None,
+) -> Path:
+    """Download CelebA into a folder, or continue to.
+
+    Args:
+        to: the folder.
+        source: huggingface, kaggle or drive.
+        accept_terms: that CelebA's terms are accepted: non-commercial research and education.
+        on_progress: told of bytes done and their total, per file.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError, DataError: see `celebattr.data.download.download`.
+    """
+    from celebattr.data.download import download as run
+
+    return run(source, Path(to), accept_terms=accept_terms, on_progress=on_progress)
+
+
 @overload
 def doctor(data: Data, *, labels: Literal[True], **options: Any) -> LabelReport: ...
 @overload
