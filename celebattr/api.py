@@ -185,24 +185,28 @@ def export(
     *,
     int8: bool = False,
     half: bool = False,
+    hub: StrPath | None = None,
     data: Data = (),
     calibration_images: int = 256,
 ) -> Path:
     """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch.
+
+    Or, with `hub`, a folder to upload to Hugging Face's hub.
 
     Args:
         weights: a safetensors bundle, as `load` takes it.
         output: the file to write; without it, beside the bundle.
         int8: int8 weights and activations; needs `data`.
         half: float16 weights and activations, for GPUs.
+        hub: the folder for the hub: the bundle as it is, and its card as README.
         data: data sets whose validation images set the int8 ranges.
         calibration_images: how many of them.
 
     Returns:
-        The file that was written.
+        The file or folder that was written.
 
     Raises:
-        UsageError: int8 without data, or with half.
+        UsageError: int8 without data, or with half; a format for the hub.
         WeightsError, MissingExtraError: see `celebattr.inference.export.export`.
     """
     from celebattr.data.layouts.load import load_dataset
@@ -210,6 +214,12 @@ def export(
     from celebattr.models.weights import bundle_file
 
     source = bundle_file(os.fspath(weights))
+    if hub is not None:
+        if int8 or half or output is not None:
+            raise UsageError("--hub takes a bundle as it is: export it first, then give the result")
+        from celebattr.evaluation.model_card import hub_folder
+
+        return hub_folder(source, Path(hub))
     calibration = None
     if int8 and half:
         raise UsageError("--int8 and --half exclude each other: give one")

@@ -96,7 +96,7 @@ def attributes_option() -> str | None:
 
 def weights_option(panel: str, shown: str) -> str | None:
     """Return the field of --weights."""
-    text = "Bundle: a file, a run folder or a name."
+    text = "Bundle: a file, a run folder, a name or hf://OWNER/NAME."
     return option(None, text, panel, metavar="BUNDLE", shown=shown)
 
 

@@ -40,6 +40,15 @@ def export(
             rich_help_panel="Output",
         ),
     ] = False,
+    hub: Annotated[
+        Path | None,
+        typer.Option(
+            "--hub",
+            metavar="DIR",
+            help="Write a folder for Hugging Face's hub instead.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,9 +86,11 @@ def export(
         output,
         int8=int8,
         half=half,
+        hub=hub,
         data=data_sets(data) if int8 else (),
         calibration_images=images,
     )
-    size = target.stat().st_size / 1e6
-    typer.echo(f"{target}  {card_of(target).precision}, {size:.1f} MB", err=True)
+    if hub is None:
+        size = target.stat().st_size / 1e6
+        typer.echo(f"{target}  {card_of(target).precision}, {size:.1f} MB", err=True)
     typer.echo(target)
