@@ -23,7 +23,7 @@ class Told(Silence):
 
 def forward(wanted: str, **changes: Any) -> tuple[nn.Module, Any, list[str]]:
     network, told = nn.Linear(3, 2), Told()
-    options: dict[str, Any] = {"device": "cuda", "processes": 1, "steps": 5000, "batch_size": 4}
+    options: dict[str, Any] = {"device": "cuda", "processes": 1, "steps": 15_000, "batch_size": 4}
     given = make_forward(network, wanted, **options | changes, listener=told)
     return network, given, told.lines
 
