@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from celebattr.api import (
         align,
         doctor,
+        download,
         evaluate,
         export,
         load,
@@ -46,6 +47,7 @@ __all__ = [
     "Model",
     "align",
     "doctor",
+    "download",
     "evaluate",
     "export",
     "load",

@@ -96,13 +96,18 @@ def attributes_option() -> str | None:
 
 def weights_option(panel: str, shown: str) -> str | None:
     """Return the field of --weights."""
-    text = "Bundle: a file, a run folder or a name."
+    text = "Bundle: a file, a run folder, a name or hf://OWNER/NAME."
     return option(None, text, panel, metavar="BUNDLE", shown=shown)
 
 
 def device_option(panel: str = "Performance") -> str:
     """Return the field of --device."""
-    return option("auto", "Device: auto, cpu, cuda, cuda:1 or mps.", panel, metavar="DEVICE")
+    return option(
+        "auto",
+        "Device: auto, cpu, cuda, cuda:1, mps, or one of ONNX: docs/export.md.",
+        panel,
+        metavar="DEVICE",
+    )
 
 
 def precision_option(panel: str = "Performance") -> str:

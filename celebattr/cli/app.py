@@ -24,6 +24,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "export",
+    "download",
     "pack",
     "align",
     "doctor",

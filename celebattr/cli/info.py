@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,9 @@ from celebattr.reports.formatting import versions
 
 if TYPE_CHECKING:
     from celebattr.models.card import Card
+
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
+"""Builds of onnxruntime, which lie in the same folder."""
 
 FORMATS = ("text", "json", "markdown")
 
@@ -37,10 +41,20 @@ def info(
     typer.echo(f"{own.replace(' ', '  ')}, {python}")
     typer.echo(f"device     {_device()}")
     typer.echo(f"versions   {', '.join(others)}")
+    runtimes = [name for name in RUNTIMES if _installed(name)]
+    if len(runtimes) > 1:
+        typer.echo(
+            f"warning    {' and '.join(runtimes)} overwrite each other: uninstall all, then "
+            "install one"
+        )
     for path in shipped_bundles():
         card = bundle.card_of(path)
         typer.echo(f"bundle     {path.stem}: {_summary(card)}")
         typer.echo(f"           {path}")
+
+
+def _installed(package: str) -> bool:
+    return bool(list(importlib.metadata.distributions(name=package)))
 
 
 def _card(card: Card, format: str | None) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from celebattr.constants import IMAGE_SUFFIXES
+from celebattr.data.download import MD5
 from celebattr.data.layouts import celeba, celebamask_hq
 from celebattr.diagnosis.report import Finding
 from celebattr.errors import reason
@@ -18,8 +19,8 @@ DEPTH = 3
 """Depth to which folders below the given one are searched."""
 
 SOURCES = (
-    "CelebA is on Kaggle as jessicali9530/celeba-dataset, on Hugging Face as flwrlabs/celeba, and "
-    "on the authors' Google Drive"
+    "`celebattr download` gets CelebA from Hugging Face (flwrlabs/celeba), Kaggle "
+    "(jessicali9530/celeba-dataset) or the authors' Google Drive"
 )
 
 NUMBERING = "CelebAMask-HQ has its own numbering, from 0.jpg, which CelebA's lists do not fit"
@@ -27,17 +28,6 @@ NUMBERING_REMEDY = (
     f"Put {celebamask_hq.ATTRIBUTES} and {celebamask_hq.MAPPING}, from its archive, beside "
     f"{celebamask_hq.IMAGES}, and give that folder"
 )
-
-MD5 = {
-    "img_align_celeba.zip": "00d2c5bc6d35e252742224ab0c1e8fcb",
-    "list_attr_celeba.txt": "75e246fa4810816ffd6ee81facbd244c",
-    "list_eval_partition.txt": "d32c9cbf5e040fd4025c592c306e6668",
-    "identity_CelebA.txt": "32bd1bd63d3c78cd57e08160ec5ed1e2",
-    "list_landmarks_align_celeba.txt": "cc24ecafdb5b50baae59b03474781f8c",
-}
-"""MD5 of CelebA's own files.
-
-Source: torchvision 0.26, torchvision/datasets/celeba.py."""
 
 _PAGE = (b"<!doctype", b"<html", b"<?xml")
 _UNFINISHED = (".part", ".crdownload", ".download", ".aria2", ".tmp")

@@ -12,7 +12,8 @@ from celebattr.attributes import REPEATED, SENSITIVE, SUBJECTIVE, reliability
 from celebattr.evaluation.report import EvalReport, GapReport, SliceReport
 from celebattr.evaluation.tables import TITLES, gap_cells, slice_cells
 from celebattr.evaluation.writers import to_json
-from celebattr.models import bundle
+from celebattr.io.files import reporting, write_bytes, write_text
+from celebattr.models import bundle, weights
 from celebattr.reports.formatting import between, percent
 
 _GAPS = 10
@@ -153,6 +154,45 @@ def _attributes(metrics: Mapping[str, Any]) -> list[str]:
         "same label both times, in percent.",
         "",
     ]
+
+
+def hub_folder(path: Path, folder: Path) -> Path:
+    """Write a folder that can be uploaded to Hugging Face's hub: a bundle, and its card as README.
+
+    Args:
+        path: the bundle.
+        folder: made if missing; its files of these names are replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        WeightsError: the bundle is damaged.
+        DataError: the folder cannot be written.
+    """
+    card = bundle.card_of(path)
+    name = f"{weights.HUB_NAME}{path.suffix}"
+    terms = str(card.trained_on.get("terms", "not stated"))
+    about = {
+        "license": "other",
+        "license_name": "see-card",
+        "library_name": "celebattr",
+        "pipeline_tag": "image-classification",
+        "tags": ["face-attributes", "multi-label", *(["celeba"] if "CelebA" in terms else [])],
+    }
+    # JSON is YAML, and needs no library.
+    front = "\n".join(f"{key}: {json.dumps(value)}" for key, value in about.items())
+    use = (
+        f"    pip install 'celebattr[hub]'\n    celebattr predict photo.jpg --weights {weights.HUB}"
+    )
+    text = (
+        f"---\n{front}\n---\n\n{markdown(json.loads(card.to_json()))}\n## Use\n\n{use}OWNER/NAME\n"
+    )
+    with reporting(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / name, path.read_bytes())
+    write_text(folder / "README.md", text)
+    return folder
 
 
 def record(path: Path, report: EvalReport) -> None:

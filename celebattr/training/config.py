@@ -113,12 +113,12 @@ class TrainConfig(Checks):
         None, "Peak learning rate of the head.", OPTIMISATION, shown="0.001"
     )
     weight_decay: float = option(0.05, "Weight decay of AdamW.", OPTIMISATION)
-    warmup: float = option(
-        0.15, "Share of the steps in which the learning rate rises.", OPTIMISATION
+    warmup: float | None = option(
+        None, "Share of the steps in which the learning rate rises.", OPTIMISATION, shown="0.15"
     )
     loss: str = option("bce", "bce (binary cross-entropy) or mse.", OPTIMISATION, choices=LOSSES)
-    ema: float = option(
-        0.998, "Decay of the averaged weights; 0 turns averaging off.", OPTIMISATION
+    ema: float | None = option(
+        None, "Decay of the averaged weights; 0 turns averaging off.", OPTIMISATION, shown="0.998"
     )
     person_balance: float = option(
         0.0, "Weight each image by n^-P, n = images of that identity.", OPTIMISATION, metavar="P"

@@ -25,6 +25,7 @@ PANELS = {
     ),
     "evaluate": ("Data", "Model and decisions", "Further measurements", "Output", "Performance"),
     "export": ("Output", "int8"),
+    "download": ("Output", "Data"),
     "pack": ("Data", "Output", "Performance"),
     "doctor": ("Data", "Wrong labels", "Performance", "Output"),
     "info": ("Output",),
