@@ -98,10 +98,14 @@ class YuNet:
             Best score first; boxes and landmarks in pixels of the photo in full.
         """
         sides = self._sides(max(photo.size), every)
+        found: list[Face] = []
         if every:
-            found = self._look_everywhere(photo, sides)
+            image_HWC = photo.at(sides[-1])  # decoded once, for the largest
+            for side in reversed(sides):
+                image_HWC = _shrunk(image_HWC, side)
+                found += self._look_in_tiles(image_HWC, photo.size)
+            found = join(found)
         else:
-            found = []
             for side in sides:
                 if found and (found[0].box.score >= SURE_SCORE or side > FIRST_SIDES[-1]):
                     break
@@ -127,15 +131,6 @@ class YuNet:
         steps = math.ceil(math.log(max(finest / first[-1], 1.0), STEP))
         more = [round(finest / STEP**step) for step in range(steps - 1, -1, -1)]
         return list(dict.fromkeys([*first, *more]))
-
-    def _look_everywhere(self, photo: Photo, sides: Sequence[int]) -> list[Face]:
-        """Join what all sizes show; the photo is decoded once, for the largest."""
-        found: list[Face] = []
-        image_HWC = photo.at(sides[-1])
-        for side in reversed(sides):
-            image_HWC = _shrunk(image_HWC, side)
-            found += self._look_in_tiles(image_HWC, photo.size)
-        return join(found)
 
     def _look_in_tiles(
         self, image_HWC: NDArray[np.uint8], size: tuple[int, int], turns: int = 0
