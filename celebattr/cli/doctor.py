@@ -9,7 +9,7 @@ import typer
 
 from celebattr.cli.options import command, format_option, known_format, progress_bar
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import ExitCode, UsageError
+from celebattr.errors import ExitCode, UsageError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,8 +73,6 @@ def _print_report(report: DoctorReport, console: Console) -> None:
     """Print each folder's splits and findings, most severe first, then the verdict."""
     from rich.text import Text
 
-    from celebattr.cli.tables import printable
-
     ascii_only = console.options.ascii_only
     for folder in report.folders:
         title = Text(printable(folder.path, ascii_only=ascii_only), style="bold")
@@ -105,8 +103,6 @@ def _print_findings(findings: list[Finding], console: Console) -> None:
 def _print_finding(finding: Finding, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
-
-    from celebattr.cli.tables import printable
 
     ascii_only = console.options.ascii_only
     text = finding.what
@@ -144,7 +140,6 @@ def _print_labels(report: LabelReport, console: Console) -> None:
     """Print the summary, error rates by attribute, the first suspects, and the caveats."""
     from rich.text import Text
 
-    from celebattr.cli.tables import printable
     from celebattr.diagnosis.labels.report import headline, table
 
     ascii_only = console.options.ascii_only
@@ -168,7 +163,7 @@ def _print_labels(report: LabelReport, console: Console) -> None:
 
 def _suspects(report: LabelReport, console: Console) -> Table:
     """Return a table of the first suspects of all attributes together."""
-    from celebattr.cli.tables import percentage, printable
+    from celebattr.cli.tables import percentage
 
     rows = [
         [

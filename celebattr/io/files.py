@@ -30,6 +30,7 @@ _REMEDIES: dict[int, str] = {
     errno.EPERM: "Check the permissions of its folder, or choose another one.",
     errno.EROFS: "That disk is read-only: choose another folder.",
     errno.EISDIR: "It is a folder: give the name of a file in it.",
+    errno.EBADF: "It is closed: open it, or give --output FILE.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
 
