@@ -56,6 +56,11 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def escaped(text: str) -> str:
+    """Return a text without codes for a terminal: its lines stay, the rest is `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def counted(number: int, noun: str, several: str = "") -> str:
     """Return a number with its noun: `1 input`, `2,000 inputs`."""
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"

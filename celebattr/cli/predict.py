@@ -31,6 +31,7 @@ Paths = Annotated[
     ),
 ]
 
+
 @command("Input", "Output")
 def predict(
     *,

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from celebattr.errors import ExitCode, printable
+from celebattr.errors import ExitCode, escaped
 
 
 class _Stream(io.FileIO):
@@ -22,7 +22,7 @@ class _Stream(io.FileIO):
         self.name: str = {1: "standard output"}.get(descriptor, "standard error")
         self.failed = False
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any) -> Any:
         """Write bytes.
 
         Raises:
@@ -55,7 +55,7 @@ def install() -> None:
         if old is None:
             os.set_inheritable(descriptor, True)
         if name == "stdin":
-            sys.stdin = old or open(descriptor, closefd=False)  # noqa: SIM115, PTH123
+            sys.stdin = old or open(descriptor, closefd=False)  # noqa: SIM115
             continue
         if old is not None and not isinstance(getattr(old.buffer, "raw", old.buffer), io.FileIO):
             continue  # a console of Windows, which takes every character
@@ -72,11 +72,6 @@ def install() -> None:
             line_buffering=name == "stderr" or (old is not None and old.line_buffering),
         )
         setattr(sys, name, stream)
-
-
-def escaped(text: str) -> str:
-    """Return a message without codes for a terminal: its lines stay, the rest is escaped."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def say(text: object) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from celebattr.cli.options import Quiet, ShowProgress, command
-from celebattr.cli.streams import escaped
-from celebattr.errors import UsageError
+from celebattr.errors import UsageError, escaped
 from celebattr.models import registry
 from celebattr.training.config import TrainConfig
 

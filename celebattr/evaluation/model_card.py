@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from celebattr.attributes import REPEATED, SENSITIVE, SUBJECTIVE, reliability
+from celebattr.errors import WeightsError, escaped, printable, reason
 from celebattr.evaluation.report import EvalReport, GapReport, SliceReport
 from celebattr.evaluation.tables import TITLES, gap_cells, slice_cells
 from celebattr.evaluation.writers import to_json
@@ -29,7 +30,19 @@ than a photo. The people shown are young, made up and well lit; expect larger er
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """Return the card, given as the plain values of its JSON, as Markdown."""
+    """Return the card, given as the plain values of its JSON, as Markdown.
+
+    Raises:
+        WeightsError: what is free in a card is not as this program writes it.
+    """
+    try:
+        return escaped(_markdown(card))
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        name = printable(card["name"])
+        raise WeightsError(f"the card of {name} cannot be shown: {reason(error)}") from error
+
+
+def _markdown(card: Mapping[str, Any]) -> str:
     size = card["preprocess"]["size"]
     trained = card["trained_on"]
     lines = [
