@@ -130,8 +130,22 @@ KINDS: dict[str, Any] = {
     "config": lambda folder, drawn: config_of_a_run(folder),
 }
 DEEP = "deeply nested"
-ODD = [None, True, -1, 0, 7, 2**62, 10**40, 1e300, -0.5, float("nan"), float("inf"), "", "x",
-       "\x1b[31mred", "../../etc", "\ud800", [], [[]], {}, {"a": {"b": []}}, [1] * 50, DEEP]  # fmt: skip
+ODD = [
+    *(None, True, -1, 0, 7, 2**62, 10**40, 1e300, -0.5, float("nan"), float("inf")),
+    *(
+        "",
+        "x",
+        "\x1b[31mred",
+        "../../etc",
+        "\ud800",
+        [],
+        [[]],
+        {},
+        {"a": {"b": []}},
+        [1] * 50,
+        DEEP,
+    ),
+]
 
 
 def changed(values: Any, chance: random.Random) -> str:

@@ -220,7 +220,8 @@ def _in_order(folder: Path, run: Run) -> Iterator[Row]:
 
 
 def _write(output: Path, rows: Iterator[Row], run: Run) -> None:
-    if output.suffix and (format := format_of(output)) != run.format:
+    suffixes = FORMATS[run.format].suffixes
+    if output.suffix and (format := format_of(output)) and output.suffix.lower() not in suffixes:
         raise UsageError(f"--output {output} is {format} by its suffix, the parts are {run.format}")
     if FORMATS[run.format].parquet:
         values = (json.loads(row.data) for row in rows)
