@@ -145,8 +145,6 @@ def parse(data: bytes, name: str) -> Run:
             raise ValueError(f"a format {run.format!r}")
         if not 1 <= run.shard[0] <= run.shard[1]:
             raise ValueError(f"shard {run.shard[0]} of {run.shard[1]}")
-        if run.finished and "inputs" not in run.counts:
-            raise ValueError("finished, and no number of inputs")
     except ValueError as error:
         raise DataError(f"{name} cannot be read ({reason(error)})") from error
     return run

@@ -214,7 +214,7 @@ def _in_order(folder: Path, run: Run) -> Iterator[Row]:
         for row in parquet.read(part):
             rows += 1
             yield row
-    expected = sum(run.counts.values()) - run.counts["inputs"]
+    expected = sum(run.counts.values()) - run.counts.get("inputs", 0)
     if rows != expected:
         raise DataError(f"{folder} is damaged: it has {rows:,} rows and was made with {expected:,}")
 
