@@ -138,7 +138,7 @@ class TooManyFailuresError(DataError):
     exit_code = ExitCode.SOME_FAILED
 
     def __init__(self, failures: int) -> None:
-        super().__init__(f"stopped after {failures:,} failures")
+        super().__init__(f"stopped after {counted(failures, 'failure')}")
 
 
 class WeightsError(CelebattrError):

@@ -9,7 +9,7 @@ import typer
 
 from celebattr.cli.options import command, format_option, known_format, progress_bar
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import ExitCode, UsageError, printable
+from celebattr.errors import ExitCode, UsageError, counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,8 +79,8 @@ def _print_report(report: DoctorReport, console: Console) -> None:
         title.append(f"  {folder.layout or 'cannot be read'}", style="not bold")
         console.print(title)
         for split in folder.splits:
-            people = f", {split.people:,} people" if split.people else ""
-            console.print(Text(f"  {split.split:<10}{split.images:>9,} images{people}"))
+            people = f", {counted(split.people, 'person', 'people')}" if split.people else ""
+            console.print(Text(f"  {split.split:<10}{counted(split.images, 'image'):>16}{people}"))
         _print_findings([f for f in report.findings if f.where == folder.path], console)
         console.print()
     paths = {folder.path for folder in report.folders}
@@ -126,7 +126,7 @@ def _summary(report: DoctorReport) -> str:
         if report.count(severity)
     ]
     verdict = "Training would start" if report.trains else "Training would fail"
-    opened = f"; {report.images_opened:,} images opened" if report.images_opened else ""
+    opened = f"; {counted(report.images_opened, 'image')} opened" if report.images_opened else ""
     return f"{verdict}: {', '.join(counts) or 'nothing to remark'}{opened}."
 
 

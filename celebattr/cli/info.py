@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celebattr.cli.options import format_option, known_format
+from celebattr.errors import counted
 from celebattr.reports.formatting import versions
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _device() -> str:
 def _summary(card: Card) -> str:
     size = card.preprocess["size"]
     parts = [
-        f"{card.arch}, {card.precision}, {len(card.attributes)} attributes, "
+        f"{card.arch}, {card.precision}, {counted(len(card.attributes), 'attribute')}, "
         f"input {size[0]}x{size[1]}"
     ]
     for split, values in card.metrics.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from celebattr.cli.options import Quiet, ShowProgress, command
-from celebattr.errors import UsageError, escaped
+from celebattr.errors import UsageError, counted, escaped
 from celebattr.models import registry
 from celebattr.training.config import TrainConfig
 
@@ -97,8 +97,8 @@ class Terminal:
         """Print one line that sums up the recipe."""
         self.epochs = config.epochs or 0
         self.notice(
-            f"recipe     {config.epochs} epochs at {config.image_size}, "
-            f"{config.batch_size} images per step, seed {config.seed}"
+            f"recipe     {counted(self.epochs, 'epoch')} at {config.image_size}, "
+            f"{counted(config.batch_size, 'image')} per step, seed {config.seed}"
         )
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:

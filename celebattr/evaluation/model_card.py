@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from celebattr.attributes import REPEATED, SENSITIVE, SUBJECTIVE, reliability
-from celebattr.errors import WeightsError, escaped, printable, reason
+from celebattr.errors import WeightsError, counted, escaped, printable, reason
 from celebattr.evaluation.report import EvalReport, GapReport, SliceReport
 from celebattr.evaluation.tables import TITLES, gap_cells, slice_cells
 from celebattr.evaluation.writers import to_json
@@ -48,7 +48,7 @@ def _markdown(card: Mapping[str, Any]) -> str:
     lines = [
         f"# {card['name']}",
         "",
-        f"{card['arch']}, {card['precision']}, {len(card['attributes'])} attributes, input "
+        f"{card['arch']}, {card['precision']}, {counted(len(card['attributes']), 'attribute')}, input "
         f"{size[0]}x{size[1]} pixels of a face in CelebA's aligned 178x218 crop.",
         "",
         "## Trained on",
@@ -75,11 +75,11 @@ def _markdown(card: Mapping[str, Any]) -> str:
 
 def _lineage(trained: Mapping[str, Any]) -> list[str]:
     """Describe the data and the starting weights, as far back as is known."""
-    lines = [f"- {trained.get('data', 'not stated')}: {trained.get('images', 0):,} images"]
+    lines = [f"- {trained.get('data', 'not stated')}: {counted(trained.get('images', 0), 'image')}"]
     start = trained.get("started_from")
     while isinstance(start, Mapping):
         lines.append(
-            f"- before that: {start.get('data', 'not stated')}: {start.get('images', 0):,} images"
+            f"- before that: {start.get('data', 'not stated')}: {counted(start.get('images', 0), 'image')}"
         )
         start = start.get("started_from")
     if start:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celebattr.constants import REPORT_SCHEMA
-from celebattr.errors import UsageError, suggestion
+from celebattr.errors import UsageError, counted, suggestion
 from celebattr.evaluation.report import (
     MEANS,
     Difference,
@@ -59,7 +59,7 @@ def headline(report: EvalReport) -> list[tuple[str, str]]:
                 f"{_percent_or_none(report.accuracy_where_sure)}",
             )
         )
-    people = "" if report.people is None else f" of {report.people:,} people"
+    people = "" if report.people is None else f" of {counted(report.people, 'person', 'people')}"
     pairs.append(("images", f"{report.images:,}{people} ({report.split})"))
     if report.images_per_second is not None:
         pairs.append(("images/s", f"{report.images_per_second:,.1f}"))

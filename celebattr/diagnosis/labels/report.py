@@ -14,7 +14,7 @@ from typing import Any
 
 from celebattr.constants import LIST_SEPARATOR, REPORT_SCHEMA
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import MissingExtraError
+from celebattr.errors import MissingExtraError, counted
 from celebattr.io.files import check_target, csv_line, write_text
 from celebattr.options import format_of_suffix
 from celebattr.reports.formatting import Made, between, made, percent
@@ -164,7 +164,7 @@ def write(report: LabelReport, config: DoctorConfig) -> None:
 
 def headline(report: LabelReport) -> list[tuple[str, str]]:
     """Return the summary of the search, as pairs of name and text."""
-    people = "" if report.people is None else f" of {report.people:,} people"
+    people = "" if report.people is None else f" of {counted(report.people, 'person', 'people')}"
     images = ", ".join(f"{count:,} {split}" for split, count in report.images.items())
     labels = sum(one.images for one in report.estimates)
     share = percent(len(report.suspects) / labels)
