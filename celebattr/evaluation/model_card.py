@@ -48,8 +48,8 @@ def _markdown(card: Mapping[str, Any]) -> str:
     lines = [
         f"# {card['name']}",
         "",
-        f"{card['arch']}, {card['precision']}, {counted(len(card['attributes']), 'attribute')}, input "
-        f"{size[0]}x{size[1]} pixels of a face in CelebA's aligned 178x218 crop.",
+        f"{card['arch']}, {card['precision']}, "
+        f"{counted(len(card['attributes']), 'attribute')}, input {size[0]}x{size[1]} pixels of a face in CelebA's aligned 178x218 crop.",
         "",
         "## Trained on",
         "",
@@ -75,16 +75,18 @@ def _markdown(card: Mapping[str, Any]) -> str:
 
 def _lineage(trained: Mapping[str, Any]) -> list[str]:
     """Describe the data and the starting weights, as far back as is known."""
-    lines = [f"- {trained.get('data', 'not stated')}: {counted(trained.get('images', 0), 'image')}"]
+    lines = [f"- {_data(trained)}"]
     start = trained.get("started_from")
     while isinstance(start, Mapping):
-        lines.append(
-            f"- before that: {start.get('data', 'not stated')}: {counted(start.get('images', 0), 'image')}"
-        )
+        lines.append(f"- before that: {_data(start)}")
         start = start.get("started_from")
     if start:
         lines.append(f"- started from {start}")
     return lines
+
+
+def _data(trained: Mapping[str, Any]) -> str:
+    return f"{trained.get('data', 'not stated')}: {counted(trained.get('images', 0), 'image')}"
 
 
 _COLUMNS = (

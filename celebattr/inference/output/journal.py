@@ -162,7 +162,7 @@ class Growing(Output):
             if error[0] is None:
                 raise
         self._notice(
-            f"{self.part} keeps {counted(self.counts['inputs'], 'input')} that are done: continue with "
+            f"{self.part} keeps {counted(self.counts['inputs'], 'finished input')}: continue with "
             "--resume"
         )
 
