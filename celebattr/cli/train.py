@@ -98,7 +98,7 @@ class Terminal:
         self.epochs = config.epochs or 0
         self.notice(
             f"recipe     {counted(self.epochs, 'epoch')} at {config.image_size}, "
-            f"{counted(config.batch_size, 'image')} per step, seed {config.seed}"
+            f"{counted(config.batch_size or 0, 'image')} per step, seed {config.seed}"
         )
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:

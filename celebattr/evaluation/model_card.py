@@ -49,7 +49,8 @@ def _markdown(card: Mapping[str, Any]) -> str:
         f"# {card['name']}",
         "",
         f"{card['arch']}, {card['precision']}, "
-        f"{counted(len(card['attributes']), 'attribute')}, input {size[0]}x{size[1]} pixels of a face in CelebA's aligned 178x218 crop.",
+        f"{counted(len(card['attributes']), 'attribute')}, input {size[0]}x{size[1]} pixels of a "
+        "face in CelebA's aligned 178x218 crop.",
         "",
         "## Trained on",
         "",
