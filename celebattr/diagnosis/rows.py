@@ -16,7 +16,7 @@ from celebattr.data import label_files
 from celebattr.data.dataset import Source, shares
 from celebattr.data.layouts import celeba, celebamask_hq
 from celebattr.diagnosis.report import Finding, SplitReport
-from celebattr.errors import DataError
+from celebattr.errors import DataError, counted
 
 EXAMPLES = 3
 """Most names that a finding shows."""
@@ -178,7 +178,7 @@ def _columns(source: Source, where: str) -> Iterator[Finding]:
     lacking = [name for name in CELEBA if name not in source.attributes]
     own = [name for name in source.attributes if name not in CELEBA]
     if lacking or own:
-        what = f"{len(source.attributes)} attributes"
+        what = counted(len(source.attributes), "attribute")
         what += f", {len(own)} of them not CelebA's" if own else f", without {len(lacking)} of 40"
         yield Finding("note", "attributes", where, what, "", tuple((own or lacking)[:EXAMPLES]))
     elif source.attributes != CELEBA:
@@ -271,7 +271,7 @@ def _prevalence(source: Source, where: str) -> Iterator[Finding]:
         )
         what = (
             f"{split}: attributes are as frequent as in CelebA, to {max(off, 0):.1f} points on "
-            f"average beyond chance ({len(percent)} attributes)"
+            f"average beyond chance ({counted(len(percent), 'attribute')})"
         )
         if off > NEAR:
             what = (
