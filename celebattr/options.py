@@ -68,6 +68,11 @@ def skip_missing_option() -> bool:
     return option(False, "Skip rows whose image file is missing.", "Data")
 
 
+def allow_outside_option() -> bool:
+    """Return the field of --allow-outside, for every command that reads a data set."""
+    return option(False, "Read images that a list names outside of its folder.", "Data")
+
+
 def faces_option() -> str:
     """Return the field of --faces, for every command that reads a data set."""
     return option(

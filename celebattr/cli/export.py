@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from celebattr.cli.options import data_sets
+from celebattr.cli.streams import say
 
 
 def export(
@@ -92,5 +93,5 @@ def export(
     )
     if hub is None:
         size = target.stat().st_size / 1e6
-        typer.echo(f"{target}  {card_of(target).precision}, {size:.1f} MB", err=True)
+        say(f"{target}  {card_of(target).precision}, {size:.1f} MB")
     typer.echo(target)

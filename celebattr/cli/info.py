@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celebattr.cli.options import format_option, known_format
+from celebattr.errors import counted
 from celebattr.reports.formatting import versions
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ FORMATS = ("text", "json", "markdown")
 
 def info(
     weights: Annotated[str | None, typer.Argument(help="A bundle, to show its card.")] = None,
-    format: Annotated[str | None, format_option(FORMATS, "text, or json in a pipe")] = None,
+    format: Annotated[str | None, format_option(FORMATS, "text, or markdown in a pipe")] = None,
 ) -> None:
     """Show the device that would be used, versions and installed bundles, or a bundle's card.
 
@@ -60,20 +61,21 @@ def _installed(package: str) -> bool:
 def _card(card: Card, format: str | None) -> None:
     """Print a model card."""
     known_format(format, FORMATS)
-    format = format or ("text" if sys.stdout.isatty() else "json")
+    format = format or ("text" if sys.stdout.isatty() else "markdown")
     if format == "json":
         typer.echo(card.to_json())
         return
     from celebattr.evaluation.model_card import markdown
 
     text = markdown(json.loads(card.to_json()))
-    if format == "markdown":
-        typer.echo(text, nl=False)
-        return
     from rich.console import Console
     from rich.markdown import Markdown
 
-    Console().print(Markdown(text))
+    console = Console()
+    if format == "markdown" or console.options.ascii_only:  # which lacks its bullets
+        typer.echo(text, nl=False)
+    else:
+        console.print(Markdown(text))
 
 
 def _device() -> str:
@@ -89,7 +91,7 @@ def _device() -> str:
 def _summary(card: Card) -> str:
     size = card.preprocess["size"]
     parts = [
-        f"{card.arch}, {card.precision}, {len(card.attributes)} attributes, "
+        f"{card.arch}, {card.precision}, {counted(len(card.attributes), 'attribute')}, "
         f"input {size[0]}x{size[1]}"
     ]
     for split, values in card.metrics.items():

@@ -30,7 +30,7 @@ from PIL import features
 from celebattr.constants import CROP_SIZE
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.image_stores import Distant, digest
-from celebattr.errors import DataError, reason
+from celebattr.errors import DataError, counted, reason
 from celebattr.io.files import free_room, output_error, reporting, write_text
 
 VERSION = 1
@@ -307,7 +307,7 @@ def _is_begun(dataset: FaceDataset, folder: Path) -> bool:
 
 
 def _size(count: int) -> str:
-    return f"{count:,} images, {count * CROP_BYTES / 1e9:.1f} GB"
+    return f"{counted(count, 'image')}, {count * CROP_BYTES / 1e9:.1f} GB"
 
 
 def free_memory() -> int | None:

@@ -70,7 +70,7 @@ def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[F
     try:
         if not isinstance(path, Url):
             seen += files.look(path, hashes=not config.quick)
-        source = read_source(path)
+        source = read_source(path, allow_outside=config.allow_outside)
         found = [*pictures.missing(source), *rows.check(source)]
     except (CelebattrError, OSError) as error:
         if not any(_explains(finding, str(error)) for finding in seen):

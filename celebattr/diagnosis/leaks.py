@@ -13,7 +13,8 @@ from celebattr.data import duplicates
 from celebattr.data.dataset import Source
 from celebattr.data.layouts import celeba
 from celebattr.diagnosis.report import EXAMPLES, Finding
-from celebattr.diagnosis.rows import SPLIT_NAMES, many
+from celebattr.diagnosis.rows import SPLIT_NAMES
+from celebattr.errors import counted
 
 _REMEDY = "Take the rows of one of the two splits out of the lists: scores on it are too good"
 
@@ -39,8 +40,8 @@ def _people(sources: Sequence[Source]) -> Iterator[Finding]:
             shown = np.isin(people, both)
             here, there = (int((shown & (splits == split)).sum()) for split in (one, other))
             parts.append(
-                f"{many(len(both), 'person', 'people')} both in {SPLIT_NAMES[one]} "
-                f"({many(here, 'image')}) and in {SPLIT_NAMES[other]} ({there:,})"
+                f"{counted(len(both), 'person', 'people')} both in {SPLIT_NAMES[one]} "
+                f"({counted(here, 'image')}) and in {SPLIT_NAMES[other]} ({there:,})"
             )
             examples += [f"person {person}" for person in both]
     if parts:
@@ -63,10 +64,10 @@ def _names(sources: Sequence[Source]) -> Iterator[Finding]:
                 (same if first[name] == split else differ).append(name)
             first.setdefault(name, split)
     if differ:
-        what = f"{many(len(differ), 'image')} in two folders and in two splits, by the names"
+        what = f"{counted(len(differ), 'image')} in two folders and in two splits, by the names"
         yield Finding("warning", "images in two folders", what, _REMEDY, sorted(differ))
     if same:
-        what = f"{many(len(same), 'image')} in two folders, in the same split, counted twice"
+        what = f"{counted(len(same), 'image')} in two folders, in the same split, counted twice"
         remedy = "Give one of the folders only, or take the rows out of one list"
         yield Finding("note", "images in two folders", what, remedy, sorted(same))
 
@@ -90,7 +91,7 @@ def pictures(
     for a, b in itertools.combinations(range(len(SPLIT_NAMES)), 2):
         here = pairs_P2[((one == a) & (other == b)) | ((one == b) & (other == a))]
         if len(here):
-            shown = many(len(np.unique(here[splits_N[here] == b])), "picture")
+            shown = counted(len(np.unique(here[splits_N[here] == b])), "picture")
             parts.append(f"{shown} of {SPLIT_NAMES[b]} also in {SPLIT_NAMES[a]}")
             examples += [f"{names[i]} = {names[j]}" for i, j in here[:EXAMPLES]]
     if parts:
@@ -125,9 +126,9 @@ def _two_numbers(
     if found:
         first = sorted(found, key=lambda people: (people not in apart, -found[people], people))
         what = (
-            f"{many(len(found), 'pair')} of people who share a picture, {len(apart):,} of them in "
+            f"{counted(len(found), 'pair')} of people who share a picture, {len(apart):,} of them in "
             "two splits: one of the numbers is wrong, or both are one person"
         )
         remedy = "People are kept apart by number only: take one of such a pair out of the lists"
-        examples = [f"{a} = {b}: {many(found[a, b], 'picture')}" for a, b in first]
+        examples = [f"{a} = {b}: {counted(found[a, b], 'picture')}" for a, b in first]
         yield Finding("note", "one person, two numbers", what, remedy, examples)

@@ -17,7 +17,7 @@ from celebattr.data.image_stores import Folder, Zip
 from celebattr.data.layouts.celebamask_hq import Crops
 from celebattr.diagnosis import files
 from celebattr.diagnosis.report import EXAMPLES, Finding
-from celebattr.diagnosis.rows import many
+from celebattr.errors import counted
 
 _NUMBERED = re.compile(r"\d{1,5}\.(jpg|png)")
 """Names in CelebAMask-HQ and its copies: numbers without leading zeros."""
@@ -52,7 +52,7 @@ def missing(source: Source) -> Iterator[Finding]:
         yield Finding("ok", "missing images", what)
     extra = sorted(there - set(source.names))
     if extra:
-        what = f"{many(len(extra), 'image')} without a row in the lists, left out"
+        what = f"{counted(len(extra), 'image')} without a row in the lists, left out"
         yield Finding("note", "images without labels", what, "", extra)
     if isinstance(source.store, Crops):
         what = (
@@ -79,7 +79,7 @@ def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> I
     broken = [source.names[r] for r, p in zip(rows, pictures, strict=True) if p.error]
     if broken:
         first = next(picture.error for picture in pictures if picture.error)
-        count = f"{many(len(broken), 'image')} of {len(pictures):,} opened"
+        count = f"{counted(len(broken), 'image')} of {len(pictures):,} opened"
         remedy = "Get them again from their source, or remove their rows from the list"
         what = f"{count} cannot be read: {first}"
         yield Finding("problem", "unreadable images", what, remedy, broken)
@@ -128,4 +128,4 @@ def _shown(sizes: Counter[tuple[int, int]]) -> str:
     """Name the most frequent sizes, and the number of others."""
     shown = ", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sizes.most_common(EXAMPLES))
     rest = len(sizes) - EXAMPLES
-    return f"{shown} and {many(rest, 'more size')}" if rest > 0 else shown
+    return f"{shown} and {counted(rest, 'more size')}" if rest > 0 else shown

@@ -16,7 +16,7 @@ from celebattr.data import label_files
 from celebattr.data.dataset import Source, shares
 from celebattr.data.layouts import celeba, celebamask_hq
 from celebattr.diagnosis.report import EXAMPLES, Finding, SplitReport
-from celebattr.errors import DataError
+from celebattr.errors import DataError, counted
 
 FEW = 100
 """Number of rows below which shares are not compared."""
@@ -45,11 +45,6 @@ PERCENT: dict[str, dict[str, float]] = {
 }
 """Positives of attributes on CelebA's splits, in percent: all on test, else those whose frequency
 differs most between the splits."""
-
-
-def many(count: int, one: str, more: str = "") -> str:
-    """Return a number and its noun: "1 image", "2,000 images"."""
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def splits(source: Source) -> tuple[SplitReport, ...]:
@@ -86,7 +81,7 @@ def _doubled(source: Source) -> Iterator[Finding]:
             if not same or source.splits_N[row] != source.splits_N[other]:
                 differ.add(name)
     twice = sorted(first)
-    what = f"{many(len(twice), 'image')} with more than one row"
+    what = f"{counted(len(twice), 'image')} with more than one row"
     if differ:
         what += f", {len(differ):,} of them with rows that contradict each other"
     remedy = "Keep one row of each in the list, and correct the count in its first line"
@@ -136,12 +131,12 @@ def _partition(source: Source, file: Path) -> Iterator[Finding]:
         {n for n, v in zip(table.images, values, strict=True) if seen.setdefault(n, v) != v}
     )
     if differ:
-        what = f"{file.name} puts {many(len(differ), 'image')} into two splits"
+        what = f"{file.name} puts {counted(len(differ), 'image')} into two splits"
         remedy = "Leave one row of each: the last counts now"
         yield Finding("warning", "doubled rows", what, remedy, differ)
     strange = len(seen.keys() - set(source.names))
     if strange:
-        what = f"{file.name} has {many(strange, 'image')} without labels, left out"
+        what = f"{file.name} has {counted(strange, 'image')} without labels, left out"
         yield Finding("note", "rows without labels", what)
 
 
@@ -157,7 +152,7 @@ def _columns(source: Source) -> Iterator[Finding]:
     lacking = [name for name in CELEBA if name not in source.attributes]
     own = [name for name in source.attributes if name not in CELEBA]
     if lacking or own:
-        what = f"{len(source.attributes)} attributes"
+        what = counted(len(source.attributes), "attribute")
         what += f", {len(own)} of them not CelebA's" if own else f", without {len(lacking)} of 40"
         yield Finding("note", "attributes", what, "", own or lacking)
     elif source.attributes != CELEBA:
@@ -171,7 +166,7 @@ def _columns(source: Source) -> Iterator[Finding]:
     if unknown_A.any():
         most = [a for a in np.argsort(-unknown_A, kind="stable") if unknown_A[a]]
         what = (
-            f"{many(int(unknown_A.sum()), 'label')} of {source.targets_NA.size:,} are unknown: "
+            f"{counted(int(unknown_A.sum()), 'label')} of {source.targets_NA.size:,} are unknown: "
             "training and metrics leave them out"
         )
         examples = [f"{source.attributes[a]} {unknown_A[a]:,}" for a in most]
@@ -182,7 +177,7 @@ def _columns(source: Source) -> Iterator[Finding]:
         flat = [name for name, share in pairs if share in (0.0, 1.0) or share != share]
         if flat:
             what = (
-                f"{many(len(flat), 'attribute')} with one value in all {len(train):,} train rows: "
+                f"{counted(len(flat), 'attribute')} with one value in all {len(train):,} train rows: "
                 "nothing can be learned of them"
             )
             remedy = "Leave their columns out, or add images that show the other value"
@@ -201,7 +196,9 @@ def _official_splits(source: Source) -> Iterator[Finding]:
     if source.names and not moved:
         yield Finding("ok", "splits", "every image is in the split that CelebA gives it")
     for (own, given), names in sorted(moved.items()):
-        what = f"{many(len(names), 'image')} in {SPLIT_NAMES[given]} here and in {SPLIT_NAMES[own]}"
+        what = (
+            f"{counted(len(names), 'image')} in {SPLIT_NAMES[given]} here and in {SPLIT_NAMES[own]}"
+        )
         leak = own == constants.TEST
         remedy = (
             "Figures are not to be set beside published ones, which keep these for the test: use "
@@ -231,7 +228,7 @@ def _prevalence(source: Source) -> Iterator[Finding]:
         if off <= NEAR:
             what = (
                 f"{split}: attributes are as frequent as in CelebA, to {max(off, 0):.1f} points on "
-                f"average beyond chance ({len(percent)} attributes)"
+                f"average beyond chance ({counted(len(percent), 'attribute')})"
             )
             yield Finding("ok", "prevalence", what)
             continue

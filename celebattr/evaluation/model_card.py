@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from celebattr.attributes import REPEATED, SENSITIVE, SUBJECTIVE, reliability
+from celebattr.errors import WeightsError, counted, escaped, printable, reason
 from celebattr.evaluation.report import EvalReport, GapReport, SliceReport
 from celebattr.evaluation.tables import TITLES, gap_cells, slice_cells
 from celebattr.evaluation.writers import to_json
@@ -30,14 +31,27 @@ than a photo. The people shown are young, made up and well lit; expect larger er
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """Return the card, given as the plain values of its JSON, as Markdown."""
+    """Return the card, given as the plain values of its JSON, as Markdown.
+
+    Raises:
+        WeightsError: what is free in a card is not as this program writes it.
+    """
+    try:
+        return escaped(_markdown(card))
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        name = printable(card["name"])
+        raise WeightsError(f"the card of {name} cannot be shown: {reason(error)}") from error
+
+
+def _markdown(card: Mapping[str, Any]) -> str:
     size = card["preprocess"]["size"]
     trained = card["trained_on"]
     lines = [
         f"# {card['name']}",
         "",
-        f"{card['arch']}, {card['precision']}, {len(card['attributes'])} attributes, input "
-        f"{size[0]}x{size[1]} pixels of a face in CelebA's aligned 178x218 crop.",
+        f"{card['arch']}, {card['precision']}, "
+        f"{counted(len(card['attributes']), 'attribute')}, input {size[0]}x{size[1]} pixels of a "
+        "face in CelebA's aligned 178x218 crop.",
         "",
         "## Trained on",
         "",
@@ -63,16 +77,18 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 def _lineage(trained: Mapping[str, Any]) -> list[str]:
     """Describe the data and the starting weights, as far back as is known."""
-    lines = [f"- {trained.get('data', 'not stated')}: {trained.get('images', 0):,} images"]
+    lines = [f"- {_data(trained)}"]
     start = trained.get("started_from")
     while isinstance(start, Mapping):
-        lines.append(
-            f"- before that: {start.get('data', 'not stated')}: {start.get('images', 0):,} images"
-        )
+        lines.append(f"- before that: {_data(start)}")
         start = start.get("started_from")
     if start:
         lines.append(f"- started from {start}")
     return lines
+
+
+def _data(trained: Mapping[str, Any]) -> str:
+    return f"{trained.get('data', 'not stated')}: {counted(trained.get('images', 0), 'image')}"
 
 
 _COLUMNS = (

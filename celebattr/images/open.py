@@ -107,7 +107,8 @@ def read_bytes(
     source: str | os.PathLike[str] | bytes, *, name: str | None = None
 ) -> tuple[bytes, str]:
     """Return the bytes of a file, and its name for errors; raises as `open_image` does."""
-    shown = printable(name or ("the image" if isinstance(source, bytes) else os.fspath(source)))
+    name = name or ("the image" if isinstance(source, bytes) else os.fspath(source))
+    shown = printable(name[:4096])  # it goes into a cell
     data = source if isinstance(source, bytes) else _read(source, shown)
     if not data:
         raise UnreadableImageError(f"{shown}: the file is empty")

@@ -12,6 +12,7 @@ from celebattr.options import (
     CACHES,
     Checks,
     Location,
+    allow_outside_option,
     attributes_option,
     column_option,
     data_option,
@@ -45,6 +46,7 @@ class TrainConfig(Checks):
     limit: int | None = option(None, "Use only the first N images of each split.", DATA)
     train_share: float = option(1.0, "Share of the training images to use.", DATA)
     skip_missing: bool = skip_missing_option()
+    allow_outside: bool = allow_outside_option()
     skip_unreadable: bool = skip_unreadable_option()
     faces: str = faces_option()
     column: str | None = column_option()
@@ -220,7 +222,8 @@ class TrainConfig(Checks):
         values: dict[str, Any] = json.loads(self.to_json())
         left_out = (
             "patience",  # when a run ends early
-            *("data", "output", "resume", "workers", "device", "skip_missing", "skip_unreadable"),
+            *("data", "output", "resume", "workers", "device"),
+            *("skip_missing", "skip_unreadable", "allow_outside"),
             *("cache", "cache_folder", "compile"),  # where the same figures come from
             *("thumbnails", "tensorboard", "checkpoint_every"),  # what is kept of a run
         )

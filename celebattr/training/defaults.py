@@ -6,10 +6,12 @@ docs/accuracy.md and docs/experiments.md say what these rest on.
 from __future__ import annotations
 
 import dataclasses
-import json
+import typing
+from pathlib import Path
 from typing import Any
 
-from celebattr.errors import UsageError
+from celebattr.errors import DataError, UsageError, reason
+from celebattr.io import schema
 from celebattr.models import registry
 from celebattr.options import parse_sizes
 from celebattr.training.config import TrainConfig
@@ -64,6 +66,7 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
 
     Raises:
         UsageError: the architecture is not known, or does not go with the image sizes.
+        DataError: the config.json of a run to resume is damaged.
     """
     low, high = EPOCHS if device == "cpu" else (8, EPOCHS[1])
     row = registry.row(config.arch)
@@ -87,10 +90,29 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         chosen["head_lr"] = config.lr or chosen["lr"]
     begun = config.output / "config.json"
     if config.resume and begun.is_file():
-        was = json.loads(begun.read_text())
-        chosen |= {name: was.get(name, 0.0) for name in OPEN}  # an older version lacks some: off
+        chosen |= _begun(begun)
     given = {name: getattr(config, name) for name in OPEN}
     decided = {name: chosen[name] if value is None else value for name, value in given.items()}
     if row.fixed and len(parse_sizes(decided["image_size"])) > 1:
         raise UsageError(f"--arch {config.arch} is made for one image size: give one")
     return dataclasses.replace(config, **decided)
+
+
+def _begun(path: Path) -> dict[str, Any]:
+    """Return the open settings of a run that began, from its config.json.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    hints = typing.get_type_hints(TrainConfig)
+    try:
+        was = schema.json_object(path.read_bytes())
+        chosen = {name: was.get(name, 0.0) for name in OPEN}  # an older version lacks some: off
+        for name, value in chosen.items():
+            if value is None:
+                raise ValueError(f"{name!r} is open")
+            schema.check(name, value, hints[name])
+        dataclasses.replace(TrainConfig(), **chosen)
+    except (OSError, ValueError, UsageError) as error:
+        raise DataError(f"{path} is damaged ({reason(error)}): start another run") from error
+    return chosen

@@ -188,7 +188,7 @@ def _labels(file: str, key: str, sample: _Sample) -> tuple[dict[str, int | None]
     values: Any
     try:
         values = json.loads(text) if text.lstrip()[:1] in (b"{", b"[") else text.split()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: the labels of {key} are not JSON ({error})") from error
     person, labels = None, values
     if isinstance(values, dict):

@@ -5,9 +5,7 @@ CSV holds the suspects, JSON all of it, the page pictures, and the terminal line
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -16,8 +14,8 @@ from typing import Any
 
 from celebattr.constants import LIST_SEPARATOR, REPORT_SCHEMA
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import needs
-from celebattr.io.files import check_target, write_text
+from celebattr.errors import counted, needs
+from celebattr.io.files import check_target, csv_line, write_text
 from celebattr.options import format_of_suffix
 from celebattr.reports.formatting import Made, between, made, percent
 
@@ -115,11 +113,8 @@ def row(suspect: Suspect) -> dict[str, Any]:
 
 def to_csv(report: LabelReport) -> str:
     """Return one line per suspect, most likely wrong first."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(row, report.suspects))
-    return text.getvalue()
+    rows = (row(suspect) for suspect in report.suspects)
+    return "".join(map(csv_line, [COLUMNS, *([one[name] for name in COLUMNS] for one in rows)]))
 
 
 def to_json(report: LabelReport) -> str:
@@ -160,7 +155,7 @@ def write(report: LabelReport, config: DoctorConfig) -> None:
 
 def headline(report: LabelReport) -> list[tuple[str, str]]:
     """Return the summary of the search, as pairs of name and text."""
-    people = "" if report.people is None else f" of {report.people:,} people"
+    people = "" if report.people is None else f" of {counted(report.people, 'person', 'people')}"
     images = ", ".join(f"{count:,} {split}" for split, count in report.images.items())
     labels = sum(one.images for one in report.estimates)
     share = percent(len(report.suspects) / labels)
