@@ -126,8 +126,8 @@ def _two_numbers(
     if found:
         first = sorted(found, key=lambda people: (people not in apart, -found[people], people))
         what = (
-            f"{counted(len(found), 'pair')} of people who share a picture, {len(apart):,} of them in "
-            "two splits: one of the numbers is wrong, or both are one person"
+            f"{counted(len(found), 'pair')} of people who share a picture, {len(apart):,} of them "
+            "in two splits: one of the numbers is wrong, or both are one person"
         )
         remedy = "People are kept apart by number only: take one of such a pair out of the lists"
         examples = [f"{a} = {b}: {counted(found[a, b], 'picture')}" for a, b in first]

@@ -177,8 +177,8 @@ def _columns(source: Source) -> Iterator[Finding]:
         flat = [name for name, share in pairs if share in (0.0, 1.0) or share != share]
         if flat:
             what = (
-                f"{counted(len(flat), 'attribute')} with one value in all {len(train):,} train rows: "
-                "nothing can be learned of them"
+                f"{counted(len(flat), 'attribute')} with one value in all {len(train):,} train "
+                "rows: nothing can be learned of them"
             )
             remedy = "Leave their columns out, or add images that show the other value"
             yield Finding("warning", "constant attribute", what, remedy, flat)
