@@ -22,7 +22,7 @@ MUCH_WAITING = 0.1
 """Share of an epoch spent waiting for images above which a notice is printed."""
 
 
-@command(arch=registry.names())
+@command(arch=tuple(registry.CATALOG))
 def train(*, config: TrainConfig, progress: ShowProgress = None, quiet: Quiet = False) -> None:
     """Train a network on CelebA or on your own attributes.
 

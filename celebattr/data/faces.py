@@ -214,7 +214,7 @@ def _eyes_off(store: Store, name: str) -> float | None:
     if not found:
         return None
     width, height = photo.size
-    face = largest(found, height, width).scaled(CROP_SIZE[1] / width, CROP_SIZE[0] / height)
+    face = largest(found, height, width).placed((CROP_SIZE[1] / width, CROP_SIZE[0] / height))
     return float(np.linalg.norm((anchors(face) - ANCHORS_32)[:2], axis=1).max())
 
 

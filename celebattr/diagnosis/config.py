@@ -43,11 +43,7 @@ class DoctorConfig(Checks):
         None, "Write all suspects to a .csv or .json file.", LABELS, metavar="FILE"
     )
     report: Path | None = option(
-        None,
-        "Write an HTML page of the first suspects.",
-        LABELS,
-        metavar="FILE",
-        was="--sheet",
+        None, "Write an HTML page of the first suspects.", LABELS, metavar="FILE", was="--sheet"
     )
     pictures: int = option(12, "Suspects per attribute in --report.", LABELS)
     workers: int = decoders_option()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from celebattr.errors import DeviceError, WeightsError, needs
 from celebattr.models import bundle
 from celebattr.models.card import Card
-from celebattr.models.device import gpu_likely, usable_cores
+from celebattr.models.device import gpu_likely, resolve, usable_cores
 from celebattr.models.weights import bundle_file
 
 if TYPE_CHECKING:
@@ -172,7 +172,6 @@ class TorchBackend:
     def __init__(self, path: Path, *, device: str = "auto", precision: str = "auto") -> None:
         with needs("train"):
             import torch
-        from celebattr.models.device import resolve
         from celebattr.models.preprocess import Preprocess, PreprocessSpec
 
         self.path = path

@@ -183,11 +183,12 @@ def rewrite(path: Path, card: Card) -> None:
         length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length])
         header["__metadata__"][METADATA_KEY] = text
-        new = json.dumps(header, separators=(",", ":")).encode()
-        new += b" " * (-len(new) % 8)  # the tensors after it start at a multiple of 8
-        write_bytes(path, seal(len(new).to_bytes(8, "little") + new + data[8 + length :]))
-        return
-    write_bytes(path, seal(with_onnx_card(data, card)))
+        start = json.dumps(header, separators=(",", ":")).encode()
+        start += b" " * (-len(start) % 8)  # the tensors after it start at a multiple of 8
+        new = len(start).to_bytes(8, "little") + start + data[8 + length :]
+    else:
+        new = with_onnx_card(data, card)
+    write_bytes(path, seal(new))
 
 
 def with_onnx_card(data: bytes, card: Card) -> bytes:

@@ -44,13 +44,12 @@ ON_GPU: dict[str, Any] = {
 """A ResNet's settings on a GPU, of the runs on an H200 that the shipped weights began with
 (docs/experiments.md). Fewer steps an epoch: so the average of the weights is shorter."""
 
-_OF_ARCHITECTURE = (
-    *("head", "dropout", "mixup", "erasing", "cut_margins", "noise", "grey", "low_resolution"),
-    *("recompress", "dark"),
+_AUGMENTATION = (
+    *("mixup", "erasing", "cut_margins", "noise", "grey", "low_resolution", "recompress", "dark"),
 )
 OPEN = (
     *("epochs", "image_size", "batch_size", "backbone_weights", "lr", "head_lr", "warmup", "ema"),
-    *_OF_ARCHITECTURE,
+    *("head", "dropout", *_AUGMENTATION),
 )
 """Settings that are decided here where they are not given."""
 
@@ -80,7 +79,9 @@ def complete(config: TrainConfig, images: int, device: str) -> TrainConfig:
         "head_lr": HEAD_LR,
         "warmup": WARMUP,
         "ema": EMA,
-        **{name: getattr(row, name) for name in _OF_ARCHITECTURE},
+        "head": row.head,
+        "dropout": row.dropout,
+        **{name: row.augmentation.get(name, 0.0) for name in _AUGMENTATION},
     }
     if device != "cpu" and images >= GPU_IMAGES and row.start != "none":
         chosen |= ON_GPU

@@ -69,7 +69,7 @@ LONG = ("resnet50", "resnet50slim", "unet", "cnn")  # cnn is the `tiny_bundle` o
     "arch",
     [
         pytest.param(name, marks=[pytest.mark.long] if name in LONG else [])
-        for name in registry.names()
+        for name in registry.CATALOG
         if name != "resnet18"
     ],
 )

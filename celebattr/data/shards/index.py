@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -185,9 +186,9 @@ def read(files: Folder) -> list[ShardIndex] | None:
 
 def manifest(indexes: Sequence[ShardIndex], data: str) -> bytes:
     """Return the manifest of all shards as a file; `data` describes what was packed."""
-    splits: dict[str, int] = {}
+    splits: Counter[str] = Counter()
     for index in indexes:
-        splits[index.split] = splits.get(index.split, 0) + len(index.samples)
+        splits[index.split] += len(index.samples)
     values = {
         "schema": SCHEMA,
         "data": data,
