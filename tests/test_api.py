@@ -189,7 +189,7 @@ def test_scoring_into_a_file_resumes(
 ) -> None:
     output, told = tmp_path / "rows.jsonl", []
     options = {"weights": tiny_onnx, "max_failures": 0, "strict": True}
-    with pytest.raises(TooManyFailuresError, match="stopped after 1 failures"):
+    with pytest.raises(TooManyFailuresError, match="stopped after 1 failure"):
         celebattr.score([faceless, photo], output, notice=told.append, **options)
     assert "keeps 1 finished input:" in told[0]
     options["strict"] = False

@@ -327,7 +327,7 @@ def test_a_photo_without_a_face_is_an_answer_unless_strict(
     assert "1 failed (1 no_face)" in strict.stderr
     mixed = run(tmp_path / "grey.png", "gone.jpg", *weights, "--fail-fast")
     assert mixed.exit_code == 6
-    assert "stopped after 1 failures" in mixed.stderr
+    assert "stopped after 1 failure" in mixed.stderr
     assert len(parsed(mixed)) == 2
 
 

@@ -177,7 +177,7 @@ def test_resuming_with_other_options_is_refused(
     output = tmp_path / "x.jsonl"
     result = predict(photos, tiny_onnx, output, "--fail-fast")
     assert result.exit_code == 6
-    assert "stopped after 1 failures" in result.stderr
+    assert "stopped after 1 failure" in result.stderr
     assert "x.jsonl.part keeps 6 finished inputs: continue with --resume" in result.stderr
     result = predict(photos, tiny_onnx, output)
     assert result.exit_code == 3

@@ -53,7 +53,7 @@ class Sample:
         texts = type(self.name) is type(self.labels) is str
         numbers = type(self.offset) is type(self.size) is type(self.crc) is int
         person = self.person is None or (
-            type(self.person) is int and abs(self.person) < schema.LARGEST
+            type(self.person) is int and -(1 << 63) <= self.person < 1 << 63  # may be a hash
         )
         return texts and numbers and person and 0 <= self.offset <= self.offset + self.size <= shard
 
