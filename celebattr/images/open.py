@@ -82,7 +82,7 @@ _BROKEN = (
 
 _KINDS = (
     (stat.S_ISDIR, "is a directory, not a file"),
-    (stat.S_ISFIFO, "a named pipe, not a file"),
+    (stat.S_ISFIFO, "a named pipe, not a file: give it on standard input"),
     (stat.S_ISSOCK, "a socket, not a file"),
     (stat.S_ISCHR, "a device, not a file"),
     (stat.S_ISBLK, "a device, not a file"),
