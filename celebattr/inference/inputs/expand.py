@@ -102,8 +102,8 @@ def expand(
     for path in paths:
         if path == STDIN:
             # Without its buffer, which would wait until it is full, and at exit for its reader.
-            stream: BinaryIO = stdin or getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-            yield from _stream(path, stream, null, how)
+            unbuffered = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+            yield from _stream(path, cast(BinaryIO, stdin or unbuffered), null, how)
         elif _DESCRIPTOR.fullmatch(path) and os.path.exists(path):  # noqa: PTH110
             with open(path, "rb", buffering=0) as pipe:  # noqa: PTH123
                 yield from _stream(path, cast(BinaryIO, pipe), null, how)
