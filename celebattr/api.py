@@ -137,7 +137,10 @@ def train(
         UsageError: an option is unknown or not possible.
         DataError, WeightsError, DeviceError: see `celebattr.training.loop.train`.
     """
+    from celebattr.io.files import temporary_beside
+
     config = from_keywords(TrainConfig, {"data": data, "output": output, **options})
+    temporary_beside(config.output)  # before matplotlib is imported
     try:
         from celebattr.training.loop import train as run
     except ModuleNotFoundError as error:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from celebattr.constants import CROP_SIZE
 from celebattr.errors import needs
-from celebattr.io.files import write_bytes
+from celebattr.io.files import temporary_beside, write_bytes
 from celebattr.models import bundle
 from celebattr.models.card import Card
 
@@ -59,6 +59,7 @@ def export(source: Path, target: Path, *, calibration: FaceDataset | None = None
     spec = PreprocessSpec.from_dict(card.preprocess)
     module = torch.nn.Sequential(Preprocess(spec), network).eval()
     example = torch.zeros((2, *CROP_SIZE, 3), dtype=torch.uint8)
+    temporary_beside(target)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         _quietly_export(module, example, path)

@@ -271,6 +271,35 @@ def test_processes_import_what_this_one_does(
     assert "'ok': 1" in done.stdout
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("first", ["celebattr.freeze_support()", ""])
+def test_a_frozen_program_starts_its_processes(
+    tmp_path: Path, photo: Path, tiny_onnx: Path, first: str
+) -> None:
+    pytest.importorskip("PyInstaller", reason="PyInstaller is not installed")
+    (tmp_path / "frozen.py").write_text(
+        f"import sys, celebattr\n{first}\n"
+        "print(celebattr.score(sys.argv[2:], 'o.csv', weights=sys.argv[1], faces='none'))\n"
+    )
+    options = ("--noconfirm", "--log-level", "ERROR", "--collect-all", "celebattr")
+    leave_out = [f"--exclude-module={name}" for name in ("torch", "ray", "matplotlib", "pyarrow")]
+    command = [sys.executable, "-m", "PyInstaller", *options, *leave_out, "frozen.py"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [tmp_path / "dist/frozen/frozen", tiny_onnx, photo],
+        cwd=tmp_path,
+        env={"PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if first:
+        assert "'ok': 1" in done.stdout, done.stderr
+    else:
+        assert done.returncode == 1
+        assert "call celebattr.freeze_support() first" in done.stderr
+
+
 def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
     workers: WorkerPool, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
