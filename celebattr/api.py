@@ -189,6 +189,7 @@ def export(
     int8: bool = False,
     data: Data = (),
     calibration_images: int = 256,
+    seal: bool = False,
 ) -> Path:
     """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch.
 
@@ -198,6 +199,8 @@ def export(
         int8: int8 weights and activations; needs `data`.
         data: data sets whose validation images set the int8 ranges.
         calibration_images: how many of them.
+        seal: `weights` is an ONNX bundle that an optimiser rewrote: check its outputs, and give it
+            a new sha256, in place without `output`.
 
     Returns:
         The file that was written.
@@ -207,10 +210,13 @@ def export(
         WeightsError, MissingExtraError: see `celebattr.inference.export.export`.
     """
     from celebattr.data.layouts.load import load_dataset
-    from celebattr.inference.export import export as run
+    from celebattr.inference import export as exporting
     from celebattr.models.weights import bundle_file
 
     source = bundle_file(os.fspath(weights))
+    if seal:
+        exporting.seal(source, Path(output or source))
+        return Path(output or source)
     calibration = None
     if int8:
         folders = from_keywords(EvaluateConfig, {"data": data}).data
@@ -218,7 +224,7 @@ def export(
             raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
         calibration = load_dataset(folders).split("validation", calibration_images)
     target = Path(output or source.with_name(f"{source.stem}{'-int8' if int8 else ''}.onnx"))
-    run(source, target, calibration=calibration)
+    exporting.export(source, target, calibration=calibration)
     return target
 
 

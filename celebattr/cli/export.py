@@ -52,18 +52,33 @@ def export(
             rich_help_panel="int8",
         ),
     ] = 256,
+    seal: Annotated[
+        bool,
+        typer.Option(
+            "--seal",
+            metavar="",
+            help="Seal an ONNX bundle that an optimiser rewrote.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
 ) -> None:
     """Write a bundle as ONNX, for onnxruntime without torch.
 
     Examples:
         $ celebattr export runs/first
         $ celebattr export runs/first --int8 --data celeba/
+        $ celebattr export --seal simplified.onnx
     """
     from celebattr import api
     from celebattr.models.bundle import card_of
 
     target = api.export(
-        weights, output, int8=int8, data=data_sets(data) if int8 else (), calibration_images=images
+        weights,
+        output,
+        int8=int8,
+        data=data_sets(data) if int8 else (),
+        calibration_images=images,
+        seal=seal,
     )
     size = target.stat().st_size / 1e6
     typer.echo(f"{target}  {card_of(target).precision}, {size:.1f} MB", err=True)
