@@ -50,6 +50,7 @@ OLDEST_TESTS := tests/cli/test_lines.py tests/cli/test_options.py tests/images/t
 
 minimum: .minimum/.ready
 	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest --numprocesses auto --dist worksteal $(OLDEST_TESTS)
+	$(OLDEST)/celebattr predict docs/astronaut.png --format table
 
 demo: $(READY)
 	mkdir -p demo

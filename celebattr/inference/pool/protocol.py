@@ -103,13 +103,8 @@ def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
         DeviceError: it cannot be started.
     """
     frozen = getattr(sys, "frozen", False)
-    if (
-        frozen and _WORKER in os.environ
-    ):  # it would start the program again, and that again, for ever
-        raise DeviceError(
-            "this program is frozen, and starts itself to open photos: call "
-            "celebattr.freeze_support() first in it"
-        )
+    if frozen and _WORKER in os.environ:  # which would start the program again, and so for ever
+        sys.exit("a frozen program starts itself: call celebattr.freeze_support() first in it")
     memory = MEMORY_MEGABYTES + (BUNDLE_MEGABYTES if weights else 0)
     arguments = [faces, str(memory), weights]
     environment = os.environ | _ENVIRONMENT
