@@ -66,9 +66,7 @@ def test_what_an_image_installs_is_pinned_by_hash(name: str) -> None:
     (asked,) = re.findall(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
     groups = [project["optional-dependencies"][extra] for extra in asked.split(",")]
     wanted = {
-        re.split("[=<>[]", one)[0]
-        for group in (project["dependencies"], *groups)
-        for one in group
+        re.split("[=<>[]", one)[0] for group in (project["dependencies"], *groups) for one in group
     }
     assert wanted <= {pin.partition("==")[0] for pin in pins}
 
