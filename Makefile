@@ -10,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup test test-long minimum lint demo bench docs wheel clean
+.PHONY: setup test test-long minimum pins lint demo bench docs wheel clean
 
 setup: $(READY)
 
@@ -50,6 +50,16 @@ OLDEST_TESTS := tests/cli/test_lines.py tests/cli/test_options.py tests/images/t
 
 minimum: .minimum/.ready
 	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest --numprocesses auto --dist worksteal $(OLDEST_TESTS)
+	$(OLDEST)/celebattr predict docs/astronaut.png --format table
+
+# What the Dockerfiles install, by version and hash, for every Python and system.
+PINS = echo s3fs | $(OLDEST)/uv pip compile --quiet --universal --python-version 3.11 \
+    --fork-strategy fewest --generate-hashes --no-annotate --no-header --no-emit-package celebattr \
+    --constraint constraints.txt --extra parquet --extra cloud pyproject.toml -
+
+pins: .minimum/.ready
+	$(PINS) --upgrade --output-file deploy/requirements.txt
+	$(PINS) --upgrade --extra train --output-file deploy/requirements-cuda.txt
 
 # The core alone, without torch: what a user of `predict` installs.
 .demo/.ready: pyproject.toml constraints.txt

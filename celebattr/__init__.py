@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from celebattr.constants import DEMO_PHOTO
     from celebattr.errors import CelebattrError
     from celebattr.inference.output.writers import to_frame
+    from celebattr.inference.pool.protocol import freeze_support
     from celebattr.model import Face, Model
     from celebattr.predictions import Failure
 
@@ -50,6 +51,7 @@ __all__ = [
     "download",
     "evaluate",
     "export",
+    "freeze_support",
     "load",
     "merge",
     "pack",
@@ -65,6 +67,7 @@ _ELSEWHERE = {
     "Face": ("celebattr.model", "Face"),
     "Failure": ("celebattr.predictions", "Failure"),
     "Model": ("celebattr.model", "Model"),
+    "freeze_support": ("celebattr.inference.pool.protocol", "freeze_support"),
     "to_frame": ("celebattr.inference.output.writers", "to_frame"),
 }
 

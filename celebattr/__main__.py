@@ -14,10 +14,12 @@ def main() -> None:
 
     streams.install()
     # Before the import of the command line, which takes as long as the worker needs to start.
-    if sys.argv[1:2] == ["predict"]:
+    if sys.argv[1:2] == ["predict"] or getattr(sys, "frozen", False):
         from celebattr.inference.pool import protocol
 
-        protocol.begin(sys.argv[2:])
+        protocol.freeze_support()
+        if sys.argv[1:2] == ["predict"]:
+            protocol.begin(sys.argv[2:])
     from celebattr.cli import app
 
     try:

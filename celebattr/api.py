@@ -137,7 +137,10 @@ def train(
         UsageError: an option is unknown or not possible.
         DataError, WeightsError, DeviceError: see `celebattr.training.loop.train`.
     """
+    from celebattr.io.files import temporary_beside
+
     config = from_keywords(TrainConfig, {"data": data, "output": output, **options})
+    temporary_beside(config.output)  # before matplotlib is imported
     try:
         from celebattr.training.loop import train as run
     except ModuleNotFoundError as error:
@@ -188,6 +191,7 @@ def export(
     hub: StrPath | None = None,
     data: Data = (),
     calibration_images: int = 256,
+    seal: bool = False,
 ) -> Path:
     """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch.
 
@@ -201,6 +205,8 @@ def export(
         hub: the folder for the hub: the bundle as it is, and its card as README.
         data: data sets whose validation images set the int8 ranges.
         calibration_images: how many of them.
+        seal: `weights` is an ONNX bundle that an optimiser rewrote: check its outputs, and give it
+            a new sha256, in place without `output`.
 
     Returns:
         The file or folder that was written.
@@ -210,7 +216,7 @@ def export(
         WeightsError, MissingExtraError: see `celebattr.inference.export.export`.
     """
     from celebattr.data.layouts.load import load_dataset
-    from celebattr.inference.export import export as run
+    from celebattr.inference import export as exporting
     from celebattr.models.weights import bundle_file
 
     source = bundle_file(os.fspath(weights))
@@ -220,6 +226,9 @@ def export(
         from celebattr.evaluation.model_card import hub_folder
 
         return hub_folder(source, Path(hub))
+    if seal:
+        exporting.seal(source, Path(output or source))
+        return Path(output or source)
     calibration = None
     if int8 and half:
         raise UsageError("--int8 and --half exclude each other: give one")
@@ -229,7 +238,7 @@ def export(
             raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
         calibration = load_dataset(folders).split("validation", calibration_images)
     target = Path(output or source.with_name(f"{source.stem}{'-int8' * int8}{'-half' * half}.onnx"))
-    run(source, target, calibration=calibration, half=half)
+    exporting.export(source, target, calibration=calibration, half=half)
     return target
 
 

@@ -56,6 +56,28 @@ def test_an_image_runs_as_nobody_and_copies_what_is_sent_to_the_builder(name: st
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
+def test_what_an_image_installs_is_pinned_by_hash(name: str) -> None:
+    text = (ROOT / name).read_text()
+    (file,) = re.findall(r"^COPY (deploy/\S+) /wheels/$", text, re.MULTILINE)
+    assert f"--require-hashes \\\n        --requirement /wheels/{Path(file).name}" in text
+    pins = (ROOT / file).read_text().replace("\\\n", " ").splitlines()
+    assert all("==" in pin and "--hash=sha256:" in pin for pin in pins)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (asked,) = re.findall(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
+    groups = [project["optional-dependencies"][extra] for extra in asked.split(",")]
+    wanted = {
+        re.split("[=<>[]", one)[0] for group in (project["dependencies"], *groups) for one in group
+    }
+    assert wanted <= {pin.partition("==")[0] for pin in pins}
+
+
+def test_no_image_is_the_latest() -> None:
+    for path in [*map(ROOT.joinpath, DOCKERFILES), *(ROOT / "deploy").glob("*.yaml")]:
+        for image in re.findall(r"^\s*(?:FROM|image:|ARG PYTHON=)\s*(\S+)", path.read_text(), re.M):
+            assert image == "${PYTHON}" or re.search(r":\d", image), (path, image)
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
 def test_an_image_asks_for_extras_that_there_are(name: str) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (asked,) = re.findall(r"^ARG EXTRAS=(\S+)$", (ROOT / name).read_text(), re.MULTILINE)

@@ -71,6 +71,15 @@ def export(
             rich_help_panel="int8",
         ),
     ] = 256,
+    seal: Annotated[
+        bool,
+        typer.Option(
+            "--seal",
+            metavar="",
+            help="Seal an ONNX bundle that an optimiser rewrote.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
 ) -> None:
     """Write a bundle as ONNX, for onnxruntime without torch.
 
@@ -78,6 +87,7 @@ def export(
         $ celebattr export runs/first
         $ celebattr export runs/first --int8 --data celeba/
         $ celebattr export celebattr-resnet50 --half --output half.onnx
+        $ celebattr export --seal simplified.onnx
     """
     from celebattr import api
     from celebattr.models.bundle import card_of
@@ -90,6 +100,7 @@ def export(
         hub=hub,
         data=data_sets(data) if int8 else (),
         calibration_images=images,
+        seal=seal,
     )
     if hub is None:
         size = target.stat().st_size / 1e6

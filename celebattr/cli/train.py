@@ -36,7 +36,9 @@ def train(*, config: TrainConfig, progress: ShowProgress = None, quiet: Quiet = 
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
     from celebattr.errors import MissingExtraError
+    from celebattr.io.files import temporary_beside
 
+    temporary_beside(config.output)  # before matplotlib is imported
     try:
         from celebattr.training.distributed import World
         from celebattr.training.loop import train as run

@@ -12,6 +12,7 @@ of the decoders. Change an image, and it is another cache.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -48,15 +49,23 @@ log = logging.getLogger(__name__)
 
 
 def default_folder() -> Path:
-    """Return the folder CELEBATTR_CACHE, else celebattr/ in the user's folder of caches."""
+    """Return the folder CELEBATTR_CACHE, else celebattr/ in the user's folder of caches.
+
+    Raises:
+        DataError: the user has no home folder.
+    """
     named = os.environ.get("CELEBATTR_CACHE")
     if named:
         return Path(named)
-    if os.name == "nt":
-        root = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData/Local")
-    else:
-        root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "celebattr"
+    windows = os.name == "nt"
+    root = os.environ.get("LOCALAPPDATA" if windows else "XDG_CACHE_HOME")
+    below = "AppData/Local" if windows else ".cache"
+    try:
+        return Path(root or Path.home() / below, "celebattr")
+    except RuntimeError as error:  # a number without a name, as containers may be given
+        raise DataError(
+            "no folder for a cache: this user has no home folder. Name one in CELEBATTR_CACHE"
+        ) from error
 
 
 class MemoryCache:
@@ -249,7 +258,9 @@ def attach_cache(
     Returns:
         The parts, and which cache they have and why.
     """
-    folder = folder or default_folder()
+    if folder is None:
+        with contextlib.suppress(DataError):  # raised below if one is needed
+            folder = default_folder()
     why = "as asked"
     if mode == "auto":
         mode, why = choose_cache(dataset, parts, folder=folder, fast=fast, processes=processes)
@@ -263,6 +274,7 @@ def attach_cache(
         if mode == "ram":
             caches, line = in_memory(parts), f"ram, {_size(count)}: {why}"
         elif mode == "disk":
+            folder = folder or default_folder()
             caches = on_disk(dataset, folder)
             line = f"disk, {folder}, {sum(map(len, caches)):,} images are there: {why}"
             if old := others(folder, caches):
@@ -276,12 +288,12 @@ def choose_cache(
     dataset: FaceDataset,
     parts: Sequence[FaceDataset],
     *,
-    folder: Path,
+    folder: Path | None,
     fast: bool,
     processes: int = 1,
 ) -> tuple[str, str]:
     """Resolve --cache auto to ram, disk or off, with the reason. See docs/data.md."""
-    if _is_begun(dataset, folder):
+    if folder is not None and _is_begun(dataset, folder):
         return "disk", "an earlier run or `celebattr pack` left it"
     if not fast and not any(isinstance(store, Distant) for store in dataset.stores):
         return "off", "on a CPU decoding is a small part of the work"
@@ -289,7 +301,7 @@ def choose_cache(
     memory = free_memory()
     if memory is not None and need * processes <= memory / 4:
         return "ram", f"it takes less than a quarter of the {memory / 1e9:.1f} GB free"
-    room = free_room(folder)
+    room = 0 if folder is None else free_room(folder)
     if need <= room / 2:
         return "disk", f"too much for memory, and less than half of the {room / 1e9:.0f} GB free"
     return "off", f"{need / 1e9:.1f} GB is too much for memory and disk"

@@ -72,7 +72,7 @@ _BROKEN = (
 
 _KINDS = {
     stat.S_IFDIR: "is a directory, not a file",
-    stat.S_IFIFO: "a named pipe, not a file",
+    stat.S_IFIFO: "a named pipe, not a file: give it on standard input",
     stat.S_IFSOCK: "a socket, not a file",
     stat.S_IFCHR: "a device, not a file",
     stat.S_IFBLK: "a device, not a file",

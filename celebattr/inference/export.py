@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import CROP_SIZE
-from celebattr.errors import needs
-from celebattr.io.files import write_bytes
+from celebattr.errors import WeightsError, needs, reason
+from celebattr.io.files import temporary_beside, write_bytes
 from celebattr.models import bundle
-from celebattr.models.card import Card
+from celebattr.models.card import NO_HASH, Card
 
 if TYPE_CHECKING:
     from celebattr.data.dataset import FaceDataset
@@ -31,6 +31,9 @@ IR_VERSION = 8
 """Version of the ONNX format that goes with opset 18, for onnxruntime 1.14 and later."""
 
 CALIBRATION_BATCH = 16
+
+_HALF_PRECISION = 1e-2
+"""Most that a probability may differ by where a converter made the graph half precision."""
 
 # What onnxruntime runs in int8, beside the columns of the resizing. Its rows and the normalisation
 # stay in float.
@@ -62,6 +65,7 @@ def export(
     spec = PreprocessSpec.from_dict(card.preprocess)
     module = torch.nn.Sequential(Preprocess(spec), network).eval()
     example = torch.zeros((2, *CROP_SIZE, 3), dtype=torch.uint8)
+    temporary_beside(target)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         _quietly_export(module, example, path)
@@ -86,6 +90,38 @@ def export(
     data = bundle.with_onnx_card(model.SerializeToString(), card)
     write_bytes(target, bundle.seal(data))
     return bundle.card_of(target)
+
+
+def seal(source: Path, target: Path) -> Card:
+    """Seal an ONNX bundle that another program rewrote, once its outputs fit its card.
+
+    Raises:
+        WeightsError: it is no ONNX bundle, or its outputs are not what its card says.
+    """
+    import onnxruntime
+
+    data = bundle.read(source)[:]
+    card = bundle.card_in(data, source)
+    digest = card.sha256.encode()
+    if bundle.kind(data) != "onnx" or data.count(digest) != 1:
+        raise WeightsError(f"{source} cannot be sealed: it is no ONNX bundle with one card")
+    data = bundle.seal(data.replace(digest, NO_HASH.encode()))
+    crops = np.random.default_rng(0).integers(0, 256, (2, *CROP_SIZE, 3), np.uint8)
+    try:
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        (name,) = (given.name for given in session.get_inputs())
+        logits, probabilities = session.run(["logits", "probabilities"], {name: crops})
+        expected = 1 / (1 + np.exp(-(np.array(card.scale) * logits + np.array(card.bias))))
+        fits = expected.shape == (2, len(card.attributes)) == probabilities.shape
+    except Exception as error:  # onnxruntime's exceptions share no base but this one
+        raise WeightsError(f"{source} cannot be sealed: {reason(error)}") from error
+    if not (fits and np.allclose(probabilities, expected, atol=_HALF_PRECISION)):
+        raise WeightsError(
+            f"{source} cannot be sealed: its outputs are not what its card says. Optimise the "
+            "original again, with other settings"
+        )
+    write_bytes(target, data)
+    return card
 
 
 def _quietly_export(module: Any, example: Any, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from celebattr.inference.config import PredictConfig, bundle_for
 from celebattr.inference.pool import protocol
 from celebattr.inference.pool.pool import WorkerPool
-from celebattr.io.prefetch import ordered_map
+from celebattr.io.prefetch import gather, ordered_map
 from celebattr.models.device import usable_cores
 
 if TYPE_CHECKING:
@@ -140,6 +140,9 @@ and take twice the memory."""
 GROUP_BYTES = 1 << 23
 """Most bytes of a group of files that came as bytes, unless one alone has more."""
 
+PATIENCE = 0.2
+"""Seconds that a group or a batch waits to become full: a list on a pipe may take hours."""
+
 BUSY = 0.8
 """Share of time above which the network, not decoding, is the bottleneck."""
 
@@ -184,18 +187,15 @@ def _groups(inputs: Iterable[Input], workers: int) -> Iterator[list[Input]]:
     Later up to an eighth of what each has had: none waits long for the last group of another. Few
     sizes, as onnxruntime plans its memory for each.
     """
-    group: list[Input] = []
-    size = given = 0
-    for item in inputs:
-        group.append(item)
-        size += _bytes(item)
-        share = given // (8 * workers)
-        enough = min(GROUP, 1 << max(0, share.bit_length() - 1))
-        if len(group) >= enough or size > GROUP_BYTES:
-            yield group
-            group, size, given = [], 0, given + len(group)
-    if group:
+    given = 0
+
+    def share(item: Input) -> float:
+        enough = min(GROUP, 1 << max(0, (given // (8 * workers)).bit_length() - 1))
+        return max(1 / enough, _bytes(item) / GROUP_BYTES)
+
+    for group in gather(inputs, share, most=1, seconds=PATIENCE, ahead=GROUP, size=_bytes):
         yield group
+        given += len(group)
 
 
 def together(
@@ -250,25 +250,20 @@ def _batches(
     workers: int,
     keep_data: bool,
 ) -> Iterator[list[Prepared]]:
-    waiting: list[Prepared] = []
-    faces = 0
-    for prepared in ordered_map(
+    opened = ordered_map(
         prepare,
         _fetched(inputs),
         workers=workers,
         ahead=batch_size + 2 * workers,
         size=_bytes,
-    ):
-        if not keep_data:
-            prepared = replace(prepared, input=_without_data(prepared.input))
-        waiting.append(prepared)
-        faces += len(prepared.frames)
-        # The second limit is for photos without faces, which would wait for each other forever.
-        if faces >= batch_size or len(waiting) >= 4 * batch_size:
-            yield waiting
-            waiting, faces = [], 0
-    if waiting:
-        yield waiting
+    )
+    if not keep_data:
+        opened = (replace(one, input=_without_data(one.input)) for one in opened)
+
+    def faces(one: Prepared) -> float:  # a photo without any counts too: memory is not endless
+        return max(0.25, len(one.frames))
+
+    return gather(opened, faces, most=batch_size, seconds=PATIENCE, ahead=workers)
 
 
 def _fetched(inputs: Iterable[Input]) -> Iterator[Input]:

@@ -14,6 +14,7 @@ import io
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -234,6 +235,19 @@ def stamp(path: Path) -> str:
     except OSError as error:
         raise UnreadableImageError(f"{path}: {reason(error)}") from error
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def temporary_beside(output: StrPath) -> None:
+    """Keep temporary files beside an output where the system has no folder for them.
+
+    matplotlib and export ask for one; the folder of the output can be written anyway.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        tempfile.gettempdir()
+        return
+    path = Path(output).absolute()
+    there = (str(p) for p in (path, *path.parents) if p.is_dir() and os.access(p, os.W_OK))
+    tempfile.tempdir = next(there, None)
 
 
 def free_room(folder: Path) -> int:

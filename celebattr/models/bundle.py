@@ -58,7 +58,41 @@ def verify(data: Data, card: Card, where: str) -> None:
         found.update(whole[at + 64 :])
         if found.hexdigest() == card.sha256:
             return
-    raise WeightsError(f"{where} is damaged: its sha256 is not the one in its card. Copy it again.")
+    differs = "its sha256 is not the one in its card"
+    if kind(data) == "onnx":  # which `card_in` found whole
+        raise WeightsError(
+            f"{where} has changed since it was sealed: {differs}. If an optimiser rewrote it, seal "
+            f"it with 'celebattr export --seal {where}'; else copy it again."
+        )
+    raise WeightsError(f"{where} is damaged: {differs}. Copy it again.")
+
+
+def _is_whole(data: Data) -> bool:
+    """Return True if the fields of an ONNX file, a protobuf message, end where the file does."""
+    at = 0
+    try:
+        while at < len(data):
+            tag, at = _varint(data, at)
+            if tag & 7 == 2:  # a length and as many bytes
+                size, at = _varint(data, at)
+                at += size
+            elif tag & 7 == 0:
+                _, at = _varint(data, at)
+            else:
+                return False
+    except IndexError:
+        return False
+    return at == len(data)
+
+
+def _varint(data: Data, at: int) -> tuple[int, int]:
+    """Read a base-128 number: seven bits a byte, the high bit says that more follow."""
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 0x80:
+            return value, at
 
 
 _EXTERNAL = b"\x0a\x08location\x12"
@@ -127,6 +161,8 @@ def card_in(data: Data, path: Path) -> Card:
     """Parse the card in the bytes of a bundle that was read from `path`."""
     if kind(data) == "safetensors":
         text = safetensors_metadata(data, str(path)).get(METADATA_KEY)
+    elif not _is_whole(data):
+        raise WeightsError(f"{path} is damaged: it is cut off, or no ONNX inside. Copy it again.")
     else:
         text = _onnx_metadata(data)
     if text is None:
@@ -141,13 +177,7 @@ def _onnx_metadata(data: Data) -> str | None:
     start = data.rfind(marker)
     if start < 0:
         return None
-    position, length, shift = start + len(marker), 0, 0
-    for byte in data[position : position + 9]:
-        # A base-128 number: seven bits a byte, the high bit says that more follow.
-        length |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            break
+    length, position = _varint(data, start + len(marker))
     return data[position : position + length].decode("utf-8", "replace")
 
 

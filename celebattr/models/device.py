@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import os
 import platform
 import re
@@ -209,6 +210,8 @@ def _cpu(torch: Any, precision: str, note: str) -> DeviceChoice:
         precision = "bfloat16" if instructions else "float32"
     how = f" ({instructions or 'slower than float32 here'})" if precision == "bfloat16" else ""
     cores = usable_cores()
+    if cores < torch.get_num_threads():  # OpenMP does not see a container's limit
+        torch.set_num_threads(cores)
     unit = "core" if cores == 1 else "cores"
     return DeviceChoice("cpu", precision, f"CPU, {cores} {unit}, {precision}{how}{note}")
 
@@ -244,10 +247,41 @@ def _there(torch: Any) -> str:
 
 
 def usable_cores() -> int:
-    """Return the number of CPU cores this process may use."""
+    """Return the number of CPU cores this process may use: by affinity and a container's limit."""
     if hasattr(os, "sched_getaffinity"):  # cpu_count ignores taskset and Slurm's binding
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, cpu_quota())))
+
+
+def cpu_quota(root: Path = Path("/")) -> float:
+    """Return the number of cores whose time Linux' control groups (1 or 2) grant, or infinity."""
+    quota = math.inf
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / controllers
+        group = mount / path.lstrip("/")
+        # A limit of any group above holds too. In a container the path may be the host's: what is
+        # not there has no limit, and the mount's own files are this container's.
+        for folder in (group, *group.parents):
+            values = _read(folder / "cpu.max").split() or [
+                _read(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")
+            ]
+            if values[0].isdigit() and values[1].isdigit():  # not "max", nor -1
+                quota = min(quota, int(values[0]) / max(1, int(values[1])))
+            if folder == mount:
+                break
+    return quota
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _first_line(error: BaseException) -> str:

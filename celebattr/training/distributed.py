@@ -14,8 +14,6 @@ import gc
 import inspect
 import logging
 import os
-import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +23,13 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from celebattr.errors import CelebattrError, DeviceError, ExitCode
+from celebattr.training import rendezvous
 from celebattr.training.callbacks import Listener
+from celebattr.training.rendezvous import leftover, number
 
 log = logging.getLogger(__name__)
 
@@ -58,19 +57,27 @@ class World:
 
     @staticmethod
     def here() -> World:
-        """Return the world that the environment describes, as torchrun sets it."""
-        if "RANK" not in os.environ:
+        """Return the world that the environment describes, as torchrun sets it.
+
+        Raises:
+            UsageError: its variables do not fit each other; a scheduler may have left them.
+        """
+        size, rank = number("WORLD_SIZE"), number("RANK")
+        if rank is None and size in (None, 1):
             return World()
-
-        def number(name: str, otherwise: int) -> int:
-            return int(os.environ.get(name, otherwise))
-
+        if rank is None or size is None:
+            there, missing = ("WORLD_SIZE", "RANK") if rank is None else ("RANK", "WORLD_SIZE")
+            raise leftover(there, f"{missing} is not set")
+        if rank >= size:
+            raise leftover("RANK", f"it counts from 0 and WORLD_SIZE is {size}")
+        if size > 1 and not (os.environ.get("MASTER_ADDR") and number("MASTER_PORT")):
+            raise leftover("WORLD_SIZE", "MASTER_ADDR and MASTER_PORT do not say where to meet")
         return World(
-            rank=number("RANK", 0),
-            size=number("WORLD_SIZE", 1),
-            local_rank=number("LOCAL_RANK", 0),  # not every launcher tells
-            local_size=number("LOCAL_WORLD_SIZE", 1),
-            restarts=number("TORCHELASTIC_RESTART_COUNT", 0),
+            rank=rank,
+            size=size,
+            local_rank=number("LOCAL_RANK") or 0,  # not every launcher tells
+            local_size=number("LOCAL_WORLD_SIZE") or 1,
+            restarts=number("TORCHELASTIC_RESTART_COUNT") or 0,
         )
 
     @property
@@ -199,6 +206,7 @@ def join() -> Iterator[World]:
     """Join the processes that torchrun has started; without it, yield a world of one.
 
     Raises:
+        UsageError: see `World.here`.
         DeviceError: the others cannot be reached, or one has ended.
     """
     world = World.here()
@@ -209,10 +217,12 @@ def join() -> Iterator[World]:
     try:
         if ours:
             # gloo everywhere: a machine whose GPU is missing meets the others, and all are told.
+            store = rendezvous.meet(world.rank, world.size)
+            store.set_timeout(PATIENCE)
             nccl = torch.cuda.is_available() and dist.is_nccl_available()
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if nccl else "gloo",
-                store=_meet(world),
+                store=store,
                 rank=world.rank,
                 world_size=world.size,
                 timeout=PATIENCE,
@@ -291,35 +301,6 @@ def norms_at_rest(network: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.train()
-
-
-def _meet(world: World) -> Any:
-    """Return a part of torchrun's store that these processes have for themselves.
-
-    torchrun keeps its store when it starts the processes again, and gloo would call at the ports of
-    those that were killed. A new name is agreed on, in words that only the living know; how often
-    a process was started again does not do for one, since hosts count for themselves.
-    """
-    store, _, _ = next(rendezvous("env://", world.rank, world.size, timeout=PATIENCE))
-    own = secrets.token_hex(8)
-    if world.is_main:
-        end = time.monotonic() + PATIENCE.total_seconds()
-        missing = set(range(1, world.size))
-        while missing:
-            for rank in sorted(missing):
-                hello = f"celebattr/hello/{rank}"
-                if store.check([f"celebattr/{own}/{rank}"]):
-                    missing.remove(rank)
-                elif store.check([hello]):  # perhaps of one that was killed: then none hears this
-                    store.set(f"celebattr/answer/{store.get(hello).decode()}", own)
-            if time.monotonic() > end:
-                raise dist.DistStoreError(f"processes {sorted(missing)} are missing")
-            time.sleep(0.02)
-        return dist.PrefixStore(own, store)  # type: ignore[attr-defined]
-    store.set(f"celebattr/hello/{world.rank}", own)
-    name = store.get(f"celebattr/answer/{own}").decode()  # waits for it
-    store.set(f"celebattr/{name}/{world.rank}", "here")
-    return dist.PrefixStore(name, store)  # type: ignore[attr-defined]
 
 
 def _leave() -> None:

@@ -268,6 +268,49 @@ def test_a_closed_pipe_ends_quietly(photos: Path, weights: tuple[str, str]) -> N
     assert error == b""
 
 
+@pytest.mark.parametrize(
+    ("options", "end", "start"),
+    [((), b"\n", b""), (("--null",), b"\0", b""), (("--column", "path"), b"\n", b"path,n\n")],
+)
+@pytest.mark.parametrize("bundle", ["tiny_onnx", "tiny_bundle"])
+def test_rows_come_as_names_do(
+    request: pytest.FixtureRequest,
+    photos: Path,
+    bundle: str,
+    options: tuple[str, ...],
+    end: bytes,
+    start: bytes,
+) -> None:
+    """Each row is waited for before the next name is given: in any buffer, both would be stuck."""
+    weights = str(request.getfixturevalue(bundle))
+    command = [sys.executable, "-m", "celebattr", "predict", "-", "-q", "-w", weights, *options]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(start)
+        for name in ("a.png", "missing.png", "sub/b.jpg", "a.png"):
+            process.stdin.write(os.fsencode(photos / name) + end)
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["path"] == str(photos / name)
+        process.stdin.close()
+        assert process.stdout.read() == b""
+    assert process.returncode == 6
+
+
+@pytest.mark.parametrize("given", ["names", "photo"])
+def test_a_pipe_that_the_shell_names_is_read_like_standard_input(
+    photos: Path, weights: tuple[str, str], given: str
+) -> None:
+    read, write = os.pipe()
+    data = (photos / "a.png").read_bytes()
+    with open(write, "wb") as pipe:  # noqa: PTH123
+        pipe.write(data if given == "photo" else os.fsencode(photos / "a.png"))
+    result = celebattr("predict", "-q", f"/dev/fd/{read}", *weights, pass_fds=[read])
+    os.close(read)
+    (row,) = [json.loads(line) for line in result.stdout.splitlines()]
+    name = f"/dev/fd/{read}" if given == "photo" else str(photos / "a.png")
+    assert (row["path"], row["status"]) == (name, "ok")
+
+
 def test_names_that_are_not_utf8_come_back_whole(
     photos: Path, weights: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -83,3 +83,26 @@ def test_free_memory_is_known_and_no_more_than_there_is() -> None:
     if sys.platform == "linux":
         assert memory is not None
         assert 0 < memory < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_user_without_a_home_folder_needs_none_but_for_a_cache_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("CELEBATTR_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    dataset = small(tmp_path / "data")
+    for mode, said in {
+        "off": "off: as asked",
+        "ram": "ram, ",
+        "auto": "ram, ",
+        "disk": "off: no folder for a cache: this user has no home folder. Name one in CELEBATTR_",
+    }.items():
+        _, line = attach_cache(dataset, [dataset], mode=mode, folder=None, fast=True)
+        assert line.startswith(said)
+    monkeypatch.setenv("CELEBATTR_CACHE", str(tmp_path / "cache"))
+    _, line = attach_cache(dataset, [dataset], mode="disk", folder=None, fast=True)
+    assert line.startswith("disk, ")

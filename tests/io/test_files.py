@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,16 @@ def test_what_a_killed_program_left_is_removed_and_nothing_else(tmp_path: Path) 
         file.write_bytes(b"x")
     files.remove_torn(path)
     assert sorted(tmp_path.iterdir()) == sorted([path, kept])
+
+
+def test_without_a_folder_for_temporary_files_that_of_the_output_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.temporary_beside(tmp_path / "run")
+    usual = tempfile.gettempdir()
+    assert Path(usual) != tmp_path
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+    files.temporary_beside(tmp_path / "runs" / "first")
+    with tempfile.TemporaryDirectory() as folder:
+        assert Path(folder).parent == tmp_path

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -61,3 +63,50 @@ def test_large_items_do_not_wait_in_numbers(monkeypatch: pytest.MonkeyPatch) -> 
     for done, result in enumerate(results, 1):
         assert result == done - 1
         assert taken <= done + 2  # two held, and the one that made it too much
+
+
+def test_a_result_does_not_wait_for_the_next_item() -> None:
+    asked = queue.SimpleQueue[int]()
+    results = prefetch.ordered_map(lambda n: -n, iter(asked.get, 0), workers=2, ahead=4)
+    for number in (1, 2, 3):
+        asked.put(number)
+        assert next(results) == -number
+    asked.put(0)
+    assert list(results) == []
+
+
+def test_an_error_of_the_items_comes_after_what_came_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise ValueError("five")
+
+    for results in (
+        prefetch.ordered_map(lambda n: n, items(), workers=2, ahead=9),
+        itertools.chain.from_iterable(
+            prefetch.gather(items(), lambda n: 1, most=3, seconds=9.0, ahead=2)
+        ),
+    ):
+        assert [next(results) for _ in range(5)] == list(range(5))
+        with pytest.raises(ValueError, match="five"):
+            next(results)
+
+
+def test_items_are_gathered_up_to_their_weight_or_as_far_as_they_have_come() -> None:
+    groups = prefetch.gather(range(8), lambda n: n, most=6, seconds=60.0, ahead=3)
+    assert list(groups) == [[0, 1, 2, 3], [4, 5], [6], [7]]
+    asked = queue.SimpleQueue[int]()
+    groups = prefetch.gather(iter(asked.get, 0), lambda n: 1, most=100, seconds=0.01, ahead=3)
+    for number in (1, 2):
+        asked.put(number)
+        assert next(groups) == [number]
+    asked.put(0)
+    assert list(groups) == []
+
+
+def test_a_wait_for_an_item_that_never_comes_can_be_given_up() -> None:
+    asked = queue.SimpleQueue[int]()
+    asked.put(1)
+    results = prefetch.ordered_map(lambda n: n, iter(asked.get, 0), workers=1, ahead=2)
+    assert next(results) == 1
+    results.close()  # type: ignore[attr-defined]
+    asked.put(0)

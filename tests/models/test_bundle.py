@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+import celebattr
+from celebattr.cli.app import app
 from celebattr.errors import WeightsError
 from celebattr.inference.config import SPEEDS
 from celebattr.models import bundle, registry, weights
@@ -62,6 +65,32 @@ def test_a_truncated_bundle_is_damaged(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(WeightsError, match="damaged"):
         bundle.load(path)
+
+
+def test_an_onnx_bundle_that_an_optimiser_rewrote_is_sealed_once_its_outputs_fit(
+    tiny_onnx: Path, tmp_path: Path
+) -> None:
+    import onnx
+
+    path, model = tmp_path / "changed.onnx", onnx.load(tiny_onnx)
+    model.producer_name = "an optimiser"
+    onnx.save(model, path)
+    with pytest.raises(WeightsError, match=r"changed since it was sealed.*export --seal .*changed"):
+        open_backend(str(path))
+    done = CliRunner().invoke(app, ["export", "--seal", str(path)])
+    assert (done.exit_code, done.stdout) == (0, f"{path}\n")
+    crops = np.zeros((1, 218, 178, 3), np.uint8)
+    same = open_backend(str(tiny_onnx)).logits(crops)
+    np.testing.assert_array_equal(open_backend(str(path)).logits(crops), same)
+    (scale,) = (tensor for tensor in model.graph.initializer if tensor.name == "scale")
+    scale.CopyFrom(onnx.numpy_helper.from_array(np.full(40, 9.0, np.float32), "scale"))
+    onnx.save(model, path)
+    with pytest.raises(WeightsError, match="its outputs are not what its card says"):
+        celebattr.export(path, seal=True)
+    path.write_bytes(tiny_onnx.read_bytes()[:-1])
+    for use in (open_backend, lambda name: celebattr.export(name, seal=True)):
+        with pytest.raises(WeightsError, match=r"changed\.onnx is damaged: it is cut off"):
+            use(str(path))
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.safetensors", "model.onnx"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.machinery
 import importlib.util
+import math
 import platform
 import shutil
 import sys
@@ -287,3 +288,38 @@ def test_no_gpu_is_likely_where_none_is_visible(
 def test_no_gpu_is_likely_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert not device.gpu_likely()
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "cores"),
+    [
+        ("0::/", {"cpu.max": "50000 100000"}, 0.5),
+        ("0::/a/b", {"a/cpu.max": "150000 100000", "a/b/cpu.max": "max 100000"}, 1.5),
+        ("0::/../host", {"cpu.max": "200000 100000"}, 2.0),
+        (
+            "3:memory:/x\n4:cpu,cpuacct:/docker/1\n0::/",
+            {"cpu,cpuacct/cpu.cfs_quota_us": "50000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+            0.5,
+        ),
+        ("4:cpu:/a", {"cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "100000"}, None),
+        ("0::/", {"cpu.max": "max 100000"}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_cores_of_a_container_are_those_of_its_control_groups(
+    tmp_path: Path, own: str, files: dict[str, str], cores: float | None
+) -> None:
+    for name, text in {"proc/self/cgroup": own, **files}.items():
+        path = tmp_path / (name if name.startswith("proc") else f"sys/fs/cgroup/{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert device.cpu_quota(tmp_path) == (math.inf if cores is None else cores)
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(0.5, 1), (1.5, 2), (math.inf, 3)])
+def test_half_a_core_counts_as_one(
+    monkeypatch: pytest.MonkeyPatch, quota: float, cores: int
+) -> None:
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(device, "cpu_quota", lambda: quota)
+    assert device.usable_cores() == cores

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +25,7 @@ import torch
 from celebattr.errors import DeviceError, UsageError
 from celebattr.models.device import resolve_one_of
 from celebattr.options import flag
-from celebattr.training import checkpoint, distributed, loop, run_folder
+from celebattr.training import checkpoint, distributed, loop, rendezvous, run_folder
 from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World
 
@@ -272,16 +274,71 @@ def test_torchrun_starts_a_run_again_that_goes_on_by_itself(whole: Path, tmp_pat
     assert_same_losses(whole, out)
 
 
+MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ({"RANK": "0"}, "RANK=0, but WORLD_SIZE is not set"),
+        ({"RANK": "0", "WORLD_SIZE": ""}, "RANK=0, but WORLD_SIZE is not set"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2, but RANK is not set"),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x, but it is no number"),
+        ({"RANK": "2", "WORLD_SIZE": "2", **MEETING}, "RANK=2, but it counts from 0"),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "WORLD_SIZE=2, but MASTER_ADDR and MASTER_PORT"),
+        ({"RANK": "0", "WORLD_SIZE": "2", **MEETING, "MASTER_PORT": "x"}, "MASTER_PORT=x, but it"),
+        ({"RANK": "", "WORLD_SIZE": "", "LOCAL_RANK": ""}, ""),
+        ({"WORLD_SIZE": "1"}, ""),
+    ],
+)
+def test_variables_that_a_scheduler_left_are_named(
+    monkeypatch: pytest.MonkeyPatch, there: dict[str, str], said: str
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", *MEETING):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in there.items():
+        monkeypatch.setenv(name, value)
+    if not said:
+        assert World.here() == World()
+        return
+    with pytest.raises(UsageError) as error, distributed.join():
+        pass
+    assert said in str(error.value)
+    assert "env -u RANK -u WORLD_SIZE celebattr train" in str(error.value)
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_process_says_for_whom_it_waits_and_for_how_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rank: str
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    there = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in there.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rendezvous, "MEETING", datetime.timedelta(seconds=1.2))
+    monkeypatch.setattr(rendezvous, "_SILENCE", 0.01)
+    with (
+        pytest.raises(DeviceError, match=f"127.0.0.1:{port} within 0.02 minutes"),
+        distributed.join(),
+    ):
+        pass
+    (record,) = caplog.records
+    assert f"process {rank} waits for the 1 other processes of WORLD_SIZE=2" in record.message
+    assert f"127.0.0.1:{port}, up to 0.02 minutes" in record.message
+
+
 @pytest.mark.parametrize(("rank", "end"), [("0", KeyboardInterrupt), ("1", SystemExit)])
 def test_an_interruption_while_the_others_are_awaited_is_one(
     rank: str, end: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_: World) -> None:
+    def interrupted(*_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(distributed, "_meet", interrupted)
-    monkeypatch.setenv("RANK", rank)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(rendezvous, "meet", interrupted)
+    for name, value in {"RANK": rank, "WORLD_SIZE": "2", **MEETING}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(end), distributed.join():
         pass
 

@@ -13,6 +13,7 @@ from celebattr.images.open import open_image
 from celebattr.inference.draw.annotate import annotate, output_name, save
 from celebattr.inference.draw.heatmaps import Explainer, heat, name_of, overlay
 from celebattr.inference.inputs.source import Input
+from celebattr.io.files import temporary_beside
 from celebattr.predictions import Prediction, Result
 
 
@@ -23,6 +24,7 @@ class Pictures:
         self.folder = folder
         self.attributes: list[str] = []
         if explain is not None:
+            temporary_beside(folder)
             self.explainer = Explainer(weights)
             self.attributes = select(explain, self.explainer.card.attributes)
 

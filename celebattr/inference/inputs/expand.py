@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import glob
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from celebattr.constants import IMAGE_SUFFIXES, MAX_NAME
 from celebattr.errors import DataError, reason
@@ -34,6 +35,11 @@ from celebattr.predictions import Failure
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\x00", b"MM\x00*", b"\xff\x4f\xff\x51", b"\0\0\0")
 _SIGNATURES_OF_LETTERS = (b"RIFF", b"BM", b"GIF8")
 _CHUNK = 1 << 16
+_TELLING = 64
+"""First bytes of standard input that tell an image from a list, which may have fewer."""
+
+_DESCRIPTOR = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
+"""Open files of this process by number, as a shell names a pipe: `celebattr predict <(ls)`."""
 
 _LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 """Suffixes of files that are lists of paths even without --column."""
@@ -74,7 +80,7 @@ def expand(
 
     Args:
         paths: files, folders, patterns with * ? [], archives, lists (CSV, Parquet), or "-" for
-            standard input: a list of paths, or the bytes of one image.
+            standard input: a list of paths, or the bytes of one image. /dev/fd/N is read likewise.
         null: paths on standard input end in NUL rather than newline.
         stdin: what "-" reads.
         column: every path is a list, and this its column of paths; "-" is a CSV then.
@@ -95,11 +101,12 @@ def expand(
     how = _How(archive, column, known, left_out)
     for path in paths:
         if path == STDIN:
-            stream = stdin or sys.stdin.buffer
-            if column is None:
-                yield from _standard_input(stream, null, known)
-            else:
-                yield from _list(path, column, known, stream)
+            # Without its buffer, which would wait until it is full, and at exit for its reader.
+            unbuffered = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+            yield from _stream(path, cast(BinaryIO, stdin or unbuffered), null, how)
+        elif _DESCRIPTOR.fullmatch(path) and os.path.exists(path):  # noqa: PTH110
+            with open(path, "rb", buffering=0) as pipe:  # noqa: PTH123
+                yield from _stream(path, cast(BinaryIO, pipe), null, how)
         else:
             yield from _one(path, how)
 
@@ -237,31 +244,39 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _standard_input(stream: BinaryIO, null: bool, known: Container[str]) -> Iterator[Input]:
-    start = stream.read(_CHUNK)
-    if _is_image(start) and not null:
-        yield Input(STDIN, data=start + stream.read())
+def _stream(path: str, stream: BinaryIO, null: bool, how: _How) -> Iterator[Input]:
+    """Yield the inputs of standard input or another pipe: an image, or paths as they come."""
+    if how.column is not None:
+        yield from _list(path, how.column, how.known, stream)
         return
-    for name in _lines(start, stream, b"\0" if null else b"\n"):
+    read = getattr(stream, "read1", stream.read)  # what is there, rather than all of a chunk
+    end = b"\0" if null else b"\n"
+    start = b""
+    while not (end in start or len(start) >= _TELLING) and (more := read(_CHUNK)):
+        start += more
+    if _is_image(start) and not null:
+        yield Input(path, data=start + stream.read())
+        return
+    for line in _lines(start, read, end):
         # The bytes of a file name that is not UTF-8 survive as surrogate escapes.
-        path = os.fsdecode(name if null else name.removesuffix(b"\r"))[:MAX_NAME]
-        if path:
-            yield listed_photo(path, known)
+        name = os.fsdecode(line if null else line.removesuffix(b"\r"))[:MAX_NAME]
+        if name:
+            yield listed_photo(name, how.known)
 
 
 def _is_image(start: bytes) -> bool:
     return start.startswith(_SIGNATURES) or (
-        start.startswith(_SIGNATURES_OF_LETTERS) and b"\0" in start[:64]
+        start.startswith(_SIGNATURES_OF_LETTERS) and b"\0" in start[:_TELLING]
     )
 
 
-def _lines(start: bytes, stream: BinaryIO, end: bytes) -> Iterator[bytes]:
+def _lines(start: bytes, read: Callable[[int], bytes], end: bytes) -> Iterator[bytes]:
     rest = start
     while True:
         *complete, rest = rest.split(end)
         yield from complete
         rest = rest[:_CHUNK]  # no need to keep what is cut off later
-        more = stream.read(_CHUNK)
+        more = read(_CHUNK)
         if not more:
             yield rest
             return

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
 from celebattr import errors
 from celebattr.constants import CROP_SIZE
-from celebattr.errors import DeviceError
+from celebattr.errors import DeviceError, printable
 from celebattr.inference.output.manifest import Facts
 from celebattr.inference.pool import protocol
 from celebattr.inference.pool.protocol import receive, send
@@ -47,12 +47,13 @@ _STARTS = 5
 class WorkerDiedError(Exception):
     """A worker process ended; `code` as of `subprocess`, negative for a signal.
 
-    `ready` says whether it had begun: a process that ends earlier has not seen its input.
+    `ready` says whether it had begun: a process that ends earlier has not seen its input. `said` is
+    then the last line of its standard error.
     """
 
-    def __init__(self, code: int, *, ready: bool) -> None:
+    def __init__(self, code: int, *, ready: bool, said: str = "") -> None:
         super().__init__(f"ended with {code}")
-        self.code, self.ready = code, ready
+        self.code, self.ready, self.said = code, ready, said
 
 
 class Worker:
@@ -73,6 +74,9 @@ class Worker:
         self._process = process or protocol.start(faces, str(weights or ""))
         self._requests = cast(BinaryIO, self._process.stdin)
         self._answers = cast(BinaryIO, self._process.stdout)
+        self._last_words = b""
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
         self._is_ready = False
         self._facts: Facts | None = None
         _widen(self._answers)
@@ -92,7 +96,8 @@ class Worker:
                 send(self._requests, dataclasses.asdict(config))
                 answer = self._receive()
             except (EOFError, OSError) as error:
-                raise WorkerDiedError(self._ended(), ready=False) from error
+                code = self._ended()
+                raise WorkerDiedError(code, ready=False, said=self._said()) from error
             if "refused" in answer:
                 kind, message = answer["refused"]
                 raise getattr(errors, kind)(message)
@@ -146,6 +151,17 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+
+    def _listen(self) -> None:
+        """Keep the end of what the process writes to standard error until it is ready."""
+        with cast(BinaryIO, self._process.stderr) as stream:
+            for line in stream:
+                self._last_words = line.strip() or self._last_words
+
+    def _said(self) -> str:
+        """Return the last line that a process wrote to standard error before it was ready."""
+        self._listener.join()
+        return printable(self._last_words.decode(errors="replace"))
 
     def _receive(self) -> dict[str, Any]:
         answer = receive(self._answers)
@@ -272,15 +288,13 @@ class WorkerPool:
                     self._all.remove(worker)
                 if died.ready:
                     raise
-                how = _how(died.code)
+                how, said = _how(died.code), died.said
             else:
                 with self._lock:
                     self._idle.append(worker)
                 return used
-        raise DeviceError(
-            f"{_STARTS} worker processes ended at start, one after the other "
-            f"(the last: {how}). Is there memory for them? Fewer take less: --workers 1"
-        )
+        why = said or "is there memory for them? Fewer take less: --workers 1"
+        raise DeviceError(f"{_STARTS} worker processes ended at start (the last: {how}): {why}")
 
     def close(self) -> None:
         """End all processes."""

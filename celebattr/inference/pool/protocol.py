@@ -21,14 +21,18 @@ the head says. No pickle.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from celebattr.errors import DeviceError, reason
 
 DEFAULT = "default"
 """Value of `weights` that leaves the choice of the default bundle to the process."""
@@ -76,31 +80,80 @@ _ENVIRONMENT = {
 }
 
 
+_WORKER = "CELEBATTR_WORKER"
+"""Environment variable of a worker of a frozen program: that it is one."""
+
+_RUN = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "from celebattr.inference.pool.worker import main; main(*sys.argv[1:])"
+)
+
+
 def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
-    """Start `celebattr.inference.pool.worker`, with its standard input and output as pipes.
+    """Start `celebattr.inference.pool.worker`, with its standard streams as pipes.
+
+    It imports from where this process does. In a frozen program, which has no Python to start, it
+    is the program itself: see `freeze_support`.
 
     Args:
         faces: `PredictConfig.faces`.
         weights: an ONNX bundle to score with, `protocol.DEFAULT`, or empty: it gives crops.
+
+    Raises:
+        DeviceError: it cannot be started.
     """
-    paths = [_PACKAGE, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    frozen = getattr(sys, "frozen", False)
+    if frozen and _WORKER in os.environ:  # which would start the program again, and so for ever
+        sys.exit("a frozen program starts itself: call celebattr.freeze_support() first in it")
     memory = MEMORY_MEGABYTES + (BUNDLE_MEGABYTES if weights else 0)
-    # -P: the folder one stands in, which may be full of photos, is no place to import from.
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "celebattr.inference.pool.worker",
-            faces,
-            str(memory),
-            weights,
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # libraries grumble about every damaged photo
-        env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-    )
+    arguments = [faces, str(memory), weights]
+    environment = os.environ | _ENVIRONMENT
+    if frozen:
+        command = [sys.executable, *arguments]
+        environment[_WORKER] = "1"
+    else:
+        # Not by PYTHONPATH, where a package that bears the name of one of Python's would hide it.
+        # The folder one stands in ("") may be full of photos: it is no place to import from.
+        paths = [path for path in sys.path if path]
+        paths += [] if _PACKAGE in paths else [_PACKAGE]
+        # -P: nor while Python starts.
+        command = [_python(), "-P", "-c", _RUN, json.dumps(paths), *arguments]
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,  # until it is ready
+            env=environment,
+        )
+    except OSError as error:
+        raise DeviceError(
+            f"cannot start a worker process: {command[0]}: {reason(error)}"
+        ) from error
+
+
+def _python() -> str:
+    """Return the Python to start: within another program `sys.executable` may be that program."""
+    spawn = sys.modules.get("multiprocessing.spawn")
+    told = os.fsdecode((spawn.get_executable() if spawn else sys.executable) or "python")
+    if re.match("python|pypy", Path(told).name, re.IGNORECASE):
+        return told
+    name = "python.exe" if os.name == "nt" else "bin/python{}.{}".format(*sys.version_info)
+    found = (Path(prefix, name) for prefix in (sys.prefix, sys.base_prefix))
+    return next((str(path) for path in found if path.exists()), told)
+
+
+def freeze_support() -> None:
+    """Become a worker process and end, where a frozen program was started for that.
+
+    A program made by PyInstaller or the like calls it before all else; elsewhere it does nothing.
+    The command line has done so.
+    """
+    if os.environ.pop(_WORKER, None) and getattr(sys, "frozen", False):
+        from celebattr.inference.pool.worker import main
+
+        main(*sys.argv[1:])
+        sys.exit()
 
 
 _FACES = "largest"
@@ -125,7 +178,8 @@ def begin(arguments: Sequence[str]) -> None:
     global _started
     # Prefixes suffice: a wrong guess starts no process, or one that `take` kills.
     if not any(argument.startswith(_OTHERWISE) for argument in arguments):
-        _started = start(_FACES, DEFAULT)
+        with contextlib.suppress(DeviceError):  # who needs it says so
+            _started = start(_FACES, DEFAULT)
 
 
 def take(faces: str, *, default: bool) -> subprocess.Popen[bytes] | None:

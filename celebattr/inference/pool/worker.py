@@ -155,10 +155,7 @@ def _limit_memory(megabytes: int) -> None:
 
 
 def main(faces: str, megabytes: str, weights: str) -> None:
-    """Run the process: `python -m celebattr.inference.pool.worker FACES MEGABYTES WEIGHTS`.
-
-    See `celebattr.inference.pool.protocol.start`.
-    """
+    """Run the process, as `celebattr.inference.pool.protocol.start` starts it."""
     # Ctrl-C reaches the whole group; who ends this process is its parent, by closing its input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _limit_memory(int(megabytes))
@@ -174,6 +171,9 @@ def main(faces: str, megabytes: str, weights: str) -> None:
         requests.read()  # who asks has perhaps not asked yet, and could not once this ends
         return
     preparer = Preparer(faces, config.min_face, config.min_score)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # from here on libraries grumble about every damaged photo
+        os.dup2(nowhere, stream)
     if predictor is None:
         send(answers, {"ready": os.getpid(), "facts": None})
         serve(requests, answers, preparer, None)
@@ -201,7 +201,3 @@ def _predictor(requests: BinaryIO, weights: str) -> tuple[Predictor | None, Pred
     from celebattr.inference.predictor import Predictor
 
     return Predictor(config, backend), config
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

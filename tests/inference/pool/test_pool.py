@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +20,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+import celebattr
 from celebattr.data import synthetic
 from celebattr.errors import DeviceError
 from celebattr.inference.config import PredictConfig
@@ -217,6 +222,82 @@ def test_processes_that_never_start_are_an_error_of_the_machine_not_of_every_fil
         pytest.raises(DeviceError, match=r"ended at start.*exit code 9.*--workers 1"),
     ):
         pool.frames(Input(str(photo)))
+
+
+def test_a_process_that_cannot_import_what_it_needs_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path
+) -> None:
+    (tmp_path / "PIL.py").write_text(
+        "print('x' * 200_000)\nraise ImportError('libGL.so.1: none')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with (
+        WorkerPool(PredictConfig(timeout=20.0)) as pool,
+        pytest.raises(DeviceError, match=r"exit code 1\): ImportError: libGL\.so\.1: none$"),
+    ):
+        pool.frames(Input(str(photo)))
+
+
+SCRIPT = """
+import json, sys
+sys.path += json.loads(sys.argv[1])
+if sys.argv[2] == "embedded":
+    sys.executable = "/usr/lib/a/program"
+import celebattr
+print(celebattr.score(sys.argv[4:], sys.argv[0] + ".csv", weights=sys.argv[3], faces="none"))
+"""
+
+
+@pytest.mark.parametrize("how", ["script", "embedded"])
+def test_processes_import_what_this_one_does(
+    tmp_path: Path, photo: Path, tiny_onnx: Path, how: str
+) -> None:
+    """Packages that a script made known, among them backports of what Python has itself."""
+    site = tmp_path / "site-packages"
+    package = Path(celebattr.__file__).parent
+    shutil.copytree(package, site / "celebattr", ignore=shutil.ignore_patterns("weights", "*.pyc"))
+    for name in ("enum", "pathlib", "typing"):
+        (site / f"{name}.py").write_text("raise ImportError('an old backport')\n")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    paths = [str(site), *(path for path in sys.path if "-packages" in path)]
+    done = subprocess.run(
+        [sys._base_executable, "-I", script, json.dumps(paths), how, tiny_onnx, photo],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'ok': 1" in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", ["celebattr.freeze_support()", ""])
+def test_a_frozen_program_starts_its_processes(
+    tmp_path: Path, photo: Path, tiny_onnx: Path, first: str
+) -> None:
+    pytest.importorskip("PyInstaller", reason="PyInstaller is not installed")
+    (tmp_path / "frozen.py").write_text(
+        f"import sys, celebattr\n{first}\n"
+        "print(celebattr.score(sys.argv[2:], 'o.csv', weights=sys.argv[1], faces='none'))\n"
+    )
+    options = ("--noconfirm", "--log-level", "ERROR", "--collect-all", "celebattr")
+    leave_out = [f"--exclude-module={name}" for name in ("torch", "ray", "matplotlib", "pyarrow")]
+    command = [sys.executable, "-m", "PyInstaller", *options, *leave_out, "frozen.py"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [tmp_path / "dist/frozen/frozen", tiny_onnx, photo],
+        cwd=tmp_path,
+        env={"PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if first:
+        assert "'ok': 1" in done.stdout, done.stderr
+    else:
+        assert done.returncode == 1
+        assert "call celebattr.freeze_support() first" in done.stderr
 
 
 def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
