@@ -81,6 +81,7 @@ class Scorer:
         from celebattr.inference.predictor import Predictor
 
         predictor = predictor or Predictor(self.config)  # while the first worker starts
+        self._processes.facts()  # it can open photos
         return predictor.facts, predictor
 
     def stream(

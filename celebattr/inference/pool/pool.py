@@ -37,8 +37,15 @@ R = TypeVar("R")
 CROP_BYTES = CROP_SIZE[0] * CROP_SIZE[1] * 3
 _PIPE_BYTES = 1 << 20
 
-_CRASHES, _KILLS = 2, 5
-"""Crashes of its process, and kills by the system, after which an input becomes a failure."""
+_LATE, _CRASHES, _KILLS = 2, 2, 5
+"""Overruns and crashes of its process, and kills by the system, until an input is a failure."""
+
+_PATIENCE = 6
+"""Wall time per photo, in limits of its processor time: the machine may be busy, or stopped."""
+
+_TICK = 0.5
+"""Seconds between two looks at the processes. The time that this process is stopped, with the
+others, is one look: so looks are counted, and no clock is read."""
 
 _STARTS = 5
 """Consecutive processes that end before they are ready until the machine is to blame."""
@@ -47,12 +54,13 @@ _STARTS = 5
 class WorkerDiedError(Exception):
     """A worker process ended; `code` as of `subprocess`, negative for a signal.
 
-    `ready` says whether it had begun: a process that ends earlier has not seen its input.
+    `ready` says whether it had begun: a process that ends earlier has not seen its input; `late`
+    that it was ended as a photo took too long.
     """
 
-    def __init__(self, code: int, *, ready: bool) -> None:
+    def __init__(self, code: int, *, ready: bool, late: bool = False) -> None:
         super().__init__(f"ended with {code}")
-        self.code, self.ready = code, ready
+        self.code, self.ready, self.late = code, ready, late
 
 
 class Worker:
@@ -73,7 +81,8 @@ class Worker:
         self._process = process or protocol.start(faces, str(weights or ""))
         self._requests = cast(BinaryIO, self._process.stdin)
         self._answers = cast(BinaryIO, self._process.stdout)
-        self._is_ready = False
+        self._is_ready = self._is_late = False
+        self._waited: float | None = None  # seconds for a photo; None: for none
         self._facts: Facts | None = None
         _widen(self._answers)
 
@@ -120,9 +129,23 @@ class Worker:
         try:
             request = {"photos": photos, "seconds": seconds}
             send(self._requests, request, *(item.data for item in items if item.data is not None))
+            for _ in items:
+                self._waited = 0.0
+                self._receive()  # it is opened
+            self._waited = None
             return [self._answer() for _ in items]
         except (EOFError, OSError) as error:
-            raise WorkerDiedError(self._ended(), ready=True) from error
+            code = self._ended()
+            late = self._is_late or -code == getattr(signal, "SIGPROF", None)
+            raise WorkerDiedError(code, ready=True, late=late) from error
+
+    def tick(self, most: float) -> None:
+        """Count the time of a photo at work; end the process when it is more than `most` s."""
+        if self._waited is not None:
+            self._waited += _TICK
+            if self._waited > most:
+                self._is_late = True
+                self._process.kill()
 
     def _answer(self) -> tuple[dict[str, Any], list[bytes]]:
         answer = self._receive()
@@ -174,6 +197,15 @@ class WorkerPool:
         # Started at once, so that it imports its libraries while others do their part.
         self._idle: list[Worker] = [Worker(config.faces, weights, first)]
         self._all: list[Worker] = [*self._idle]
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        """End processes that do not come to an end, as far as their own timers do not."""
+        while not self._closed.wait(_TICK):
+            with self._lock:
+                for worker in self._all:
+                    worker.tick(_PATIENCE * self._config.timeout)
 
     def facts(self) -> Facts | None:
         """Return the facts that all rows share; None if the processes return crops.
@@ -225,30 +257,32 @@ class WorkerPool:
 
     def _answer(self, item: Input) -> tuple[dict[str, Any], list[bytes]]:
         """Return the answer to one input, even if it ends processes."""
-        crashes = kills = 0
+        late = crashes = kills = 0
         while True:
             try:
                 ((answer, frames),) = self._with_worker(
                     lambda worker: worker.ask([item], self._config.timeout)
                 )
             except WorkerDiedError as died:
-                if died.code == -getattr(signal, "SIGALRM", 0):
-                    status, reason = "timeout", f"took longer than {self._config.timeout:g} s"
-                    break
-                killed = died.code == -getattr(signal, "SIGKILL", 0)
-                crashes, kills = crashes + (not killed), kills + killed
-                # Once may be the system's doing; a file that ends two processes is to blame. Killed
+                # Once may be the system's doing: a file that ends two processes is to blame. Killed
                 # they are by others, for want of memory, and the next photo may be the victim.
+                if died.late:
+                    late += 1
+                elif died.code == -getattr(signal, "SIGKILL", 0):
+                    kills += 1
+                else:
+                    crashes += 1
+                if late == _LATE:
+                    failure = "timeout", f"took longer than {self._config.timeout:g} s, twice"
+                    break
                 if crashes == _CRASHES or kills == _KILLS:
                     times = "twice" if crashes == _CRASHES else f"{kills} times"
-                    status, reason = (
-                        "unreadable",
-                        f"crashed the worker process {times} ({_how(died.code)})",
-                    )
+                    why = f"crashed the worker process {times} ({_how(died.code)})"
+                    failure = "unreadable", why
                     break
             else:
                 return answer, frames
-        return {"failure": [status, f"{item.path}: {reason}"]}, []
+        return {"failure": [failure[0], f"{item.path}: {failure[1]}"]}, []
 
     def _with_worker(self, use: Callable[[Worker], R]) -> R:
         """Run a function with a process that is ready and idle.
@@ -284,6 +318,7 @@ class WorkerPool:
 
     def close(self) -> None:
         """End all processes."""
+        self._closed.set()
         with self._lock:
             for worker in self._all:
                 worker.close()

@@ -13,7 +13,8 @@ the head says. No pickle.
 
     request   {"photos": [{"path": ..., "file": ..., "bytes": N or null}, ...], "seconds": ...}
               + the N bytes of each file
-    answer    one per photo: {"failure": [status, error]}, or of a process with a bundle
+    answer    {"opened": ...} after each photo, then
+              one per photo: {"failure": [status, error]}, or of a process with a bundle
               {"results": [a `Prediction` without its path, ...]}, or of one without
               {"boxes": [[left, top, right, bottom, score] or null, ...],
                "to_frame": [[six numbers] or null, ...], "faces": ...} + the crops

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import signal
 import sys
@@ -41,6 +42,7 @@ def serve(
         for item in items:
             with _time_limit(request["seconds"]):
                 opened.append(_caught(preparer, item, item.path))
+            send(answers, {"opened": item.path})
         if score is None:
             for prepared in opened:
                 _send_frames(answers, prepared)
@@ -127,16 +129,20 @@ def _caught(work: Callable[[T], R], item: T, path: str) -> R | Failure:
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Any:
-    """End this process after some seconds, even inside a library's endless loop."""
-    if not hasattr(signal, "setitimer"):  # Windows has no such timer
+    """End this process after some seconds of its own, even inside a library's endless loop.
+
+    Time of the processor, as a machine may be stopped or have other things to do. What sleeps, and
+    everything on Windows, which has no such timer, is ended by the parent, who looks at the clock.
+    """
+    if not hasattr(signal, "setitimer"):
         yield
         return
-    # SIGALRM without a handler ends the process: Python could run a handler only between bytecodes.
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # SIGPROF without a handler ends the process: Python could run a handler only between bytecodes.
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 
 def _limit_memory(megabytes: int) -> None:
@@ -163,21 +169,46 @@ def main(faces: str, megabytes: str, weights: str) -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not print into an answer
     from celebattr.errors import CelebattrError
-    from celebattr.inference.faces import Preparer
 
     try:
+        _import_libraries(faces)
+        from celebattr.inference.faces import Preparer
+
         predictor, config = _predictor(requests, weights)
-    except CelebattrError as error:
-        send(answers, {"refused": [type(error).__name__, str(error)]})
+        preparer = Preparer(faces, config.min_face, config.min_score)
+        preparer.begin()
+    except Exception as error:
+        kind, said = type(error).__name__, str(error)
+        if not isinstance(error, CelebattrError):
+            kind, said = "DeviceError", f"worker processes cannot start ({kind}: {said})"
+        send(answers, {"refused": [kind, said]})
         requests.read()  # who asks has perhaps not asked yet, and could not once this ends
         return
-    preparer = Preparer(faces, config.min_face, config.min_score)
     if predictor is None:
         send(answers, {"ready": os.getpid(), "facts": None})
         serve(requests, answers, preparer, None)
     else:
         send(answers, {"ready": os.getpid(), "facts": dataclasses.asdict(predictor.facts)})
         serve(requests, answers, preparer, predictor.finish)
+
+
+def _import_libraries(faces: str) -> None:
+    """Import what opens photos before the first of them, which would be blamed for a failure.
+
+    Raises:
+        DeviceError: one cannot be imported.
+    """
+    from celebattr.errors import DeviceError, reason
+
+    detection = () if faces == "none" else ("onnxruntime", "cv2")
+    for name in ("numpy", "PIL.Image", "PIL.ImageCms", *detection):
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever a library does as it is imported
+            raise DeviceError(
+                f"worker processes cannot import {name} ({type(error).__name__}: {reason(error)}): "
+                "reinstall it"
+            ) from error
 
 
 def _predictor(requests: BinaryIO, weights: str) -> tuple[Predictor | None, PredictConfig]:

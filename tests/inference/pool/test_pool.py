@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+import celebattr
 from celebattr.data import synthetic
 from celebattr.errors import DeviceError
 from celebattr.inference.config import PredictConfig
@@ -124,11 +130,12 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_whatever_a_file_does_it_becomes_one_row_and_the_next_is_read(
-    hostile: Path, photo: Path
+    hostile: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(workers_module, "_PATIENCE", 2)
     cases: dict[str, tuple[str, str]] = {
-        "hang": ("timeout", "took longer than 1 s"),
-        "sleep": ("timeout", "took longer than 1 s"),
+        "hang": ("timeout", "took longer than 1 s, twice"),
+        "sleep": ("timeout", "took longer than 1 s, twice"),
         "crash": ("unreadable", "crashed the worker process twice (SIGSEGV)"),
         "exit": ("unreadable", "crashed the worker process twice (exit code 7)"),
         "memory": ("too_large", "more memory needed than one photo may take"),
@@ -184,9 +191,10 @@ def test_what_cannot_be_scored_together_is_scored_one_by_one() -> None:
     requests.seek(0)
     child.serve(requests, answers, Prepared, score)  # type: ignore[arg-type]
     answers.seek(0)
-    said = [protocol.receive(answers) for _ in photos]
-    assert [next(iter(answer or {})) for answer in said] == ["results", "failure", "results"]
-    assert said[1] == {
+    said = [protocol.receive(answers) for _ in 2 * photos]
+    kinds = ["opened"] * 3 + ["results", "failure", "results"]
+    assert [next(iter(answer or {})) for answer in said] == kinds
+    assert said[4] == {
         "failure": ["too_large", "b: more memory needed than one photo may take"],
     }
 
@@ -217,6 +225,75 @@ def test_processes_that_never_start_are_an_error_of_the_machine_not_of_every_fil
         pytest.raises(DeviceError, match=r"ended at start.*exit code 9.*--workers 1"),
     ):
         pool.frames(Input(str(photo)))
+
+
+@pytest.mark.parametrize("everyone", [True, False], ids=["the run", "its workers"])
+def test_time_in_which_a_run_is_stopped_is_no_photos(
+    everyone: bool, tmp_path: Path, photo: Path
+) -> None:
+    for n in range(12):
+        (tmp_path / f"{n}.png").symlink_to(photo)
+    command = [sys.executable, "-m", "celebattr", "predict", str(tmp_path), "--format=jsonl"]
+    run = subprocess.Popen(
+        [*command, "--timeout=1"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert run.stdout is not None
+    rows = [run.stdout.readline()]
+    for _ in range(2):
+        processes = psutil.Process(run.pid).children()
+        for process in [psutil.Process(run.pid)] * everyone + processes:
+            process.suspend()
+        time.sleep(2.0)
+        for process in [psutil.Process(run.pid)] * everyone + processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+    rows += run.communicate()[0].splitlines()
+    assert [json.loads(row)["status"] for row in rows] == ["ok"] * 12
+
+
+def test_a_photo_that_is_late_once_is_asked_for_again(
+    workers: WorkerPool, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    ask = Worker.ask
+
+    def stopped_first(worker: Worker, items: Sequence[Input], seconds: float) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            worker._process.send_signal(signal.SIGSTOP)
+        return ask(worker, items, seconds)
+
+    monkeypatch.setattr(Worker, "ask", stopped_first)
+    monkeypatch.setattr(workers_module, "_PATIENCE", 0.05)
+    assert workers.frames(Input(str(photo))).failure is None
+    assert asked == 2
+
+
+@pytest.mark.parametrize(
+    ("library", "text", "said"),
+    [
+        ("cv2", "raise ImportError('libGL.so.1: cannot open')", r"import cv2 \(ImportError: libGL"),
+        ("cv2", "", r"cannot start \(AttributeError: .*cv2"),  # half removed
+        ("PIL", "raise RuntimeError('old')", r"import PIL.Image \(RuntimeError: old\)"),
+    ],
+)
+def test_a_library_that_cannot_be_used_ends_the_run_and_blames_no_photo(
+    library: str,
+    text: str,
+    said: str,
+    tmp_path: Path,
+    tiny_onnx: Path,
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / f"{library}.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for weights in (tiny_onnx, tiny_bundle):
+        output = tmp_path / "rows.jsonl"
+        with pytest.raises(DeviceError, match=said):
+            celebattr.score(["photo.jpg"] * 5, output, weights=weights, device="cpu")
+        assert not list(tmp_path.glob("rows.jsonl*"))
 
 
 def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
