@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from celebattr.errors import WeightsError, needs
 from celebattr.io.files import write_bytes
-from celebattr.models import weights
+from celebattr.models import onnx_file, weights
 from celebattr.models.card import NO_HASH, Card
 
 if TYPE_CHECKING:
@@ -60,10 +60,6 @@ def verify(data: Data, card: Card, where: str) -> None:
     raise WeightsError(f"{where} is damaged: its sha256 is not the one in its card. Copy it again.")
 
 
-_EXTERNAL = b"\x0a\x08location\x12"
-"""ONNX's mark of weights outside the file: an entry `location` of a tensor."""
-
-
 def read(path: Path) -> Data:
     """Map the bytes of a weights file, once they look like safetensors or ONNX.
 
@@ -84,11 +80,8 @@ def read(path: Path) -> Data:
             f"{path} is neither safetensors nor ONNX but {looks}, which is never loaded. "
             "Give a bundle that `celebattr train` or `celebattr export` wrote."
         )
-    if kind(data) == "onnx" and data.find(_EXTERNAL) >= 0:
-        raise WeightsError(
-            f"{path} has weights in other files, which are never opened: a bundle is one file. "
-            "Save the model with its weights inside."
-        )
+    if kind(data) == "onnx":
+        onnx_file.check(data, path)
     return data
 
 
@@ -126,27 +119,10 @@ def card_in(data: Data, path: Path) -> Card:
     if kind(data) == "safetensors":
         text = safetensors_metadata(data, str(path)).get(METADATA_KEY)
     else:
-        text = _onnx_metadata(data)
+        text = onnx_file.metadata(data, METADATA_KEY)
     if text is None:
         raise WeightsError(f"{path} has no card: it is not a celebattr bundle")
     return Card.from_json(text, str(path))
-
-
-def _onnx_metadata(data: Data) -> str | None:
-    """Return the card in an ONNX file: a protobuf string behind its key, found without a parser."""
-    marker = b"\x0a" + bytes([len(METADATA_KEY)]) + METADATA_KEY.encode() + b"\x12"
-    # From the end: the metadata comes after the weights, which may hold these bytes by chance.
-    start = data.rfind(marker)
-    if start < 0:
-        return None
-    position, length, shift = start + len(marker), 0, 0
-    while True:  # a base-128 number: seven bits a byte, the high bit says that more follow
-        byte = data[position]
-        length |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            break
-    return data[position : position + length].decode("utf-8", "replace")
 
 
 def save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
@@ -222,6 +198,8 @@ def load(path: Path, *, finest: bool = False) -> tuple[Card, Network]:
     Raises:
         WeightsError: it is damaged, or its tensors do not fit its architecture.
     """
+    import torch
+
     from celebattr.models import registry
 
     data = read(path)
@@ -230,14 +208,17 @@ def load(path: Path, *, finest: bool = False) -> tuple[Card, Network]:
     spec = card.spec
     if finest:
         spec = dataclasses.replace(spec, output_stride=min(registry.row(card.arch).output_strides))
-    network = registry.build(spec)
     tensors = tensors_in(data, path)
-    missing, unexpected = network.load_state_dict(tensors, strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    with torch.device("meta"):  # no memory yet: a card may ask for any widths
+        shapes = {name: t.shape for name, t in registry.build(spec).state_dict().items()}
+    missing = [n for n in shapes if n not in tensors and not n.endswith("num_batches_tracked")]
+    unexpected = [name for name, t in tensors.items() if shapes.get(name) != t.shape]
     if missing or unexpected:
         raise WeightsError(
             f"{path} does not fit {card.arch}: missing {missing[:3]}, unexpected {unexpected[:3]}"
         )
+    network = registry.build(spec)
+    network.load_state_dict(tensors, strict=False)
     return card, network.eval()
 
 

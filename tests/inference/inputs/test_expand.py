@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import socket
+import subprocess
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -60,6 +61,29 @@ def test_a_file_whose_name_looks_like_a_pattern_is_itself(folder: Path) -> None:
 def test_a_circle_of_links_ends(folder: Path) -> None:
     (folder / "deep/back").symlink_to(folder)
     assert len(names(str(folder))) == 3
+
+
+@pytest.mark.parametrize("pattern", ["", "**", "**/[0-9].jpg", "*/**/*.jpg", "**/d?/**", "d?"])
+def test_folders_that_link_to_each_other_are_searched_once(folder: Path, pattern: str) -> None:
+    for one in range(9):
+        (folder / f"all/d{one}").mkdir(parents=True)
+        (folder / f"all/d{one}/{one}.jpg").touch()
+        for other in range(9):
+            (folder / f"all/d{one}/to{other}").symlink_to(f"../d{other}")
+    found = names(f"{folder}/all/{pattern}")
+    assert sorted(Path(name).name for name in found) == [f"{n}.jpg" for n in range(9)]
+
+
+def test_folders_deeper_than_pythons_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("x.jpg").touch()
+    os.chdir(tmp_path)
+    deepest = f"{'d/' * 1200}x.jpg"
+    assert names("d") == names("**/*.jpg") == names("d/**") == [deepest]
+    subprocess.run(["rm", "-r", "d"], check=True)  # shutil.rmtree goes down by recursion
 
 
 @pytest.mark.parametrize("pattern", ["**", "**/*"])
