@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from celebattr.constants import CROP_SIZE, MIN_SCORE
 from celebattr.errors import ImageError
 from celebattr.images.photo import FIRST_SIDE, Photo, is_aligned
+from celebattr.images.turns import in_turn
 from celebattr.inference.inputs.source import Input
 from celebattr.predictions import FaceBox, Failure
 
@@ -63,6 +64,7 @@ class Preparer:
             aligned_crops(Photo.of(blank_HWC), self.detector())
             warp(blank_HWC, np.eye(2, 3), *CROP_SIZE)
 
+    @in_turn()
     def __call__(self, item: Input) -> Prepared:
         """Open an input and align its faces; an error becomes a `failure`."""
         if item.failure is not None:

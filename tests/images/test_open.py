@@ -3,7 +3,10 @@ from __future__ import annotations
 import io
 import os
 import struct
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from PIL import Image
 
 from celebattr.data import synthetic
 from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
+from celebattr.images import turns
 from celebattr.images.formats import FORMATS
 from celebattr.images.open import open_image
 from celebattr.images.photo import Photo, is_aligned, to_frame
@@ -327,3 +331,35 @@ def test_all_pictures_of_an_orientation_series_come_out_alike(real_data: Path, s
 @pytest.mark.celeba
 def test_a_png_with_alpha_opens(real_data: Path) -> None:
     assert open_image(real_data / "photos/single/rgba_32bit.png").mode == "RGB"
+
+
+def test_threads_decode_large_images_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    Image.new("L", (1500, 1000)).save(file, "PNG")
+    monkeypatch.setattr(turns, "MAX_PIXELS", 3_200_000)  # two of them
+    at_work, most = 0, []
+    changed = threading.Lock()
+
+    @turns.in_turn()
+    def opened(_: int) -> None:
+        nonlocal at_work
+        for _ in range(2):  # the second takes the place of the first
+            open_image(file.getvalue())
+        with changed:
+            at_work += 1
+            most.append(at_work)
+        time.sleep(0.02)
+        with changed:
+            at_work -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(opened, range(16)))
+    assert max(most) == 2
+    assert turns._held == 0
+    with pytest.raises(UnreadableImageError), turns.in_turn():
+        open_image(file.getvalue()[:500])
+    assert turns._held == 0
+    file = io.BytesIO()  # larger than all that threads may have, as a caller may allow: alone
+    Image.new("L", (2000, 2000)).save(file, "PNG")
+    with turns.in_turn():
+        assert open_image(file.getvalue()).size == (2000, 2000)

@@ -123,6 +123,7 @@ class Worker:
                 "path": item.path,
                 "file": item.file,
                 "bytes": None if item.data is None else len(item.data),
+                "packed": item.packed,
             }
             for item in items
         ]

@@ -11,7 +11,8 @@ the head says. No pickle.
     request   the fields of a PredictConfig, first and once
     answer    {"ready": PID, "facts": ... or null} or {"refused": [kind of error, message]}
 
-    request   {"photos": [{"path": ..., "file": ..., "bytes": N or null}, ...], "seconds": ...}
+    request   {"photos": [{"path": ..., "file": ..., "bytes": N or null,
+                          "packed": [size, CRC-32] or null}, ...], "seconds": ...}
               + the N bytes of each file
     answer    {"opened": ...} after each photo, then
               one per photo: {"failure": [status, error]}, or of a process with a bundle

@@ -55,7 +55,8 @@ def _item(photo: dict[str, Any], requests: BinaryIO) -> Input:
     from celebattr.inference.inputs.source import Input
 
     data = None if photo["bytes"] is None else requests.read(photo["bytes"])
-    return Input(photo["path"], data=data, file=photo["file"])
+    packed = photo["packed"] and tuple(photo["packed"])
+    return Input(photo["path"], data=data, file=photo["file"], packed=packed)
 
 
 def _scored(

@@ -186,7 +186,9 @@ def test_what_cannot_be_scored_together_is_scored_one_by_one() -> None:
         return [[Prediction(some[0].input.path, 1, 1, None, {"Bald": 0.5}, [], [])]]
 
     requests = io.BytesIO()
-    photos = [{"path": name, "file": None, "bytes": None} for name in ("a", "b", "c")]
+    photos = [
+        {"path": name, "file": None, "bytes": None, "packed": None} for name in ("a", "b", "c")
+    ]
     protocol.send(requests, {"photos": photos, "seconds": 5.0})
     requests.seek(0)
     child.serve(requests, answers, Prepared, score)  # type: ignore[arg-type]
