@@ -12,13 +12,15 @@ the head says. No pickle.
     answer    {"ready": PID, "facts": ... or null} or {"refused": [kind of error, message]}
 
     request   {"photos": [{"path": ..., "file": ..., "bytes": N or null,
-                          "packed": [size, CRC-32] or null}, ...], "seconds": ...}
+                          "packed": [size, CRC-32] or null}, ...], "seconds": ...,
+               "pixels": 0, or the most of a picture to draw on}
               + the N bytes of each file
     answer    {"opened": ...} after each photo, then
               one per photo: {"failure": [status, error]}, or of a process with a bundle
               {"results": [a `Prediction` without its path, ...]}, or of one without
               {"boxes": [[left, top, right, bottom, score] or null, ...],
                "to_frame": [[six numbers] or null, ...], "faces": ...} + the crops
+              or {"size": [width, height], "divisor": ...} + the picture, if `pixels` asks for it
 """
 
 from __future__ import annotations

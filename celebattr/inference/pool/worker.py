@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import os
 import signal
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from celebattr.inference.pool.protocol import DEFAULT, receive, send
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
+    from PIL.Image import Image
+
     from celebattr.inference.config import PredictConfig
     from celebattr.inference.faces import Prepared, Preparer
     from celebattr.inference.inputs.source import Input
@@ -38,12 +41,15 @@ def serve(
     """Answer requests until the stream ends, with results or, without `score`, with crops."""
     while (request := receive(requests)) is not None:
         items = [_item(photo, requests) for photo in request["photos"]]
-        opened = []
+        opened: list[Any] = []
+        picture = functools.partial(_picture, most=request["pixels"]) if request["pixels"] else None
         for item in items:
             with _time_limit(request["seconds"]):
-                opened.append(_caught(preparer, item, item.path))
+                opened.append(_caught(picture or preparer, item, item.path))
             send(answers, {"opened": item.path})
-        if score is None:
+        if picture:
+            _send_picture(answers, opened[0])
+        elif score is None:
             for prepared in opened:
                 _send_frames(answers, prepared)
         else:
@@ -74,6 +80,28 @@ def _scored(
         results = ([found] if isinstance(found, Failure) else found for found in each)
     for prepared in opened:
         yield [prepared] if isinstance(prepared, Failure) else next(results)
+
+
+def _picture(item: Input, most: int) -> tuple[Image, int]:
+    """Open an image in full; return it divided by the least power of two that leaves `most` pixels.
+
+    Raises:
+        ImageError: it cannot be opened.
+    """
+    from celebattr.images.open import open_image
+
+    image, divisor = open_image(item.source, name=item.path), 1
+    while image.width * image.height > most * divisor**2:
+        divisor *= 2
+    return (image.reduce(divisor) if divisor > 1 else image), divisor
+
+
+def _send_picture(answers: BinaryIO, found: tuple[Image, int] | Failure) -> None:
+    if isinstance(found, tuple):
+        image, divisor = found
+        send(answers, {"size": image.size, "divisor": divisor}, image.tobytes())
+    else:
+        send(answers, {"failure": [found.status, found.error]})
 
 
 def _send_results(answers: BinaryIO, results: Sequence[Result]) -> None:
@@ -117,10 +145,13 @@ def _told(result: Prediction) -> dict[str, Any]:
 
 def _caught(work: Callable[[T], R], item: T, path: str) -> R | Failure:
     """Call a function and turn any exception into a failure of this input alone."""
+    from celebattr.errors import ImageError
     from celebattr.predictions import Failure
 
     try:
         return work(item)
+    except ImageError as error:
+        return Failure(path, error.status, str(error))
     except MemoryError:
         status, reason = "too_large", "more memory needed than one photo may take"
     except Exception as error:

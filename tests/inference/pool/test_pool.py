@@ -23,14 +23,16 @@ from skimage.data import astronaut
 
 import celebattr
 from celebattr.data import synthetic
-from celebattr.errors import DeviceError
+from celebattr.errors import DeviceError, UnreadableImageError
+from celebattr.images.open import open_image
 from celebattr.inference.config import PredictConfig
 from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.pool import pool as workers_module
 from celebattr.inference.pool import protocol
 from celebattr.inference.pool import worker as child
-from celebattr.inference.pool.pool import Worker, WorkerPool
+from celebattr.inference.pool.pool import WorkerPool
+from celebattr.inference.pool.process import CROP_BYTES, Worker
 from celebattr.predictions import Failure, Prediction
 
 
@@ -189,7 +191,7 @@ def test_what_cannot_be_scored_together_is_scored_one_by_one() -> None:
     photos = [
         {"path": name, "file": None, "bytes": None, "packed": None} for name in ("a", "b", "c")
     ]
-    protocol.send(requests, {"photos": photos, "seconds": 5.0})
+    protocol.send(requests, {"photos": photos, "seconds": 5.0, "pixels": 0})
     requests.seek(0)
     child.serve(requests, answers, Prepared, score)  # type: ignore[arg-type]
     answers.seek(0)
@@ -259,12 +261,12 @@ def test_a_photo_that_is_late_once_is_asked_for_again(
     asked = 0
     ask = Worker.ask
 
-    def stopped_first(worker: Worker, items: Sequence[Input], seconds: float) -> Any:
+    def stopped_first(worker: Worker, *request: Any) -> Any:
         nonlocal asked
         asked += 1
         if asked == 1:
             worker._process.send_signal(signal.SIGSTOP)
-        return ask(worker, items, seconds)
+        return ask(worker, *request)
 
     monkeypatch.setattr(Worker, "ask", stopped_first)
     monkeypatch.setattr(workers_module, "_PATIENCE", 0.05)
@@ -304,12 +306,12 @@ def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
     asked = 0
     ask = Worker.ask
 
-    def killed_first(worker: Worker, items: Sequence[Input], seconds: float) -> Any:
+    def killed_first(worker: Worker, *request: Any) -> Any:
         nonlocal asked
         asked += 1
         worker._process.kill()
         worker._process.wait()
-        return ask(worker, items, seconds)
+        return ask(worker, *request)
 
     monkeypatch.setattr(Worker, "ask", killed_first)
     failure = workers.frames(Input(str(photo))).failure
@@ -356,6 +358,46 @@ def test_the_folder_one_stands_in_is_not_imported_from(
         assert pool.frames(Input(str(photo))).faces == 1
 
 
+@pytest.mark.parametrize("weights", ["tiny_onnx", "tiny_bundle"])
+def test_a_photo_to_draw_on_is_opened_by_a_worker_and_has_a_limit(
+    weights: str,
+    photo: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def drawn(most: int) -> dict[str, Image.Image]:
+        monkeypatch.setattr(workers_module, "DRAWN_PIXELS", most)
+        out = tmp_path / str(most)
+        celebattr.score(
+            [photo],
+            tmp_path / f"{most}.jsonl",
+            weights=bundle,
+            device="cpu",
+            annotate=out,
+            explain="Smiling" if weights == "tiny_bundle" else None,
+        )
+        return {file.name.split(".", 2)[2]: open_image(file) for file in out.rglob("*.png")}
+
+    bundle = request.getfixturevalue(weights)
+    with monkeypatch.context() as patch:
+        patch.setattr("celebattr.images.open.open_image", None)  # not in this process
+        whole, half = drawn(24_000_000), drawn(512 * 512 - 1)
+    assert len(whole) == len(half) == (2 if weights == "tiny_bundle" else 1)
+    for name, image in half.items():
+        if name == "annotated.png":  # which is enlarged to make room for text
+            assert image.size == whole[name].size == (512, 512)
+        else:
+            assert image.size == (256, 256)
+            large = np.asarray(whole[name].reduce(2), np.int16)
+            assert np.abs(np.asarray(image, np.int16) - large).mean() < 1.0
+    with WorkerPool(PredictConfig()) as pool:
+        picture, divisor = pool.picture(Input(str(photo)))
+        assert (picture.size, divisor) == ((256, 256), 2)
+        with pytest.raises(UnreadableImageError, match=r"nowhere\.jpg: no such file"):
+            pool.picture(Input("nowhere.jpg"))
+
+
 def test_messages_survive_any_name() -> None:
     stream = io.BytesIO()
     head: dict[str, Any] = {"path": "a\udcff\n\x1b", "bytes": 3}
@@ -365,4 +407,4 @@ def test_messages_survive_any_name() -> None:
     assert stream.read() == b"abc"
     for cut in range(len(stream.getvalue()) - 3):
         assert protocol.receive(io.BytesIO(stream.getvalue()[:cut])) is None
-    assert workers_module.CROP_BYTES == 218 * 178 * 3
+    assert CROP_BYTES == 218 * 178 * 3
