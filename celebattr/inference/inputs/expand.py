@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from celebattr.constants import IMAGE_SUFFIXES, MAX_NAME
+from celebattr.constants import IMAGE_SUFFIXES, MAX_BYTES, MAX_NAME
 from celebattr.errors import DataError, reason
 from celebattr.inference.inputs.source import (
     STDIN,
@@ -289,7 +289,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _standard_input(stream: BinaryIO, null: bool, known: Container[str]) -> Iterator[Input]:
     start = stream.read(_CHUNK)
     if _is_image(start) and not null:
-        yield Input(STDIN, data=start + stream.read())
+        whole = bytearray(start)
+        while len(whole) <= MAX_BYTES and (more := stream.read(_CHUNK)):  # more is refused
+            whole += more
+        yield Input(STDIN, data=bytes(whole))
         return
     for name in _lines(start, stream, b"\0" if null else b"\n"):
         # The bytes of a file name that is not UTF-8 survive as surrogate escapes.

@@ -61,7 +61,7 @@ def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | Data
     text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
     row = 0
     try:
-        lines = _lines(text)
+        lines = _Lines(text)
         header = next(lines, "")
         if len(header) >= _MAX_LINE:
             raise DataError(f"{path} is not a list: it has a line of over {_MAX_LINE:,} characters")
@@ -73,7 +73,7 @@ def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | Data
         exact = names.index(EXACT) if names[at] == "path" and EXACT in names else -1
         reader = csv.reader(lines, delimiter=delimiter)
         while True:
-            row += 1
+            row, lines.row = row + 1, 0
             try:
                 cells = next(reader)
             except StopIteration:
@@ -92,13 +92,29 @@ def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | Data
         text.detach()  # else it would close the stream, which may be standard input
 
 
-def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield each line, cut to the most characters a line may have."""
-    while line := text.readline(_MAX_LINE):
-        rest = line
+class _Lines:
+    """The lines of a CSV, each cut to the most characters a line may have.
+
+    Attributes:
+        row: characters of the row that is being read. It may have any number of lines, in quotes.
+    """
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text, self.row = text, 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = rest = self._text.readline(_MAX_LINE)
+        if not line:
+            raise StopIteration
         while len(rest) == _MAX_LINE and not rest.endswith("\n"):
-            rest = text.readline(_MAX_LINE)
-        yield line
+            rest = self._text.readline(_MAX_LINE)
+        self.row += len(line)
+        if self.row > 2 * _MAX_LINE:
+            raise csv.Error(f"over {2 * _MAX_LINE:,} characters")
+        return line
 
 
 def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str | DataError]:

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from celebattr.constants import MAX_NAME
-from celebattr.errors import DataError, UnreadableImageError
+from celebattr.errors import DataError, ImageTooLargeError, UnreadableImageError
 from celebattr.images.open import open_image
+from celebattr.inference.inputs import expand as expand_module
 from celebattr.inference.inputs.expand import expand
 from celebattr.inference.inputs.source import Input
 
@@ -314,3 +315,16 @@ def test_those_in_an_archive_are_counted_too(folder: Path, tmp_path: Path, kind:
 def test_a_picture_of_any_format_may_come_on_standard_input(start: bytes) -> None:
     (item,) = expand(["-"], stdin=io.BytesIO(start + b"\0" * 40))
     assert item.data is not None
+
+
+def test_an_image_on_standard_input_is_read_up_to_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(expand_module, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("celebattr.images.open.MAX_BYTES", 1 << 20)
+    endless = io.BytesIO(b"\xff\xd8\xff" + bytes(1 << 24))
+    (item,) = expand(["-"], stdin=endless)
+    assert item.data is not None
+    assert len(item.data) < 1 << 21
+    with pytest.raises(ImageTooLargeError, match="more bytes than the limit of 1,048,576"):
+        open_image(item.data)

@@ -126,6 +126,14 @@ def test_a_list_is_read_as_a_stream() -> None:
     assert not stream.closed
 
 
+def test_a_row_of_endless_lines_is_no_row(file: Path) -> None:
+    endless = '"\n",' * 800_000  # each a cell, of one row
+    file.write_text(f'image\n{endless}"\nb.jpg\n')
+    found = list(paths_in(str(file), None))
+    wrong = [str(name) for name in found if isinstance(name, DataError)]
+    assert wrong[0] == f"{file}: row 1 is not CSV (over 2,097,152 characters)"
+
+
 def test_a_parquet_file_needs_its_package(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"celebattr\[parquet\]"):
