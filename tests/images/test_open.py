@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -363,3 +365,24 @@ def test_threads_decode_large_images_in_turn(monkeypatch: pytest.MonkeyPatch) ->
     Image.new("L", (2000, 2000)).save(file, "PNG")
     with turns.in_turn():
         assert open_image(file.getvalue()).size == (2000, 2000)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory otherwise")
+def test_threads_that_decode_bombs_take_the_memory_of_one(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.png"
+    Image.new("RGBA", (9400, 9400), (9, 9, 9, 9)).save(bomb, compress_level=9)
+    assert bomb.stat().st_size < 500_000
+    code = (
+        "import resource, sys; from concurrent.futures import ThreadPoolExecutor\n"
+        "from celebattr.images.open import open_image; from celebattr.images.turns import in_turn\n"
+        "opened = in_turn()(lambda _: open_image(sys.argv[1]).size)\n"
+        "print(set(ThreadPoolExecutor(8).map(opened, range(8))))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, bomb], capture_output=True, text=True, check=True
+    )
+    size, kilobytes = done.stdout.splitlines()
+    assert size == "{(9400, 9400)}"
+    assert int(kilobytes) < 1_200_000  # one takes 700 MB, eight at once 4 GB
