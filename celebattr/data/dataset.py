@@ -14,6 +14,7 @@ from celebattr.data.image_stores import Distant, Store
 from celebattr.errors import counted
 from celebattr.images.open import open_image
 from celebattr.images.photo import to_frame
+from celebattr.images.turns import in_turn
 from celebattr.options import Location
 
 Targets: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
@@ -116,6 +117,7 @@ class FaceDataset:
         cache: CropCache = self.caches[self.store_N[index]]
         return cache.get(self.names[index])
 
+    @in_turn()
     def _decode(self, index: int, data: bytes) -> NDArray[np.uint8]:
         """Decode the crop of an image from the bytes of its file, and cache it."""
         store, name = self.store_N[index], self.names[index]

@@ -21,6 +21,7 @@ from celebattr.data.dataset import FaceDataset, Source
 from celebattr.data.image_stores import Store
 from celebattr.errors import ImageError
 from celebattr.images.open import decode, read_bytes
+from celebattr.images.turns import in_turn
 from celebattr.io.prefetch import ordered_map
 
 SIDE = 16
@@ -162,6 +163,7 @@ def open_all(source: Source, rows: Sequence[int], *, workers: int) -> Iterator[P
     return ordered_map(read, rows, workers=workers, ahead=4 * workers)
 
 
+@in_turn()
 def _open(store: Store, name: str) -> Picture:
     try:
         data, shown = read_bytes(store.read(name), name=name)

@@ -19,6 +19,7 @@ from celebattr.errors import DataError, ImageError, NoFaceError
 from celebattr.images.align import ANCHORS_32, anchors, main_crop
 from celebattr.images.detect import YuNet, largest
 from celebattr.images.photo import FIRST_SIDE, Photo, is_aligned
+from celebattr.images.turns import in_turn
 from celebattr.io.prefetch import ordered_map
 from celebattr.options import Location
 
@@ -68,6 +69,7 @@ class Aligned:
         """
         return self._crop(self._photos.read(name), name)
 
+    @in_turn()
     def _crop(self, data: bytes, name: str) -> bytes:
         photo = Photo(data, FIRST_SIDE, name=f"{self.path}: {name}")
         if is_aligned(photo.size):
@@ -202,6 +204,7 @@ def decide(store: Store, names: Sequence[str], *, workers: int) -> tuple[str, st
     return ("none" if 2 * near > len(off) else "largest"), why
 
 
+@in_turn()
 def _eyes_off(store: Store, name: str) -> float | None:
     """Return how far the eyes are from CelebA's places, in pixels of the crop; None: no face."""
     try:

@@ -29,6 +29,7 @@ from celebattr.errors import (
 from celebattr.images.colour import to_rgb
 from celebattr.images.formats import formats_of, refusal
 from celebattr.images.sanitize import sieve
+from celebattr.images.turns import wait
 
 _MAX_RLE = 1 << 23
 """Pixels, and bytes, of a run-length encoded BMP: Pillow takes 0.25 s for a million, in Python."""
@@ -112,6 +113,8 @@ def read_bytes(
     data = source if isinstance(source, bytes) else _read(source, shown)
     if not data:
         raise UnreadableImageError(f"{shown}: the file is empty")
+    if len(data) > MAX_BYTES:
+        raise ImageTooLargeError(f"{shown}: more bytes than the limit of {MAX_BYTES:,}")
     return data, shown
 
 
@@ -198,6 +201,8 @@ def _decoded(
         share = max(width, height) / side
         if share >= 2.0 and isinstance(image, JpegImageFile):
             image.draft(None, (max(1, int(width / share)), max(1, int(height / share))))
+        # A progressive JPEG is decoded from all of its coefficients.
+        wait(width * height if "progressive" in image.info else image.width * image.height)
         upright, sideways = _turn(image)
         if min(upright.size) < 1:
             raise UnreadableImageError(f"{name}: an image of no pixels")

@@ -118,7 +118,7 @@ class PredictConfig(Checks):
     batch_size: int = option(16, "Faces per batch (torch bundles).", "Performance")
     workers: int | None = option(None, "Worker processes.", "Performance", shown="one per core")
     timeout: float = option(
-        10.0, "Time limit for opening one photo.", "Performance", metavar="SECONDS"
+        10.0, "Processor time for opening one photo.", "Performance", metavar="SECONDS"
     )
     device: str = device_option()
     precision: str = precision_option()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.constants import MIN_SCORE
+from celebattr.constants import CROP_SIZE, MIN_SCORE
 from celebattr.errors import ImageError
 from celebattr.images.photo import FIRST_SIDE, Photo, is_aligned
+from celebattr.images.turns import in_turn
 from celebattr.inference.inputs.source import Input
 from celebattr.predictions import FaceBox, Failure
 
@@ -54,6 +55,16 @@ class Preparer:
         self._detector: YuNet | None = None
         self._lock = threading.Lock()
 
+    def begin(self) -> None:
+        """Load and try what finds and aligns faces: the first photo neither waits nor is blamed."""
+        if self.faces != "none":
+            from celebattr.images.align import aligned_crops, warp
+
+            blank_HWC = np.zeros((64, 64, 3), np.uint8)
+            aligned_crops(Photo.of(blank_HWC), self.detector())
+            warp(blank_HWC, np.eye(2, 3), *CROP_SIZE)
+
+    @in_turn()
     def __call__(self, item: Input) -> Prepared:
         """Open an input and align its faces; an error becomes a `failure`."""
         if item.failure is not None:
@@ -75,8 +86,6 @@ class Preparer:
 
     def detector(self) -> YuNet:
         """Return the face detector, loaded on first use: an aligned photo needs none."""
-        import cv2  # noqa: F401 - what a first look would wait for
-
         from celebattr.images.detect import YuNet
 
         with self._lock:

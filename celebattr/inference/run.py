@@ -18,6 +18,7 @@ from celebattr.predictions import NO_FACE
 if TYPE_CHECKING:
     from celebattr.inference.draw.pictures import Pictures
     from celebattr.inference.output.manifest import Facts
+    from celebattr.inference.scorer import Scorer
 
 
 def failures(counts: Counter[str], *, strict: bool = False) -> int:
@@ -101,7 +102,7 @@ def score(
         from celebattr.inference.output.manifest import Run, Shard
 
         shard, facts = Shard.parse(options.shard), scorer.facts
-        pictures = _begun(facts, config, options, notice)
+        pictures = _begun(scorer, config, options, notice)
         if file is not None:
             from celebattr.inference.output.journal import Growing, complete
 
@@ -139,19 +140,19 @@ def score(
 
 
 def _begun(
-    facts: Facts, config: PredictConfig, options: ScoreOptions, notice: Callable[[str], None]
+    scorer: Scorer, config: PredictConfig, options: ScoreOptions, notice: Callable[[str], None]
 ) -> Pictures | None:
     """Say what a run will never report; return what draws its pictures, if it draws any."""
-    if facts.never_present:
+    if never := scorer.facts.never_present:
         notice(
             f"{config.operating_point} is out of reach for "
-            f"{', '.join(facts.never_present)}: never reported as present"
+            f"{', '.join(never)}: never reported as present"
         )
     if options.annotate is None:
         return None
     from celebattr.inference.draw.pictures import Pictures
 
-    return Pictures(options.annotate, options.explain, config.bundle)
+    return Pictures(options.annotate, options.explain, config.bundle, scorer.picture)
 
 
 def _form(

@@ -20,6 +20,8 @@ from celebattr.io.prefetch import gather, ordered_map
 from celebattr.models.device import usable_cores
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from celebattr.inference.faces import Prepared
     from celebattr.inference.inputs.source import Input
     from celebattr.inference.output.manifest import Facts
@@ -81,6 +83,7 @@ class Scorer:
         from celebattr.inference.predictor import Predictor
 
         predictor = predictor or Predictor(self.config)  # while the first worker starts
+        self._processes.facts()  # it can open photos
         return predictor.facts, predictor
 
     def stream(
@@ -107,6 +110,10 @@ class Scorer:
             at_once=min(self._cores or 256, self._predictor.backend.at_once),
             keep_data=keep_data,
         )
+
+    def picture(self, item: Input) -> tuple[Image, int]:
+        """Return a photo to draw on, see `WorkerPool.picture`."""
+        return self._processes.picture(item)
 
     def rows(self, photos: Iterable[str | bytes]) -> Iterator[list[dict[str, Any]]]:
         """Yield the rows of each photo (a path, URL or bytes) as JSON objects of schema 2.

@@ -221,23 +221,32 @@ def files(url: str) -> Iterator[tuple[str, int]]:
         DataError: the store does not list it.
     """
     store, name = find(url)
-    yield from _below(store, name)
+    stack = [iter(_listed(store, name))]  # keys may have more parts than Python's stack
+    while stack:
+        entry = next(stack[-1], None)
+        if entry is None:
+            stack.pop()
+        elif entry["type"] == "directory":
+            stack.append(iter(_listed(store, str(entry["name"]))))
+        else:
+            yield store.unstrip_protocol(entry["name"]), int(entry["size"] or 0)
 
 
-def _below(store: Any, folder: str) -> Iterator[tuple[str, int]]:
+def _listed(store: Any, folder: str) -> list[dict[str, Any]]:
+    """Return what is in a folder, sorted, without hidden names."""
     with reporting(store.unstrip_protocol(folder), "listed"):
         entries = store.ls(folder, detail=True)
     # A folder may list itself: some programs write an empty object in its name.
     here = folder.strip("/")
-    for entry in sorted(entries, key=lambda entry: str(entry["name"]).rstrip("/")):
-        name = str(entry["name"])
-        last = name.rstrip("/").rpartition("/")[2]
-        if name.strip("/") == here or last.startswith("."):
-            continue
-        if entry["type"] == "directory":
-            yield from _below(store, name)
-        else:
-            yield store.unstrip_protocol(name), int(entry["size"] or 0)
+    return sorted(
+        (
+            entry
+            for entry in entries
+            if str(entry["name"]).strip("/") != here
+            and not str(entry["name"]).rstrip("/").rpartition("/")[2].startswith(".")
+        ),
+        key=lambda entry: str(entry["name"]).rstrip("/"),
+    )
 
 
 def read(url: str, size: int | None = None) -> bytes:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from celebattr.errors import UsageError, WeightsError, needs, printable, reason
 from celebattr.io import schema
 from celebattr.io.files import write_bytes
-from celebattr.models import weights
+from celebattr.models import onnx_file, weights
 from celebattr.models.card import NO_HASH, Card
 
 if TYPE_CHECKING:
@@ -59,44 +59,12 @@ def verify(data: Data, card: Card, where: str) -> None:
         if found.hexdigest() == card.sha256:
             return
     differs = "its sha256 is not the one in its card"
-    if kind(data) == "onnx":  # which `card_in` found whole
+    if kind(data) == "onnx":  # which `read` found whole
         raise WeightsError(
             f"{where} has changed since it was sealed: {differs}. If an optimiser rewrote it, seal "
             f"it with 'celebattr export --seal {where}'; else copy it again."
         )
     raise WeightsError(f"{where} is damaged: {differs}. Copy it again.")
-
-
-def _is_whole(data: Data) -> bool:
-    """Return True if the fields of an ONNX file, a protobuf message, end where the file does."""
-    at = 0
-    try:
-        while at < len(data):
-            tag, at = _varint(data, at)
-            if tag & 7 == 2:  # a length and as many bytes
-                size, at = _varint(data, at)
-                at += size
-            elif tag & 7 == 0:
-                _, at = _varint(data, at)
-            else:
-                return False
-    except IndexError:
-        return False
-    return at == len(data)
-
-
-def _varint(data: Data, at: int) -> tuple[int, int]:
-    """Read a base-128 number: seven bits a byte, the high bit says that more follow."""
-    value = shift = 0
-    while True:
-        value |= (data[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if data[at - 1] < 0x80:
-            return value, at
-
-
-_EXTERNAL = b"\x0a\x08location\x12"
-"""ONNX's mark of weights outside the file: an entry `location` of a tensor."""
 
 
 def read(path: Path) -> Data:
@@ -119,11 +87,8 @@ def read(path: Path) -> Data:
             f"{path} is neither safetensors nor ONNX but {looks}, which is never loaded. "
             "Give a bundle that `celebattr train` or `celebattr export` wrote."
         )
-    if kind(data) == "onnx" and data.find(_EXTERNAL) >= 0:
-        raise WeightsError(
-            f"{path} has weights in other files, which are never opened: a bundle is one file. "
-            "Save the model with its weights inside."
-        )
+    if kind(data) == "onnx":
+        onnx_file.check(data, path)
     return data
 
 
@@ -161,24 +126,11 @@ def card_in(data: Data, path: Path) -> Card:
     """Parse the card in the bytes of a bundle that was read from `path`."""
     if kind(data) == "safetensors":
         text = safetensors_metadata(data, str(path)).get(METADATA_KEY)
-    elif not _is_whole(data):
-        raise WeightsError(f"{path} is damaged: it is cut off, or no ONNX inside. Copy it again.")
     else:
-        text = _onnx_metadata(data)
+        text = onnx_file.metadata(data, METADATA_KEY)
     if text is None:
         raise WeightsError(f"{path} has no card: it is not a celebattr bundle")
     return Card.from_json(text, str(path))
-
-
-def _onnx_metadata(data: Data) -> str | None:
-    """Return the card in an ONNX file: a protobuf string behind its key, found without a parser."""
-    marker = b"\x0a" + bytes([len(METADATA_KEY)]) + METADATA_KEY.encode() + b"\x12"
-    # From the end: the metadata comes after the weights, which may hold these bytes by chance.
-    start = data.rfind(marker)
-    if start < 0:
-        return None
-    length, position = _varint(data, start + len(marker))
-    return data[position : position + length].decode("utf-8", "replace")
 
 
 def save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
@@ -255,6 +207,8 @@ def load(path: Path, *, finest: bool = False) -> tuple[Card, Network]:
     Raises:
         WeightsError: it is damaged, or its tensors do not fit its architecture.
     """
+    import torch
+
     from celebattr.models import registry
 
     data = read(path)
@@ -266,16 +220,19 @@ def load(path: Path, *, finest: bool = False) -> tuple[Card, Network]:
         if finest:
             strides = registry.row(card.arch).output_strides
             spec = dataclasses.replace(spec, output_stride=min(strides))
-        network = registry.build(spec)
-        missing, unexpected = network.load_state_dict(tensors, strict=False)
+        with torch.device("meta"):  # no memory yet: a card may ask for any widths
+            shapes = {name: t.shape for name, t in registry.build(spec).state_dict().items()}
     except (UsageError, RuntimeError, ValueError, LookupError) as error:  # of torch, for instance
         why = reason(error)
         raise WeightsError(f"{path} does not fit {printable(card.arch)}: {why}") from error
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    missing = [n for n in shapes if n not in tensors and not n.endswith("num_batches_tracked")]
+    unexpected = [name for name, t in tensors.items() if shapes.get(name) != t.shape]
     if missing or unexpected:
         raise WeightsError(
             f"{path} does not fit {card.arch}: missing {missing[:3]}, unexpected {unexpected[:3]}"
         )
+    network = registry.build(spec)
+    network.load_state_dict(tensors, strict=False)
     return card, network.eval()
 
 

@@ -17,6 +17,9 @@ from celebattr.models.spec import ModelSpec
 from celebattr.predictions import check_attributes
 
 SCHEMA = 1
+MAX_SIDE = 1024
+"""Pixels of a side of a network's input."""
+
 NO_HASH = "0" * 64
 """Placeholder of the sha256 until the file is whole."""
 
@@ -128,8 +131,17 @@ class Card:
 
     @property
     def spec(self) -> ModelSpec:
-        """The specification that rebuilds the network."""
+        """The specification that rebuilds the network.
+
+        Raises:
+            WeightsError: it asks for an input that is too large.
+        """
         height, width = self.preprocess["size"]
+        if max(height, width) > MAX_SIDE:
+            raise WeightsError(
+                f"the card of {self.name} asks for an input of {height}x{width} pixels: no side "
+                f"may have more than {MAX_SIDE:,}"
+            )
         return ModelSpec(
             self.arch,
             len(self.attributes),

@@ -3,7 +3,12 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ from PIL import Image
 
 from celebattr.data import synthetic
 from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
+from celebattr.images import turns
 from celebattr.images.formats import FORMATS
 from celebattr.images.open import open_image
 from celebattr.images.photo import Photo, is_aligned, to_frame
@@ -327,3 +333,56 @@ def test_all_pictures_of_an_orientation_series_come_out_alike(real_data: Path, s
 @pytest.mark.celeba
 def test_a_png_with_alpha_opens(real_data: Path) -> None:
     assert open_image(real_data / "photos/single/rgba_32bit.png").mode == "RGB"
+
+
+def test_threads_decode_large_images_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    Image.new("L", (1500, 1000)).save(file, "PNG")
+    monkeypatch.setattr(turns, "MAX_PIXELS", 3_200_000)  # two of them
+    at_work, most = 0, []
+    changed = threading.Lock()
+
+    @turns.in_turn()
+    def opened(_: int) -> None:
+        nonlocal at_work
+        for _ in range(2):  # the second takes the place of the first
+            open_image(file.getvalue())
+        with changed:
+            at_work += 1
+            most.append(at_work)
+        time.sleep(0.02)
+        with changed:
+            at_work -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(opened, range(16)))
+    assert max(most) == 2
+    assert turns._held == 0
+    with pytest.raises(UnreadableImageError), turns.in_turn():
+        open_image(file.getvalue()[:500])
+    assert turns._held == 0
+    file = io.BytesIO()  # larger than all that threads may have, as a caller may allow: alone
+    Image.new("L", (2000, 2000)).save(file, "PNG")
+    with turns.in_turn():
+        assert open_image(file.getvalue()).size == (2000, 2000)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory otherwise")
+def test_threads_that_decode_bombs_take_the_memory_of_one(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.png"
+    Image.new("RGBA", (9400, 9400), (9, 9, 9, 9)).save(bomb, compress_level=9)
+    assert bomb.stat().st_size < 500_000
+    code = (
+        "import resource, sys; from concurrent.futures import ThreadPoolExecutor\n"
+        "from celebattr.images.open import open_image; from celebattr.images.turns import in_turn\n"
+        "opened = in_turn()(lambda _: open_image(sys.argv[1]).size)\n"
+        "print(set(ThreadPoolExecutor(8).map(opened, range(8))))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, bomb], capture_output=True, text=True, check=True
+    )
+    size, kilobytes = done.stdout.splitlines()
+    assert size == "{(9400, 9400)}"
+    assert int(kilobytes) < 1_200_000  # one takes 700 MB, eight at once 4 GB

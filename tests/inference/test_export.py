@@ -296,3 +296,45 @@ def test_a_model_whose_weights_lie_in_another_file_is_refused(
     monkeypatch.chdir(tmp_path)  # where onnxruntime would look for it
     with pytest.raises(WeightsError, match=r"split\.onnx has weights in other files"):
         open_backend("split.onnx")
+
+
+def test_a_hostile_onnx_file_is_refused_before_onnxruntime_sees_it(
+    tiny_onnx: Path, tmp_path: Path
+) -> None:
+    """Made of protobuf by hand: no library writes fields in such an order, but any reads them."""
+    import onnx
+
+    def field(number: int, data: bytes) -> bytes:
+        size = len(data)
+        return bytes([*varint(number << 3 | 2), *varint(size)]) + data
+
+    def varint(value: int) -> list[int]:
+        return [value] if value < 128 else [value & 127 | 128, *varint(value >> 7)]
+
+    passwd = field(2, b"/etc/passwd") + field(1, b"location")  # value first, then key
+    elsewhere = field(8, b"w") + field(13, passwd)
+    endless = onnx.helper.make_graph([], "turns", [], [])
+    loop = onnx.helper.make_node("Loop", ["turns", "", "x"], ["y"], body=endless)
+    nested = field(1, field(5, field(5, elsewhere)))
+    cases = {
+        "other files": [
+            field(7, field(5, elsewhere)),
+            field(7, nested),
+            field(7, field(5, bytes([14 << 3, 1]))),
+            field(7, field(15, field(1, elsewhere))),
+        ],
+        "loops": [field(7, field(1, loop.SerializeToString())), field(25, b"x"), field(20, b"x")],
+        "is damaged": [
+            b"\x00\x00",
+            b"\x3b",
+            field(7, b"\x0a\xff"),
+            b"\x3a\xff\xff\xff\xff",
+            field(7, b"\x08\x00" * 1_000_001),
+        ],
+    }
+    path = tmp_path / "hostile.onnx"
+    for reason, endings in cases.items():
+        for data in endings:
+            path.write_bytes(tiny_onnx.read_bytes() + data)
+            with pytest.raises(WeightsError, match=rf"hostile\.onnx .*{reason}"):
+                open_backend(str(path))

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import resource
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,3 +195,24 @@ def test_a_damaged_bundle_is_not_given_a_new_card(tiny_bundle: Path, tmp_path: P
     with pytest.raises(WeightsError, match="damaged"):
         bundle.rewrite(path, bundle.card_of(path))
     assert path.read_bytes() == bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"preprocess": {"size": [10**6, 10**6]}}, "asks for an input of 1000000x1000000 pixels"),
+        ({"head": (10**9, 10**9)}, "does not fit resnet18"),
+        ({"arch": "linear", "preprocess": {"size": [1024, 1024]}}, "does not fit linear"),
+    ],
+)
+def test_a_card_that_asks_for_more_than_the_file_holds_takes_no_memory(
+    changes: dict[str, Any], said: str, path: Path, card: Card, tmp_path: Path
+) -> None:
+    changes = changes | {"preprocess": card.preprocess | changes.get("preprocess", {})}
+    hostile = tmp_path / "hostile.safetensors"
+    tensors = bundle.tensors_in(bundle.read(path), path)
+    bundle.save(hostile, dataclasses.replace(card, **changes), tensors)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError, match=said):
+        open_backend(str(hostile), device="cpu")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 19  # 512 MiB

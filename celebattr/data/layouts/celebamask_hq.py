@@ -25,6 +25,7 @@ from celebattr.data.image_stores import Folder, digest
 from celebattr.data.layouts import celeba
 from celebattr.errors import DataError, ImageNotFoundError
 from celebattr.images.open import decode, read_bytes
+from celebattr.images.turns import in_turn
 
 ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
 MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
@@ -173,6 +174,7 @@ class Crops:
         crops = self._folder.content([self._files[name] for name in names])
         return digest([crops, cv2.__version__, MEAN_LANDMARKS_52.tobytes(), *points])
 
+    @in_turn()
     def read(self, name: str) -> bytes:
         """Return a face in CelebA's aligned crop as a BMP, which is fast to write and to read."""
         import cv2

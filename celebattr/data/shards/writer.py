@@ -27,6 +27,7 @@ from celebattr.data.shards import index as shard_index
 from celebattr.data.shards.index import MANIFEST, Sample, ShardIndex, index_name
 from celebattr.errors import DataError
 from celebattr.images.open import decode, read_bytes
+from celebattr.images.turns import in_turn
 from celebattr.io.folder import Folder
 from celebattr.io.prefetch import ordered_map
 
@@ -170,6 +171,7 @@ class _Writer:
             self.files.write(index_name(shard), index.to_json())
         return index
 
+    @in_turn()
     def _read(self, row: int) -> bytes:
         """Read an image's bytes, and open them: a damaged image is refused, not packed."""
         store: Store = self.dataset.stores[self.dataset.store_N[row]]

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from celebattr.attributes import select
-from celebattr.images.open import open_image
 from celebattr.inference.draw.annotate import annotate, output_name, save
 from celebattr.inference.draw.heatmaps import Explainer, heat, name_of, overlay
 from celebattr.inference.inputs.source import Input
 from celebattr.io.files import temporary_beside
-from celebattr.predictions import Prediction, Result
+from celebattr.predictions import FaceBox, Prediction, Result
 
 
 class Pictures:
-    """A writer of annotated photos and of the requested heat maps."""
+    """A writer of annotated photos and of the requested heat maps.
 
-    def __init__(self, folder: Path, explain: str | None, weights: str) -> None:
-        self.folder = folder
+    Args:
+        folder: where to.
+        explain: attributes whose heat maps are drawn, or None.
+        weights: the bundle.
+        opened: opens a photo and returns what its sides were divided by too.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        explain: str | None,
+        weights: str,
+        opened: Callable[[Input], tuple[Image.Image, int]],
+    ) -> None:
+        self.folder, self._opened = folder, opened
         self.attributes: list[str] = []
         if explain is not None:
             temporary_beside(folder)
@@ -33,7 +46,8 @@ class Pictures:
         predictions = [result for result in results if isinstance(result, Prediction)]
         if not predictions:
             return
-        image = open_image(item.source, name=item.path)
+        image, divisor = self._opened(item)
+        predictions = [_divided(prediction, divisor) for prediction in predictions]
         file = output_name(item.path, self.folder)
         save(annotate(image, predictions), file)
         if self.attributes:
@@ -47,11 +61,28 @@ def heat_maps(
 ) -> Iterator[Image.Image]:
     """Yield an upright RGB photo with the heat map over its faces, for each of some attributes."""
     pixels_HWC = np.asarray(image)
-    maps = [explainer.on_photo(pixels_HWC, face, attributes) for face in faces]
-    for k, name in enumerate(attributes):
-        # An attribute that --attributes left out has no probability to show.
-        parts = [
-            heat(maps_KHW[k], face.probabilities.get(name, 1.0))
-            for maps_KHW, face in zip(maps, faces, strict=True)
-        ]
-        yield overlay(image, np.max(parts, axis=0))  # faces may overlap: the stronger map shows
+    for name in attributes:  # one map at a time: each is four bytes per pixel of the photo
+        strongest_HW = np.zeros(pixels_HWC.shape[:2], np.float32)
+        for face in faces:
+            (map_HW,) = explainer.on_photo(pixels_HWC, face, [name])
+            # An attribute that --attributes left out has no probability to show.
+            shown_HW = heat(map_HW, face.probabilities.get(name, 1.0))
+            np.maximum(strongest_HW, shown_HW, out=strongest_HW)  # faces may overlap
+        yield overlay(image, strongest_HW)
+
+
+def _divided(prediction: Prediction, divisor: int) -> Prediction:
+    """Return a prediction in pixels of the photo whose sides were divided."""
+    box, to_frame = prediction.box, prediction.to_frame
+    if box is not None:
+        left, top, right, bottom = (
+            side / divisor for side in (box.left, box.top, box.right, box.bottom)
+        )
+        box = FaceBox(left, top, right, bottom, box.score)
+    if to_frame is not None:
+        rows_23 = np.array(to_frame).reshape(2, 3)
+        # A pixel's middle is at a whole number: it is that of `divisor` pixels in a row.
+        shift_3 = np.array([(divisor - 1) / 2, (divisor - 1) / 2, 1.0])
+        rows_23 = np.column_stack([rows_23[:, :2] * divisor, rows_23 @ shift_3])
+        to_frame = tuple(rows_23.ravel().tolist())
+    return replace(prediction, box=box, to_frame=to_frame)

@@ -8,6 +8,7 @@ import importlib
 import io
 import os
 import stat
+import struct
 import tarfile
 import threading
 import zipfile
@@ -27,6 +28,9 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "lzma"}
 
 # The other methods of a zip decompress without a limit: a few bytes may become gigabytes at once.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+_MAX_UNPACKED = 1 << 24
+"""Bytes of a member of a zip that is unpacked where it is read; larger ones: see `Input.packed`."""
 
 _CHUNK = 1 << 20
 """Bytes read at a time, and the most that a tar's header may have."""
@@ -101,7 +105,8 @@ def _zip_members(path: str, file: str, left_out: Counter[str]) -> Iterator[Input
     for name, info in photos:
         if _is_photo(name, left_out):
             read = functools.partial(_zip_member, archive, lock, info, f"{path}/{name}")
-            yield Input(f"{path}/{name}", read=read, size=min(info.file_size, MAX_BYTES))
+            held = info.compress_size if _stays_packed(info) else info.file_size
+            yield Input(f"{path}/{name}", read=read, size=min(held, MAX_BYTES))
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
@@ -119,6 +124,10 @@ def _is_file(info: zipfile.ZipInfo) -> bool:
     return not info.is_dir() and kind in (0, stat.S_IFREG)
 
 
+def _stays_packed(info: zipfile.ZipInfo) -> bool:
+    return info.compress_type == zipfile.ZIP_DEFLATED and info.file_size > _MAX_UNPACKED
+
+
 def _zip_member(
     archive: zipfile.ZipFile, lock: threading.Lock, info: zipfile.ZipInfo, name: str
 ) -> Input:
@@ -126,11 +135,19 @@ def _zip_member(
         return _failed(name, "encrypted: unpack the archive with its password first")
     if info.compress_type not in _METHODS:
         return _failed(name, "its compression is not supported: unpack the archive first")
-    if info.file_size > MAX_BYTES:
+    if max(info.file_size, info.compress_size) > MAX_BYTES:
         return _too_large(name)
     try:
-        with lock, archive.open(info) as file:
-            return _read(file, name)
+        with lock, archive.open(info) as file:  # which checks the header before it
+            if not _stays_packed(info):
+                return _read(file, name)
+            assert archive.fp is not None
+            place = info.header_offset
+            archive.fp.seek(place + 26)
+            lengths = struct.unpack("<HH", archive.fp.read(4))  # of the name and what follows it
+            archive.fp.seek(place + 30 + sum(lengths))
+            data = archive.fp.read(info.compress_size)
+        return Input(name, data=data, packed=(info.file_size, info.CRC))
     except Exception as error:  # as above; the members after it may be whole
         return _failed(name, f"damaged ({reason(error)})")
 

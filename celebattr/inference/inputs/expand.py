@@ -11,11 +11,11 @@ import glob
 import os
 import re
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import BinaryIO, NamedTuple, cast
 
-from celebattr.constants import IMAGE_SUFFIXES, MAX_NAME
+from celebattr.constants import IMAGE_SUFFIXES, MAX_BYTES, MAX_NAME
 from celebattr.errors import DataError, reason
 from celebattr.inference.inputs.source import (
     STDIN,
@@ -43,6 +43,9 @@ _DESCRIPTOR = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
 
 _LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 """Suffixes of files that are lists of paths even without --column."""
+
+_ALL_BELOW = re.compile(r"(?:^|(?<=[/\\]))\*\*(?:$|[/\\]+(?:\*\*[/\\]+)*)")
+"""The part ** of a pattern, as many times as it stands in a row."""
 
 Opener = Callable[[str], Iterable["Input"]]
 """Function that returns the inputs of an archive."""
@@ -131,16 +134,17 @@ def _one(path: str, how: _How) -> Iterator[Input]:
 
 def _local(path: str, how: _How) -> Iterator[Input]:
     if how.column is None and os.path.isdir(path):  # noqa: PTH112 - pathlib would change "./a"
-        yield from _folder(path, set(), how.left_out)
+        yield from _folder(path, how.left_out, set())
     elif not os.path.lexists(path) and glob.has_magic(path):
-        matches = sorted(glob.iglob(path, recursive=True))  # noqa: PTH207 - absolute patterns too
+        matches = _matches(path)
+        entered: set[tuple[int, int]] = set()
         searched: tuple[str, ...] = ()
         for match in matches:
             if match.startswith(searched):  # ** matches a folder and what is in it: once is enough
                 continue
             if how.column is None and os.path.isdir(match):  # noqa: PTH112
                 searched += (os.path.join(match, ""),)  # noqa: PTH118
-                yield from _folder(match, set(), how.left_out)
+                yield from _folder(match, how.left_out, entered)
             elif how.column is not None or suffix_of(path) == suffix_of(match) != "":
                 yield from _file(match, how)
             else:
@@ -215,26 +219,70 @@ def _list(
             yield Input(name, file=beside if elsewhere else None)
 
 
-def _folder(folder: str, above: set[tuple[int, int]], left_out: Counter[str]) -> Iterator[Input]:
-    """Yield the images below a folder; `above` holds its parents, as links may form a circle."""
+def _folder(folder: str, left_out: Counter[str], entered: set[tuple[int, int]]) -> Iterator[Input]:
+    """Yield the images below a folder, in the order of names; each folder is entered once.
+
+    Links may lead to and fro, and folders be deeper than Python's stack.
+    """
+    stack = [_entries(folder, entered)]
+    while stack:
+        entry = next(stack[-1], None)
+        if entry is None:
+            stack.pop()
+        elif isinstance(entry, Input):
+            yield entry
+        elif _is_folder(entry):
+            stack.append(_entries(entry.path, entered))
+        elif wanted(entry.name, left_out):
+            yield Input(entry.path)
+
+
+def _entries(folder: str, entered: set[tuple[int, int]]) -> Iterator[os.DirEntry[str] | Input]:
+    """Yield what is in a folder that was not entered yet, sorted, or why it cannot be read."""
     try:
-        status = os.stat(folder)  # noqa: PTH116
+        if not _is_new(folder, entered):
+            return
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         why = f"{folder}: the folder cannot be read ({reason(error)})"
         yield Input(folder, failure=Failure(folder, "unreadable", why))
         return
+    yield from (entry for entry in entries if not entry.name.startswith("."))
+
+
+def _is_new(folder: str, entered: set[tuple[int, int]]) -> bool:
+    """Return True if a folder was not entered yet by any of its names, and take note of it."""
+    status = os.stat(folder)  # noqa: PTH116
     identity = (status.st_dev, status.st_ino)
-    if identity in above:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
+    new = identity not in entered
+    entered.add(identity)
+    return new
+
+
+def _matches(pattern: str) -> list[str]:
+    """Return what a pattern matches, sorted: ** are all folders below, each entered once."""
+    found = _ALL_BELOW.search(pattern)
+    if found is None:
+        return sorted(glob.iglob(pattern))  # noqa: PTH207 - absolute patterns too
+    matches: set[str] = set()
+    entered: set[tuple[int, int]] = set()
+    top, rest = pattern[: found.start()], pattern[found.end() :]
+    to_enter = deque(sorted(glob.iglob(top)) if top else [top])  # noqa: PTH207
+    if top and not rest:  # a folder, and what is in it
+        return list(to_enter)
+    while to_enter:
+        folder = to_enter.popleft()  # the nearest first, by their own names
+        try:
+            if not _is_new(folder or os.curdir, entered):
+                continue
+        except OSError:  # of a folder that may not be looked into, a pattern matches nothing
             continue
-        if _is_folder(entry):
-            yield from _folder(entry.path, above | {identity}, left_out)
-        elif wanted(entry.name, left_out):
-            yield Input(entry.path)
+        matches.update(_matches(os.path.join(glob.escape(folder), rest or "*")))  # noqa: PTH118
+        below = _entries(folder or os.curdir, set())
+        names = [e.name for e in below if not isinstance(e, Input) and _is_folder(e)]
+        to_enter.extend(os.path.join(folder, name) for name in names)  # noqa: PTH118
+    return sorted(matches)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -255,7 +303,10 @@ def _stream(path: str, stream: BinaryIO, null: bool, how: _How) -> Iterator[Inpu
     while not (end in start or len(start) >= _TELLING) and (more := read(_CHUNK)):
         start += more
     if _is_image(start) and not null:
-        yield Input(path, data=start + stream.read())
+        whole = bytearray(start)
+        while len(whole) <= MAX_BYTES and (more := read(_CHUNK)):  # more is refused
+            whole += more
+        yield Input(path, data=bytes(whole))
         return
     for line in _lines(start, read, end):
         # The bytes of a file name that is not UTF-8 survive as surrogate escapes.

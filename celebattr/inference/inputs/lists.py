@@ -20,6 +20,10 @@ _DELIMITERS = ",;\t"
 _MAX_LINE = 1 << 20
 """Most characters of a line of CSV: longer ones are cut, and need not fit into memory."""
 _BATCH_ROWS = 8192
+_BATCH_BYTES = 1 << 24
+_MAX_PAGE, _MAX_HEADER = 1 << 26, 1 << 16
+"""Bytes of a page of Parquet once it is decompressed, and of its header."""
+
 _BUFFER = 1 << 20
 
 
@@ -57,7 +61,7 @@ def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | Data
     text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
     row = 0
     try:
-        lines = _lines(text)
+        lines = _Lines(text)
         header = next(lines, "")
         if len(header) >= _MAX_LINE:
             raise DataError(f"{path} is not a list: it has a line of over {_MAX_LINE:,} characters")
@@ -69,7 +73,7 @@ def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | Data
         exact = names.index(EXACT) if names[at] == "path" and EXACT in names else -1
         reader = csv.reader(lines, delimiter=delimiter)
         while True:
-            row += 1
+            row, lines.row = row + 1, 0
             try:
                 cells = next(reader)
             except StopIteration:
@@ -88,13 +92,29 @@ def _csv(stream: BinaryIO, path: str, column: str | None) -> Iterator[str | Data
         text.detach()  # else it would close the stream, which may be standard input
 
 
-def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield each line, cut to the most characters a line may have."""
-    while line := text.readline(_MAX_LINE):
-        rest = line
+class _Lines:
+    """The lines of a CSV, each cut to the most characters a line may have.
+
+    Attributes:
+        row: characters of the row that is being read. It may have any number of lines, in quotes.
+    """
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text, self.row = text, 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = rest = self._text.readline(_MAX_LINE)
+        if not line:
+            raise StopIteration
         while len(rest) == _MAX_LINE and not rest.endswith("\n"):
-            rest = text.readline(_MAX_LINE)
-        yield line
+            rest = self._text.readline(_MAX_LINE)
+        self.row += len(line)
+        if self.row > 2 * _MAX_LINE:
+            raise csv.Error(f"over {2 * _MAX_LINE:,} characters")
+        return line
 
 
 def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str | DataError]:
@@ -110,16 +130,91 @@ def _parquet(file: BinaryIO, path: str, column: str | None) -> Iterator[str | Da
         for kind in (schema.field(name).type for name in names):
             if not _is_text(pa.types, kind):
                 raise DataError(f"{path}: the column {name} holds {kind}, not paths")
-        for batch in table.iter_batches(_BATCH_ROWS, columns=names, use_threads=False):
-            begun = True
-            columns = [_as_bytes(pa, batch.column(name)).to_pylist() for name in names]
-            for values in zip(*columns, strict=True):
-                yield _name(path, *(os.fsdecode(value or b"") for value in values))
+        for i in range(table.num_row_groups):
+            rows = _rows_at_once(file, table.metadata.row_group(i), names)
+            for batch in table.iter_batches(rows, [i], columns=names, use_threads=False):
+                begun = True
+                columns = [_as_bytes(pa, batch.column(name)).to_pylist() for name in names]
+                for values in zip(*columns, strict=True):
+                    yield _name(path, *(os.fsdecode(value or b"") for value in values))
     except (pa.ArrowException, OSError) as error:
         wrong = DataError(f"{path} cannot be read as Parquet ({reason(error)})")
         if not begun:
             raise wrong from error
         yield wrong
+
+
+def _rows_at_once(file: BinaryIO, group: Any, names: Sequence[str]) -> int:
+    """Return how many rows of a group to read at once: each may be as long as the longest page.
+
+    A text that stands once in a file of 500 bytes may stand in a million rows. pyarrow has no
+    limits, and believes a page's header, whatever the footer says: so the headers are read here.
+
+    Raises:
+        OSError: a page is larger than the limit, or there are no pages where they should be.
+    """
+    most = 1
+    for column in (group.column(i) for i in range(group.num_columns)):
+        if column.path_in_schema not in names:
+            continue
+        offsets = (column.dictionary_page_offset or 0, column.data_page_offset)
+        at = min((offset for offset in offsets if offset > 0), default=0)
+        end = at + column.total_compressed_size
+        while at < end:
+            file.seek(at)
+            try:
+                sizes, length = _thrift(file.read(_MAX_HEADER), 0)
+                at += length + sizes[3]
+                most = max(most, sizes[2])
+            except (IndexError, KeyError, ValueError) as error:
+                raise OSError("a damaged page") from error
+    if most > _MAX_PAGE:
+        raise OSError(
+            f"a page of {most:,} bytes, more than the limit of {_MAX_PAGE:,}: write it again with "
+            "pages of a megabyte"
+        )
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // most))
+
+
+def _thrift(data: bytes, at: int, depth: int = 3) -> tuple[dict[int, int], int]:
+    """Return the whole numbers of a structure in Thrift's compact protocol, and where it ends.
+
+    Raises:
+        IndexError, ValueError: it is cut off, or not as the header of a page is.
+    """
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    found: dict[int, int] = {}
+    field = 0
+    while head := data[at]:
+        at += 1
+        step, kind = head >> 4, head & 15
+        if not step or not depth:  # which no header needs
+            raise ValueError
+        field += step
+        if kind in (4, 5, 6):
+            value = varint()
+            if value & 1:  # below zero
+                raise ValueError
+            found[field] = value >> 1
+        elif kind == 8:
+            size = varint()  # first, as it moves on too
+            at += size
+        elif kind == 12:
+            at = _thrift(data, at, depth - 1)[1]
+        elif kind not in (1, 2):
+            raise ValueError
+    return found, at + 1
 
 
 def _name(path: str, name: str, exact: str = "") -> str | DataError:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import zlib
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 from celebattr.constants import IMAGE_SUFFIXES, UNOPENED_SUFFIXES
-from celebattr.errors import ImageError
+from celebattr.errors import ImageError, UnreadableImageError, printable, reason
 from celebattr.io import storage
 from celebattr.options import file_path
 from celebattr.predictions import Failure
@@ -39,6 +40,8 @@ class Input:
         data: its bytes, where it did not come from a file.
         failure: why there is nothing to open, or None.
         file: where it lies, if not at `path`.
+        packed: size and CRC-32 of what `data` holds, deflated: some kB of a zip may be 250 MB, and
+            several are under way. It is unpacked in the process that opens it.
         read: gives the same input with its bytes, or its failure, where that takes work: who skips
             an input need not do it. Safe to call in any thread.
         size: how many bytes `read` will bring, at most.
@@ -50,6 +53,7 @@ class Input:
     data: bytes | None = None
     failure: Failure | None = None
     file: str | None = None
+    packed: tuple[int, int] | None = None
     read: Callable[[], Input] | None = None
     size: int = 0
     listed: bool = False
@@ -60,8 +64,25 @@ class Input:
 
     @property
     def source(self) -> str | bytes:
-        """The path or bytes to open."""
-        return (self.file or self.path) if self.data is None else self.data
+        """The path or bytes to open.
+
+        Raises:
+            UnreadableImageError: the bytes are packed and damaged.
+        """
+        if self.data is None:
+            return self.file or self.path
+        return self.data if self.packed is None else _unpacked(self.data, *self.packed, self.path)
+
+
+def _unpacked(data: bytes, size: int, checksum: int, name: str) -> bytes:
+    try:
+        whole = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size)
+        if zlib.crc32(whole) == checksum:
+            return whole
+        why = "bad CRC-32"
+    except zlib.error as error:
+        why = reason(error)
+    raise UnreadableImageError(f"{printable(name)}: damaged ({why})")
 
 
 def photo(source: str | bytes, allow: Iterable[str] = ()) -> Input:

@@ -8,166 +8,41 @@ instance, costs nothing: its input is given to a new one.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from celebattr import errors
 from celebattr.constants import CROP_SIZE
-from celebattr.errors import DeviceError, printable
+from celebattr.errors import DeviceError, UnreadableImageError
 from celebattr.inference.output.manifest import Facts
-from celebattr.inference.pool import protocol
-from celebattr.inference.pool.protocol import receive, send
+from celebattr.inference.pool.process import TICK, Worker, WorkerDiedError, how_ended
 from celebattr.predictions import FaceBox, Failure, Prediction, Result
 
 # Nothing heavy is imported: the processes do that, and this one has not even need of numpy where
 # they score too.
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from celebattr.inference.config import PredictConfig
     from celebattr.inference.faces import Prepared
     from celebattr.inference.inputs.source import Input
 
 R = TypeVar("R")
 
-CROP_BYTES = CROP_SIZE[0] * CROP_SIZE[1] * 3
-_PIPE_BYTES = 1 << 20
+_LATE, _CRASHES, _KILLS = 2, 2, 5
+"""Overruns and crashes of its process, and kills by the system, until an input is a failure."""
 
-_CRASHES, _KILLS = 2, 5
-"""Crashes of its process, and kills by the system, after which an input becomes a failure."""
+_PATIENCE = 6
+"""Wall time per photo, in limits of its processor time: the machine may be busy, or stopped."""
+
+DRAWN_PIXELS = 24_000_000
+"""Pixels of a photo that is drawn on: larger ones are divided by 2 or 4."""
 
 _STARTS = 5
 """Consecutive processes that end before they are ready until the machine is to blame."""
-
-
-class WorkerDiedError(Exception):
-    """A worker process ended; `code` as of `subprocess`, negative for a signal.
-
-    `ready` says whether it had begun: a process that ends earlier has not seen its input. `said` is
-    then the last line of its standard error.
-    """
-
-    def __init__(self, code: int, *, ready: bool, said: str = "") -> None:
-        super().__init__(f"ended with {code}")
-        self.code, self.ready, self.said = code, ready, said
-
-
-class Worker:
-    """One process, asked a few inputs at a time.
-
-    Args:
-        faces: `PredictConfig.faces`.
-        weights: the ONNX bundle it scores with; None: it gives crops.
-        process: the same, started before.
-    """
-
-    def __init__(
-        self,
-        faces: str,
-        weights: Path | None = None,
-        process: subprocess.Popen[bytes] | None = None,
-    ) -> None:
-        self._process = process or protocol.start(faces, str(weights or ""))
-        self._requests = cast(BinaryIO, self._process.stdin)
-        self._answers = cast(BinaryIO, self._process.stdout)
-        self._last_words = b""
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-        self._is_ready = False
-        self._facts: Facts | None = None
-        _widen(self._answers)
-
-    def ready(self, config: PredictConfig) -> Facts | None:
-        """Wait until the process can begin: its start is not the first photo's time.
-
-        Returns:
-            What its rows have in common; None of a process that gives crops.
-
-        Raises:
-            CelebattrError: it cannot do what is asked for.
-            WorkerDiedError: it ended before.
-        """
-        if not self._is_ready:
-            try:
-                send(self._requests, dataclasses.asdict(config))
-                answer = self._receive()
-            except (EOFError, OSError) as error:
-                code = self._ended()
-                raise WorkerDiedError(code, ready=False, said=self._said()) from error
-            if "refused" in answer:
-                kind, message = answer["refused"]
-                raise getattr(errors, kind)(message)
-            told = answer["facts"]
-            self._facts = None if told is None else Facts.of(told)
-            self._is_ready = True
-        return self._facts
-
-    def ask(
-        self, items: Sequence[Input], seconds: float
-    ) -> list[tuple[dict[str, Any], list[bytes]]]:
-        """Send some inputs and return, for each, the answer and its crops.
-
-        Raises:
-            WorkerDiedError: it ended before it had answered.
-        """
-        photos = [
-            {
-                "path": item.path,
-                "file": item.file,
-                "bytes": None if item.data is None else len(item.data),
-            }
-            for item in items
-        ]
-        try:
-            request = {"photos": photos, "seconds": seconds}
-            send(self._requests, request, *(item.data for item in items if item.data is not None))
-            return [self._answer() for _ in items]
-        except (EOFError, OSError) as error:
-            raise WorkerDiedError(self._ended(), ready=True) from error
-
-    def _answer(self) -> tuple[dict[str, Any], list[bytes]]:
-        answer = self._receive()
-        frames = [self._answers.read(CROP_BYTES) for _ in answer.get("boxes", ())]
-        if any(len(frame) < CROP_BYTES for frame in frames):
-            raise EOFError
-        return answer, frames
-
-    def close(self) -> None:
-        """End the process at once: it has nothing to save."""
-        self._process.kill()  # SIGKILL, which no library can catch or delay
-        self._ended()
-
-    def _ended(self) -> int:
-        """Return the exit code; kill the process a second after its pipes broke."""
-        for stream in (self._requests, self._answers):
-            with contextlib.suppress(OSError):
-                stream.close()
-        try:
-            return self._process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
-
-    def _listen(self) -> None:
-        """Keep the end of what the process writes to standard error until it is ready."""
-        with cast(BinaryIO, self._process.stderr) as stream:
-            for line in stream:
-                self._last_words = line.strip() or self._last_words
-
-    def _said(self) -> str:
-        """Return the last line that a process wrote to standard error before it was ready."""
-        self._listener.join()
-        return printable(self._last_words.decode(errors="replace"))
-
-    def _receive(self) -> dict[str, Any]:
-        answer = receive(self._answers)
-        if answer is None:
-            raise EOFError
-        return answer
 
 
 class WorkerPool:
@@ -190,6 +65,15 @@ class WorkerPool:
         # Started at once, so that it imports its libraries while others do their part.
         self._idle: list[Worker] = [Worker(config.faces, weights, first)]
         self._all: list[Worker] = [*self._idle]
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        """End processes that do not come to an end, as far as their own timers do not."""
+        while not self._closed.wait(TICK):
+            with self._lock:
+                for worker in self._all:
+                    worker.tick(_PATIENCE * self._config.timeout)
 
     def facts(self) -> Facts | None:
         """Return the facts that all rows share; None if the processes return crops.
@@ -219,6 +103,22 @@ class WorkerPool:
         to_frame = tuple(row and tuple(row) for row in answer["to_frame"])
         return Prepared(item, boxes, frames, to_frame, answer["faces"])
 
+    def picture(self, item: Input) -> tuple[Image, int]:
+        """Return an upright photo to draw on, RGB, and what its sides were divided by.
+
+        It has at most `DRAWN_PIXELS`, as it is this process that holds it.
+
+        Raises:
+            UnreadableImageError: it cannot be opened within the limits.
+            DeviceError: no process can be started.
+        """
+        from PIL import Image
+
+        answer, parts = self._answer(item, DRAWN_PIXELS)
+        if "failure" in answer:
+            raise UnreadableImageError(answer["failure"][1])
+        return Image.frombytes("RGB", tuple(answer["size"]), parts[0]), answer["divisor"]
+
     def results(self, items: Sequence[Input]) -> list[list[Result]]:
         """Return the results of each input: one per face, or one failure.
 
@@ -239,32 +139,34 @@ class WorkerPool:
                 return [answer for answer, _ in found]
         return [self._answer(item)[0] for item in items]
 
-    def _answer(self, item: Input) -> tuple[dict[str, Any], list[bytes]]:
+    def _answer(self, item: Input, pixels: int = 0) -> tuple[dict[str, Any], list[bytes]]:
         """Return the answer to one input, even if it ends processes."""
-        crashes = kills = 0
+        late = crashes = kills = 0
         while True:
             try:
                 ((answer, frames),) = self._with_worker(
-                    lambda worker: worker.ask([item], self._config.timeout)
+                    lambda worker: worker.ask([item], self._config.timeout, pixels)
                 )
             except WorkerDiedError as died:
-                if died.code == -getattr(signal, "SIGALRM", 0):
-                    status, reason = "timeout", f"took longer than {self._config.timeout:g} s"
-                    break
-                killed = died.code == -getattr(signal, "SIGKILL", 0)
-                crashes, kills = crashes + (not killed), kills + killed
-                # Once may be the system's doing; a file that ends two processes is to blame. Killed
+                # Once may be the system's doing: a file that ends two processes is to blame. Killed
                 # they are by others, for want of memory, and the next photo may be the victim.
+                if died.late:
+                    late += 1
+                elif died.code == -getattr(signal, "SIGKILL", 0):
+                    kills += 1
+                else:
+                    crashes += 1
+                if late == _LATE:
+                    failure = "timeout", f"took longer than {self._config.timeout:g} s, twice"
+                    break
                 if crashes == _CRASHES or kills == _KILLS:
                     times = "twice" if crashes == _CRASHES else f"{kills} times"
-                    status, reason = (
-                        "unreadable",
-                        f"crashed the worker process {times} ({_how(died.code)})",
-                    )
+                    why = f"crashed the worker process {times} ({how_ended(died.code)})"
+                    failure = "unreadable", why
                     break
             else:
                 return answer, frames
-        return {"failure": [status, f"{item.path}: {reason}"]}, []
+        return {"failure": [failure[0], f"{item.path}: {failure[1]}"]}, []
 
     def _with_worker(self, use: Callable[[Worker], R]) -> R:
         """Run a function with a process that is ready and idle.
@@ -288,7 +190,7 @@ class WorkerPool:
                     self._all.remove(worker)
                 if died.ready:
                     raise
-                how, said = _how(died.code), died.said
+                how, said = how_ended(died.code), died.said
             else:
                 with self._lock:
                     self._idle.append(worker)
@@ -298,6 +200,7 @@ class WorkerPool:
 
     def close(self) -> None:
         """End all processes."""
+        self._closed.set()
         with self._lock:
             for worker in self._all:
                 worker.close()
@@ -331,20 +234,3 @@ def _results(item: Input, answer: dict[str, Any]) -> list[Result]:
 
 def _box(values: list[float] | None) -> FaceBox | None:
     return None if values is None else FaceBox(*values)
-
-
-def _how(code: int) -> str:
-    """Describe for a person how a process ended."""
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return signal.Signals(-code).name
-    return f"exit code {code}"
-
-
-def _widen(pipe: BinaryIO) -> None:
-    """Enlarge a pipe to hold a whole crop, where possible: fewer process switches."""
-    if sys.platform == "linux":
-        import fcntl
-
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -11,12 +11,16 @@ the head says. No pickle.
     request   the fields of a PredictConfig, first and once
     answer    {"ready": PID, "facts": ... or null} or {"refused": [kind of error, message]}
 
-    request   {"photos": [{"path": ..., "file": ..., "bytes": N or null}, ...], "seconds": ...}
+    request   {"photos": [{"path": ..., "file": ..., "bytes": N or null,
+                          "packed": [size, CRC-32] or null}, ...], "seconds": ...,
+               "pixels": 0, or the most of a picture to draw on}
               + the N bytes of each file
-    answer    one per photo: {"failure": [status, error]}, or of a process with a bundle
+    answer    {"opened": ...} after each photo, then
+              one per photo: {"failure": [status, error]}, or of a process with a bundle
               {"results": [a `Prediction` without its path, ...]}, or of one without
               {"boxes": [[left, top, right, bottom, score] or null, ...],
                "to_frame": [[six numbers] or null, ...], "faces": ...} + the crops
+              or {"size": [width, height], "divisor": ...} + the picture, if `pixels` asks for it
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import importlib
 import os
 import signal
 import sys
@@ -18,6 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from celebattr.inference.pool.protocol import DEFAULT, receive, send
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
+    from PIL.Image import Image
+
     from celebattr.inference.config import PredictConfig
     from celebattr.inference.faces import Prepared, Preparer
     from celebattr.inference.inputs.source import Input
@@ -37,11 +41,15 @@ def serve(
     """Answer requests until the stream ends, with results or, without `score`, with crops."""
     while (request := receive(requests)) is not None:
         items = [_item(photo, requests) for photo in request["photos"]]
-        opened = []
+        opened: list[Any] = []
+        picture = functools.partial(_picture, most=request["pixels"]) if request["pixels"] else None
         for item in items:
             with _time_limit(request["seconds"]):
-                opened.append(_caught(preparer, item, item.path))
-        if score is None:
+                opened.append(_caught(picture or preparer, item, item.path))
+            send(answers, {"opened": item.path})
+        if picture:
+            _send_picture(answers, opened[0])
+        elif score is None:
             for prepared in opened:
                 _send_frames(answers, prepared)
         else:
@@ -53,7 +61,8 @@ def _item(photo: dict[str, Any], requests: BinaryIO) -> Input:
     from celebattr.inference.inputs.source import Input
 
     data = None if photo["bytes"] is None else requests.read(photo["bytes"])
-    return Input(photo["path"], data=data, file=photo["file"])
+    packed = photo["packed"] and tuple(photo["packed"])
+    return Input(photo["path"], data=data, file=photo["file"], packed=packed)
 
 
 def _scored(
@@ -71,6 +80,28 @@ def _scored(
         results = ([found] if isinstance(found, Failure) else found for found in each)
     for prepared in opened:
         yield [prepared] if isinstance(prepared, Failure) else next(results)
+
+
+def _picture(item: Input, most: int) -> tuple[Image, int]:
+    """Open an image in full; return it divided by the least power of two that leaves `most` pixels.
+
+    Raises:
+        ImageError: it cannot be opened.
+    """
+    from celebattr.images.open import open_image
+
+    image, divisor = open_image(item.source, name=item.path), 1
+    while image.width * image.height > most * divisor**2:
+        divisor *= 2
+    return (image.reduce(divisor) if divisor > 1 else image), divisor
+
+
+def _send_picture(answers: BinaryIO, found: tuple[Image, int] | Failure) -> None:
+    if isinstance(found, tuple):
+        image, divisor = found
+        send(answers, {"size": image.size, "divisor": divisor}, image.tobytes())
+    else:
+        send(answers, {"failure": [found.status, found.error]})
 
 
 def _send_results(answers: BinaryIO, results: Sequence[Result]) -> None:
@@ -114,10 +145,13 @@ def _told(result: Prediction) -> dict[str, Any]:
 
 def _caught(work: Callable[[T], R], item: T, path: str) -> R | Failure:
     """Call a function and turn any exception into a failure of this input alone."""
+    from celebattr.errors import ImageError
     from celebattr.predictions import Failure
 
     try:
         return work(item)
+    except ImageError as error:
+        return Failure(path, error.status, str(error))
     except MemoryError:
         status, reason = "too_large", "more memory needed than one photo may take"
     except Exception as error:
@@ -127,16 +161,20 @@ def _caught(work: Callable[[T], R], item: T, path: str) -> R | Failure:
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Any:
-    """End this process after some seconds, even inside a library's endless loop."""
-    if not hasattr(signal, "setitimer"):  # Windows has no such timer
+    """End this process after some seconds of its own, even inside a library's endless loop.
+
+    Time of the processor, as a machine may be stopped or have other things to do. What sleeps, and
+    everything on Windows, which has no such timer, is ended by the parent, who looks at the clock.
+    """
+    if not hasattr(signal, "setitimer"):
         yield
         return
-    # SIGALRM without a handler ends the process: Python could run a handler only between bytecodes.
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # SIGPROF without a handler ends the process: Python could run a handler only between bytecodes.
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 
 def _limit_memory(megabytes: int) -> None:
@@ -162,15 +200,21 @@ def main(faces: str, megabytes: str, weights: str) -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not print into an answer
     from celebattr.errors import CelebattrError
-    from celebattr.inference.faces import Preparer
 
     try:
+        _import_libraries(faces)
+        from celebattr.inference.faces import Preparer
+
         predictor, config = _predictor(requests, weights)
-    except CelebattrError as error:
-        send(answers, {"refused": [type(error).__name__, str(error)]})
+        preparer = Preparer(faces, config.min_face, config.min_score)
+        preparer.begin()
+    except Exception as error:
+        kind, said = type(error).__name__, str(error)
+        if not isinstance(error, CelebattrError):
+            kind, said = "DeviceError", f"worker processes cannot start ({kind}: {said})"
+        send(answers, {"refused": [kind, said]})
         requests.read()  # who asks has perhaps not asked yet, and could not once this ends
         return
-    preparer = Preparer(faces, config.min_face, config.min_score)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # from here on libraries grumble about every damaged photo
         os.dup2(nowhere, stream)
@@ -180,6 +224,25 @@ def main(faces: str, megabytes: str, weights: str) -> None:
     else:
         send(answers, {"ready": os.getpid(), "facts": dataclasses.asdict(predictor.facts)})
         serve(requests, answers, preparer, predictor.finish)
+
+
+def _import_libraries(faces: str) -> None:
+    """Import what opens photos before the first of them, which would be blamed for a failure.
+
+    Raises:
+        DeviceError: one cannot be imported.
+    """
+    from celebattr.errors import DeviceError, reason
+
+    detection = () if faces == "none" else ("onnxruntime", "cv2")
+    for name in ("numpy", "PIL.Image", "PIL.ImageCms", *detection):
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever a library does as it is imported
+            raise DeviceError(
+                f"worker processes cannot import {name} ({type(error).__name__}: {reason(error)}): "
+                "reinstall it"
+            ) from error
 
 
 def _predictor(requests: BinaryIO, weights: str) -> tuple[Predictor | None, PredictConfig]:

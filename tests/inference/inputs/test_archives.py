@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from celebattr.inference.config import PredictConfig
+from celebattr.inference.faces import Preparer
 from celebattr.inference.inputs import archives
 from celebattr.inference.inputs.source import Input
+from celebattr.inference.pool.pool import WorkerPool
 
 TARS = ("tar", "tar.gz", "tar.bz2", "tar.xz")
 
@@ -308,3 +311,24 @@ def test_no_damage_crashes_or_hangs(tmp_path: Path, kind: str) -> None:
         for item in members(str(path)):
             assert (item.data is None) == (item.failure is not None)
             assert item.path.startswith(str(path))
+
+
+def test_a_large_member_of_a_zip_is_unpacked_where_it_is_opened(tmp_path: Path) -> None:
+    bitmap = io.BytesIO()
+    Image.new("RGB", (2400, 2400)).save(bitmap, "BMP")
+    path = Path(zip_of(tmp_path / "a.zip", {"a.bmp": bitmap.getvalue(), "b.bmp": b"b"}))
+    large, small = members(str(path))
+    assert large.data is not None
+    assert len(large.data) < 100_000 < 17_000_000 < len(bitmap.getvalue())
+    assert large.source == bitmap.getvalue()
+    assert small.source == small.data == b"b"
+    with WorkerPool(PredictConfig(faces="none")) as pool:
+        assert pool.frames(large).failure is None
+    where = path.read_bytes().index(large.data)
+    for at in (1, len(large.data) // 2):
+        data = bytearray(path.read_bytes())
+        data[where + at] ^= 0xFF
+        path.write_bytes(data)
+        failure = Preparer("none")(next(iter(members(str(path))))).failure
+        assert failure is not None
+        assert failure.error.startswith(f"{path}/a.bmp: damaged (")

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import socket
+import subprocess
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from PIL import Image
 
 from celebattr.constants import MAX_NAME
-from celebattr.errors import DataError, UnreadableImageError
+from celebattr.errors import DataError, ImageTooLargeError, UnreadableImageError
 from celebattr.images.open import open_image
+from celebattr.inference.inputs import expand as expand_module
 from celebattr.inference.inputs.expand import expand
 from celebattr.inference.inputs.source import Input
 
@@ -60,6 +62,29 @@ def test_a_file_whose_name_looks_like_a_pattern_is_itself(folder: Path) -> None:
 def test_a_circle_of_links_ends(folder: Path) -> None:
     (folder / "deep/back").symlink_to(folder)
     assert len(names(str(folder))) == 3
+
+
+@pytest.mark.parametrize("pattern", ["", "**", "**/[0-9].jpg", "*/**/*.jpg", "**/d?/**", "d?"])
+def test_folders_that_link_to_each_other_are_searched_once(folder: Path, pattern: str) -> None:
+    for one in range(9):
+        (folder / f"all/d{one}").mkdir(parents=True)
+        (folder / f"all/d{one}/{one}.jpg").touch()
+        for other in range(9):
+            (folder / f"all/d{one}/to{other}").symlink_to(f"../d{other}")
+    found = names(f"{folder}/all/{pattern}")
+    assert sorted(Path(name).name for name in found) == [f"{n}.jpg" for n in range(9)]
+
+
+def test_folders_deeper_than_pythons_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("x.jpg").touch()
+    os.chdir(tmp_path)
+    deepest = f"{'d/' * 1200}x.jpg"
+    assert names("d") == names("**/*.jpg") == names("d/**") == [deepest]
+    subprocess.run(["rm", "-r", "d"], check=True)  # shutil.rmtree goes down by recursion
 
 
 @pytest.mark.parametrize("pattern", ["**", "**/*"])
@@ -290,3 +315,16 @@ def test_those_in_an_archive_are_counted_too(folder: Path, tmp_path: Path, kind:
 def test_a_picture_of_any_format_may_come_on_standard_input(start: bytes) -> None:
     (item,) = expand(["-"], stdin=io.BytesIO(start + b"\0" * 40))
     assert item.data is not None
+
+
+def test_an_image_on_standard_input_is_read_up_to_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(expand_module, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("celebattr.images.open.MAX_BYTES", 1 << 20)
+    endless = io.BytesIO(b"\xff\xd8\xff" + bytes(1 << 24))
+    (item,) = expand(["-"], stdin=endless)
+    assert item.data is not None
+    assert len(item.data) < 1 << 21
+    with pytest.raises(ImageTooLargeError, match="more bytes than the limit of 1,048,576"):
+        open_image(item.data)

@@ -126,6 +126,14 @@ def test_a_list_is_read_as_a_stream() -> None:
     assert not stream.closed
 
 
+def test_a_row_of_endless_lines_is_no_row(file: Path) -> None:
+    endless = '"\n",' * 800_000  # each a cell, of one row
+    file.write_text(f'image\n{endless}"\nb.jpg\n')
+    found = list(paths_in(str(file), None))
+    wrong = [str(name) for name in found if isinstance(name, DataError)]
+    assert wrong[0] == f"{file}: row 1 is not CSV (over 2,097,152 characters)"
+
+
 def test_a_parquet_file_needs_its_package(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"celebattr\[parquet\]"):
@@ -177,6 +185,43 @@ class TestParquet:
                 os.fsdecode(b"\xed\xa0\x80.jpg"),
             ]
 
+    @pytest.mark.parametrize("told", ["the truth", "a lie"])
+    def test_a_page_that_would_take_all_memory_is_refused(self, told: str, tmp_path: Path) -> None:
+        size = 80 << 20
+        table = self.pa.table({"path": self.pa.array([b"x" * size])})
+        path = tmp_path / "list.parquet"
+        plain = {"write_statistics": False, "use_dictionary": False, "store_schema": False}
+        self.pq.write_table(table, path, compression="zstd", **plain)
+        data = path.read_bytes()
+        assert len(data) < 10_000
+        if told == "a lie":  # in the footer, of 5 kB
+            whole = self.pq.read_metadata(path).row_group(0).column(0).total_uncompressed_size
+            footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+            changed = data[footer:].replace(thrift(whole), thrift(5000, len(thrift(whole))))
+            path.write_bytes(data[:footer] + changed)
+            column = self.pq.read_metadata(path).row_group(0).column(0)
+            assert column.total_uncompressed_size == 5000
+        with pytest.raises(
+            DataError, match=r"list\.parquet .*a page of 83,886,\d+ bytes, more than"
+        ):
+            next(paths_in(str(path), None))
+
+    def test_one_long_name_in_many_rows_takes_the_memory_of_few(self, tmp_path: Path) -> None:
+        once = self.pa.DictionaryArray.from_arrays([0] * 500, ["x" * (1 << 20)])
+        path = tmp_path / "list.parquet"
+        self.pq.write_table(
+            self.pa.table({"path": once}), path, compression="zstd", store_schema=False
+        )
+        assert path.stat().st_size < 5000
+        usual = self.pa.default_memory_pool()
+        pool = self.pa.proxy_memory_pool(usual)  # counts from here on
+        self.pa.set_memory_pool(pool)
+        try:
+            assert sum(len(name) for name in paths_in(str(path), None)) == 500 << 20
+        finally:
+            self.pa.set_memory_pool(usual)
+        assert 0 < pool.max_memory() < 100 << 20
+
     def test_what_is_damaged_after_rows_costs_those_behind_it(self, tmp_path: Path) -> None:
         names = [f"{n:08}.jpg" for n in range(20_000)]
         path = Path(self.write(tmp_path / "list.parquet", path=names))
@@ -201,3 +246,10 @@ class TestParquet:
         path.write_bytes(path.read_bytes()[:-20])
         with pytest.raises(DataError, match=r"list\.parquet"):
             list(paths_in(str(path), None))
+
+
+def thrift(value: int, length: int = 0) -> bytes:
+    """A positive number as Thrift's compact protocol has it, in so many bytes."""
+    value *= 2
+    parts = [value >> shift & 127 for shift in range(0, max(7 * length, value.bit_length()), 7)]
+    return bytes([part | 128 for part in parts[:-1]] + parts[-1:])

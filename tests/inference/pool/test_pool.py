@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -16,20 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from skimage.data import astronaut
 
 import celebattr
 from celebattr.data import synthetic
-from celebattr.errors import DeviceError
+from celebattr.errors import DeviceError, UnreadableImageError
+from celebattr.images.open import open_image
 from celebattr.inference.config import PredictConfig
 from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.pool import pool as workers_module
 from celebattr.inference.pool import protocol
 from celebattr.inference.pool import worker as child
-from celebattr.inference.pool.pool import Worker, WorkerPool
+from celebattr.inference.pool.pool import WorkerPool
+from celebattr.inference.pool.process import CROP_BYTES, Worker
 from celebattr.predictions import Failure, Prediction
 
 
@@ -129,11 +133,12 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_whatever_a_file_does_it_becomes_one_row_and_the_next_is_read(
-    hostile: Path, photo: Path
+    hostile: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(workers_module, "_PATIENCE", 2)
     cases: dict[str, tuple[str, str]] = {
-        "hang": ("timeout", "took longer than 1 s"),
-        "sleep": ("timeout", "took longer than 1 s"),
+        "hang": ("timeout", "took longer than 1 s, twice"),
+        "sleep": ("timeout", "took longer than 1 s, twice"),
         "crash": ("unreadable", "crashed the worker process twice (SIGSEGV)"),
         "exit": ("unreadable", "crashed the worker process twice (exit code 7)"),
         "memory": ("too_large", "more memory needed than one photo may take"),
@@ -184,14 +189,17 @@ def test_what_cannot_be_scored_together_is_scored_one_by_one() -> None:
         return [[Prediction(some[0].input.path, 1, 1, None, {"Bald": 0.5}, [], [])]]
 
     requests = io.BytesIO()
-    photos = [{"path": name, "file": None, "bytes": None} for name in ("a", "b", "c")]
-    protocol.send(requests, {"photos": photos, "seconds": 5.0})
+    photos = [
+        {"path": name, "file": None, "bytes": None, "packed": None} for name in ("a", "b", "c")
+    ]
+    protocol.send(requests, {"photos": photos, "seconds": 5.0, "pixels": 0})
     requests.seek(0)
     child.serve(requests, answers, Prepared, score)  # type: ignore[arg-type]
     answers.seek(0)
-    said = [protocol.receive(answers) for _ in photos]
-    assert [next(iter(answer or {})) for answer in said] == ["results", "failure", "results"]
-    assert said[1] == {
+    said = [protocol.receive(answers) for _ in 2 * photos]
+    kinds = ["opened"] * 3 + ["results", "failure", "results"]
+    assert [next(iter(answer or {})) for answer in said] == kinds
+    assert said[4] == {
         "failure": ["too_large", "b: more memory needed than one photo may take"],
     }
 
@@ -300,18 +308,87 @@ def test_a_frozen_program_starts_its_processes(
         assert "call celebattr.freeze_support() first" in done.stderr
 
 
+@pytest.mark.parametrize("everyone", [True, False], ids=["the run", "its workers"])
+def test_time_in_which_a_run_is_stopped_is_no_photos(
+    everyone: bool, tmp_path: Path, photo: Path
+) -> None:
+    for n in range(12):
+        (tmp_path / f"{n}.png").symlink_to(photo)
+    command = [sys.executable, "-m", "celebattr", "predict", str(tmp_path), "--format=jsonl"]
+    run = subprocess.Popen(
+        [*command, "--timeout=1"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert run.stdout is not None
+    rows = [run.stdout.readline()]
+    for _ in range(2):
+        processes = psutil.Process(run.pid).children()
+        for process in [psutil.Process(run.pid)] * everyone + processes:
+            process.suspend()
+        time.sleep(2.0)
+        for process in [psutil.Process(run.pid)] * everyone + processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+    rows += run.communicate()[0].splitlines()
+    assert [json.loads(row)["status"] for row in rows] == ["ok"] * 12
+
+
+def test_a_photo_that_is_late_once_is_asked_for_again(
+    workers: WorkerPool, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    ask = Worker.ask
+
+    def stopped_first(worker: Worker, *request: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            worker._process.send_signal(signal.SIGSTOP)
+        return ask(worker, *request)
+
+    monkeypatch.setattr(Worker, "ask", stopped_first)
+    monkeypatch.setattr(workers_module, "_PATIENCE", 0.05)
+    assert workers.frames(Input(str(photo))).failure is None
+    assert asked == 2
+
+
+@pytest.mark.parametrize(
+    ("library", "text", "said"),
+    [
+        ("cv2", "raise ImportError('libGL.so.1: cannot open')", r"import cv2 \(ImportError: libGL"),
+        ("cv2", "", r"cannot start \(AttributeError: .*cv2"),  # half removed
+        ("PIL", "raise RuntimeError('old')", r"import PIL.Image \(RuntimeError: old\)"),
+    ],
+)
+def test_a_library_that_cannot_be_used_ends_the_run_and_blames_no_photo(
+    library: str,
+    text: str,
+    said: str,
+    tmp_path: Path,
+    tiny_onnx: Path,
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / f"{library}.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for weights in (tiny_onnx, tiny_bundle):
+        output = tmp_path / "rows.jsonl"
+        with pytest.raises(DeviceError, match=said):
+            celebattr.score(["photo.jpg"] * 5, output, weights=weights, device="cpu")
+        assert not list(tmp_path.glob("rows.jsonl*"))
+
+
 def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
     workers: WorkerPool, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
     ask = Worker.ask
 
-    def killed_first(worker: Worker, items: Sequence[Input], seconds: float) -> Any:
+    def killed_first(worker: Worker, *request: Any) -> Any:
         nonlocal asked
         asked += 1
         worker._process.kill()
         worker._process.wait()
-        return ask(worker, items, seconds)
+        return ask(worker, *request)
 
     monkeypatch.setattr(Worker, "ask", killed_first)
     failure = workers.frames(Input(str(photo))).failure
@@ -358,6 +435,46 @@ def test_the_folder_one_stands_in_is_not_imported_from(
         assert pool.frames(Input(str(photo))).faces == 1
 
 
+@pytest.mark.parametrize("weights", ["tiny_onnx", "tiny_bundle"])
+def test_a_photo_to_draw_on_is_opened_by_a_worker_and_has_a_limit(
+    weights: str,
+    photo: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def drawn(most: int) -> dict[str, Image.Image]:
+        monkeypatch.setattr(workers_module, "DRAWN_PIXELS", most)
+        out = tmp_path / str(most)
+        celebattr.score(
+            [photo],
+            tmp_path / f"{most}.jsonl",
+            weights=bundle,
+            device="cpu",
+            annotate=out,
+            explain="Smiling" if weights == "tiny_bundle" else None,
+        )
+        return {file.name.split(".", 2)[2]: open_image(file) for file in out.rglob("*.png")}
+
+    bundle = request.getfixturevalue(weights)
+    with monkeypatch.context() as patch:
+        patch.setattr("celebattr.images.open.open_image", None)  # not in this process
+        whole, half = drawn(24_000_000), drawn(512 * 512 - 1)
+    assert len(whole) == len(half) == (2 if weights == "tiny_bundle" else 1)
+    for name, image in half.items():
+        if name == "annotated.png":  # which is enlarged to make room for text
+            assert image.size == whole[name].size == (512, 512)
+        else:
+            assert image.size == (256, 256)
+            large = np.asarray(whole[name].reduce(2), np.int16)
+            assert np.abs(np.asarray(image, np.int16) - large).mean() < 1.0
+    with WorkerPool(PredictConfig()) as pool:
+        picture, divisor = pool.picture(Input(str(photo)))
+        assert (picture.size, divisor) == ((256, 256), 2)
+        with pytest.raises(UnreadableImageError, match=r"nowhere\.jpg: no such file"):
+            pool.picture(Input("nowhere.jpg"))
+
+
 def test_messages_survive_any_name() -> None:
     stream = io.BytesIO()
     head: dict[str, Any] = {"path": "a\udcff\n\x1b", "bytes": 3}
@@ -367,4 +484,4 @@ def test_messages_survive_any_name() -> None:
     assert stream.read() == b"abc"
     for cut in range(len(stream.getvalue()) - 3):
         assert protocol.receive(io.BytesIO(stream.getvalue()[:cut])) is None
-    assert workers_module.CROP_BYTES == 218 * 178 * 3
+    assert CROP_BYTES == 218 * 178 * 3
