@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from celebattr.errors import UsageError
 from celebattr.options import (
     CACHES,
     Checks,
@@ -27,7 +28,7 @@ from celebattr.options import (
     thumbnails_option,
 )
 
-LOSSES: tuple[str, ...] = ("bce", "mse")
+LOSSES: tuple[str, ...] = ("bce", "mse", "focal", "asymmetric")
 OPTIMIZERS: tuple[str, ...] = ("adamw", "sgd", "gd")
 ACTIVATIONS: tuple[str, ...] = ("relu", "sigmoid", "tanh")
 COMPILE: tuple[str, ...] = ("auto", "on", "off")
@@ -116,7 +117,13 @@ class TrainConfig(Checks):
     warmup: float = option(
         0.15, "Share of the steps in which the learning rate rises.", OPTIMISATION
     )
-    loss: str = option("bce", "bce (binary cross-entropy) or mse.", OPTIMISATION, choices=LOSSES)
+    loss: str = option("bce", "Loss: {choices}.", OPTIMISATION, choices=LOSSES)
+    pos_weight: str | None = option(
+        None,
+        "Weight of positives in the loss: a number, or auto (negatives / positives).",
+        OPTIMISATION,
+        metavar="X",
+    )
     ema: float = option(
         0.998, "Decay of the averaged weights; 0 turns averaging off.", OPTIMISATION
     )
@@ -203,6 +210,10 @@ class TrainConfig(Checks):
             parse_sizes(self.image_size)
         if self.head is not None:
             parse_widths(self.head)
+        if self.pos_weight is not None:
+            if self.loss == "mse":
+                raise UsageError("--pos-weight is for --loss bce, focal and asymmetric, not mse")
+            parse_pos_weight(self.pos_weight)
 
     def size_at(self, epoch: int) -> tuple[int, int]:
         """Return the input's height and width in pixels at an epoch, from 0."""
@@ -225,3 +236,22 @@ class TrainConfig(Checks):
             *("thumbnails", "tensorboard", "checkpoint_every"),  # what is kept of a run
         )
         return {name: value for name, value in values.items() if name not in left_out}
+
+
+def parse_pos_weight(text: str) -> float | None:
+    """Parse a weight of positives: "auto" is None.
+
+    Raises:
+        UsageError: it is neither "auto" nor a number over 0 and up to 1,000.
+    """
+    if text == "auto":
+        return None
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = 0.0
+    if not 0.0 < weight <= 1000.0:
+        raise UsageError(
+            f"--pos-weight {text} is neither auto nor a number over 0 and up to 1000, such as 5"
+        )
+    return weight
