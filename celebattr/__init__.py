@@ -19,6 +19,7 @@ __version__ = VERSION
 if TYPE_CHECKING:
     from celebattr.api import (
         align,
+        calibrate,
         doctor,
         evaluate,
         export,
@@ -41,6 +42,7 @@ __all__ = [
     "Failure",
     "Model",
     "align",
+    "calibrate",
     "doctor",
     "evaluate",
     "export",

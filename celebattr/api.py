@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from celebattr.constants import Progress
 from celebattr.data.shards.config import PackConfig
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import MissingExtraError, UsageError
-from celebattr.evaluation.config import EvaluateConfig
+from celebattr.errors import UsageError, needs
+from celebattr.evaluation.config import CalibrateConfig, EvaluateConfig
 from celebattr.inference.config import PredictConfig, ScoreOptions
 from celebattr.inference.run import Summary
 from celebattr.models.weights import SPEEDS
@@ -27,6 +27,7 @@ from celebattr.training.config import TrainConfig
 if TYPE_CHECKING:
     from celebattr.diagnosis.labels.report import LabelReport
     from celebattr.diagnosis.report import DoctorReport
+    from celebattr.evaluation.recalibrate import Calibration
     from celebattr.evaluation.report import EvalReport
     from celebattr.model import Model
     from celebattr.training.callbacks import Listener
@@ -138,10 +139,8 @@ def train(
         DataError, WeightsError, DeviceError: see `celebattr.training.loop.train`.
     """
     config = from_keywords(TrainConfig, {"data": data, "output": output, **options})
-    try:
+    with needs("train"):
         from celebattr.training.loop import train as run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "train") from error
     return run(config, listener)
 
 
@@ -177,6 +176,35 @@ def evaluate(
         write_card=write_card,
         on_progress=on_progress,
     )
+
+
+@options_of(CalibrateConfig)
+def calibrate(
+    weights: StrPath,
+    data: Data,
+    *,
+    output: StrPath | None = None,
+    on_progress: Progress = lambda done, total: None,
+    **options: Any,
+) -> Calibration:
+    """Fit scales and thresholds of a bundle to labelled images, without training.
+
+    Args:
+        weights: a bundle, as `load` takes it.
+        data: data sets to join.
+        output: the bundle to write, of the same format; without it, the bundle itself.
+        on_progress: told of images done and their total.
+        **options: those of `celebattr calibrate`: split, operating_point, ...
+
+    Raises:
+        UsageError: an option is unknown or not possible.
+        DataError, WeightsError, DeviceError: see `celebattr.evaluation.recalibrate.calibrate`.
+    """
+    config = from_keywords(CalibrateConfig, {"data": data, **options})
+    with needs("train"):
+        from celebattr.evaluation.recalibrate import calibrate as run
+    target = None if output is None else Path(output)
+    return run(os.fspath(weights), config, target, on_progress=on_progress)
 
 
 def export(

@@ -115,10 +115,10 @@ def decoders_option(panel: str = "Performance") -> int:
     return option(2, "Threads that decode images.", panel)
 
 
-def operating_point_option() -> str:
+def operating_point_option(default: str = "default") -> str:
     """Return the field of --operating-point."""
     text = "Thresholds: default, f1, precision=P or recall=P."
-    return option("default", text, DECISIONS, metavar="POINT")
+    return option(default, text, DECISIONS, metavar="POINT")
 
 
 def unsure_below_option() -> float | None:

@@ -18,7 +18,10 @@ import typer.main
 from celebattr import __version__
 from celebattr.errors import CelebattrError, ExitCode
 
-COMMANDS = ("predict", "merge", "train", "evaluate", "export", "pack", "align", "doctor", "info")
+COMMANDS = (
+    *("predict", "merge", "train", "evaluate", "calibrate", "export", "pack", "align", "doctor"),
+    "info",
+)
 """Commands: each is a function in the module of its name."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from celebattr.cli.options import command
-from celebattr.errors import UsageError
+from celebattr.errors import UsageError, needs
 from celebattr.models import registry
 from celebattr.training.config import TrainConfig
 
@@ -34,13 +34,9 @@ def train(config: TrainConfig) -> None:
     """
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
-    from celebattr.errors import MissingExtraError
-
-    try:
+    with needs("train"):
         from celebattr.training.distributed import World
         from celebattr.training.loop import train as run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "train") from error
     if not World.here().is_main:  # torchrun started several: rank 0 draws and reports
         run(config)
         return

@@ -58,9 +58,12 @@ def focal(
     Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
 
     Args:
-        logits_BA, targets_BA, weights_B: as in every loss.
+        logits_BA: as in every loss, and so targets and weights.
+        targets_BA: 0 to 1, or NaN.
+        weights_B: of the images.
         pos_weight: factor of the part of positives, [A].
-        gamma_pos, gamma_neg: how much less, for positives and negatives; 0 is cross-entropy.
+        gamma_pos: how much less, of positives; 0 is cross-entropy.
+        gamma_neg: how much less, of negatives.
         clip: probability up to which a negative counts nothing.
     """
     p_BA = torch.sigmoid(logits_BA)
