@@ -132,7 +132,7 @@ def train(
         **options: those of `celebattr train`: epochs, arch, lr, ...
 
     Returns:
-        The path of the best bundle, for `load`.
+        The path of the best bundle, for `load`; with `folds`, of out-of-fold probabilities.
 
     Raises:
         UsageError: an option is unknown or not possible.
@@ -140,7 +140,7 @@ def train(
     """
     config = from_keywords(TrainConfig, {"data": data, "output": output, **options})
     with needs("train"):
-        from celebattr.training.loop import train as run
+        from celebattr.training.folds import train as run
     return run(config, listener)
 
 

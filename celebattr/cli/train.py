@@ -36,7 +36,7 @@ def train(config: TrainConfig) -> None:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
     with needs("train"):
         from celebattr.training.distributed import World
-        from celebattr.training.loop import train as run
+        from celebattr.training.folds import train as run
     if not World.here().is_main:  # torchrun started several: rank 0 draws and reports
         run(config)
         return

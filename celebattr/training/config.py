@@ -50,6 +50,10 @@ class TrainConfig(Checks):
     faces: str = faces_option()
     column: str | None = column_option()
     attributes: str | None = attributes_option()
+    folds: int | None = option(
+        None, "Train K runs, and write out-of-fold probabilities.", DATA, metavar="K"
+    )
+    fold: int | None = option(None, "Train only this one of --folds.", DATA, shown="all")
     leave_out_repeats: bool = option(
         False, "Leave out training images repeated in validation or test.", DATA
     )
@@ -179,7 +183,11 @@ class TrainConfig(Checks):
     thumbnails: bool = thumbnails_option()
 
     def __post_init__(self) -> None:
+        if self.fold is not None and self.folds is None:
+            raise UsageError("--fold is part of --folds: add --folds K")
         self._check(
+            folds=(2, 100),
+            fold=(1, self.folds or 1),
             epochs=(1, 10_000),
             patience=(1, 10_000),
             freeze_stages=(0, 5),

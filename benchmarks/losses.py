@@ -1,0 +1,126 @@
+"""Losses of `celebattr train` on the rarest ten attributes; see benchmarks/README.md."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from celebattr.data.dataset import FaceDataset
+from celebattr.data.layouts.load import load_dataset
+from celebattr.data.loader import batches
+from celebattr.evaluation import calibration, metrics
+from celebattr.models import bundle, decisions
+from celebattr.models.preprocess import Preprocess, PreprocessSpec
+from celebattr.models.weights import bundle_file
+from celebattr.training.losses import make_loss
+from celebattr.training.optimizer import lr_factor
+from celebattr.training.validation import measure
+
+LOSSES = (
+    *(("bce", None), ("bce", "5"), ("bce", "auto"), ("focal", None), ("focal", "auto")),
+    *(("asymmetric", None), ("asymmetric", "auto")),
+)
+EPOCHS, BATCH, RATE, DECAY = 12, 64, 1e-3, 0.05
+SEEDS = 3
+RAREST = 10
+SHOWN = (
+    *("mean_attribute_accuracy", "mean_balanced_accuracy", "mean_f1"),
+    *("mean_average_precision", "mean_expected_calibration_error"),
+)
+
+
+@torch.inference_mode()
+def features(images: FaceDataset, weights: str, kept: Path) -> torch.Tensor:
+    """Return what the backbone of a bundle makes of images, [N, F]; keep it in a file."""
+    if kept.is_file():
+        return torch.from_numpy(np.load(kept))
+    card, network = bundle.load(bundle_file(weights))
+    preprocess = Preprocess(PreprocessSpec.from_dict(card.preprocess))
+    network = network.place(torch.device("cpu"))
+    parts = []
+    for batch in batches(images, np.arange(len(images)), batch_size=64, workers=2):
+        inputs = preprocess(torch.from_numpy(batch.crops_BHWC))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            made = network.backbone(inputs.contiguous(memory_format=torch.channels_last))
+        parts.append(made.float().flatten(1))
+    np.save(kept, torch.cat(parts).numpy())
+    return torch.cat(parts)
+
+
+def main() -> None:
+    """Print the figures of each loss, and how far they spread over seeds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", default="celebattr-resnet50slim")
+    parser.add_argument("--train", type=int, default=12_000, help="training images")
+    parser.add_argument("--keep", type=Path, required=True, help="folder of the features")
+    options = parser.parse_args()
+    dataset = load_dataset([options.data])
+    train = dataset.split("train")
+    train = train.share(options.train / len(train), seed=0)
+    parts = {"train": train} | {name: dataset.split(name) for name in ("validation", "test")}
+    x = {
+        name: features(part, options.weights, options.keep / f"{name}.npy")
+        for name, part in parts.items()
+    }
+    y = {name: torch.from_numpy(part.targets_NA).float() for name, part in parts.items()}
+    shares_A, test = train.shares_A, parts["test"]
+    rare_R = np.argsort(shares_A)[:RAREST]
+    names = [dataset.attributes[i] for i in rare_R]
+    print(", ".join(f"{n} {100 * s:.1f}" for n, s in zip(names, shares_A[rare_R], strict=True)))
+    print({name: len(part) for name, part in parts.items()}, "positives of the ten in test:")
+    print(y["test"][:, rare_R].sum(dim=0).int().tolist())
+    for name, pos_weight in LOSSES:
+        loss = make_loss(name, pos_weight, shares_A)
+        rows: dict[str, list[list[float]]] = {}
+        for seed in range(SEEDS):
+            torch.manual_seed(seed)
+            head = torch.nn.Linear(x["train"].shape[1], len(shares_A))
+            torch.nn.init.normal_(head.weight, std=0.01)
+            torch.nn.init.zeros_(head.bias)
+            optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
+            steps, step, best = EPOCHS * -(-len(train) // BATCH), 0, (-1.0, head.state_dict())
+            for _ in range(EPOCHS):
+                for rows_B in torch.randperm(len(train)).split(BATCH):
+                    optimizer.param_groups[0]["lr"] = RATE * lr_factor(step, steps, 0.15, "adamw")
+                    optimizer.zero_grad()
+                    loss(head(x["train"][rows_B]), y["train"][rows_B]).backward()
+                    optimizer.step()
+                    step += 1
+                with torch.no_grad():
+                    logits_NA = head(x["validation"]).numpy()
+                found = measure(logits_NA, parts["validation"].targets_NA, shares_A, loss)
+                score = found.summary.mean_average_precision or 0.0
+                if score > best[0]:
+                    best = score, {n: t.clone() for n, t in head.state_dict().items()}
+            head.load_state_dict(best[1])
+            with torch.no_grad():
+                logits = {n: head(x[n]).numpy() for n in ("validation", "test")}
+            targets_NA = parts["validation"].targets_NA
+            scale_A = calibration.fit_scale(logits["validation"], targets_NA, shares_A)
+            p = {n: decisions.probabilities(z, scale_A, 0 * scale_A) for n, z in logits.items()}
+            f1_A = decisions.thresholds(decisions.counts(p["validation"], targets_NA), "f1")
+            for point, thresholds_A in (("0.5", np.full_like(f1_A, 0.5)), ("f1", f1_A)):
+                present_NA = decisions.present(p["test"], thresholds_A)
+                for what, columns in (("rarest", rare_R), ("all", np.arange(len(shares_A)))):
+                    report = metrics.report(
+                        p["test"][:, columns],
+                        test.targets_NA[:, columns],
+                        present_NA[:, columns],
+                        [dataset.attributes[i] for i in columns],
+                        split="test",
+                        weights="",
+                    )
+                    figures = [100 * getattr(report, shown) for shown in SHOWN]
+                    rows.setdefault(f"{what:6} at {point:3}", []).append(figures)
+        for title, values in rows.items():
+            mean, spread = np.mean(values, axis=0), np.ptp(values, axis=0)
+            told = "  ".join(f"{m:5.2f} ({s:.2f})" for m, s in zip(mean, spread, strict=True))
+            print(f"{name:10} {pos_weight or '':5} {title}  {told}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
