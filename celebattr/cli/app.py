@@ -55,7 +55,13 @@ class Command(typer.core.TyperCommand):
                 typer.echo(f"celebattr: {name} is given twice, and takes one value", err=True)
                 sys.exit(ExitCode.USAGE)
             given.add(str(option.name))
-        return super().make_context(info_name, args, parent, **extra)
+        # Help comes before the callback of an option, which may read a file that is not there.
+        args = sorted(args, key=lambda word: word not in ("--help", "-h"))
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except CelebattrError as error:  # of an option's callback, train --config
+            typer.echo(f"celebattr: {error}", err=True)
+            sys.exit(error.exit_code)
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return --help, in the last group of options."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from celebattr.cli.options import command
 from celebattr.errors import UsageError, needs
 from celebattr.models import registry
-from celebattr.training.config import TrainConfig
+from celebattr.training.config import TrainConfig, read_config
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -21,8 +22,28 @@ MUCH_WAITING = 0.1
 """Share of an epoch spent waiting for images above which a notice is printed."""
 
 
+def _read(context: typer.Context, file: Path | None) -> None:
+    """Make the settings of a file the defaults of all options."""
+    if file is not None:
+        context.default_map = {n: v for n, v in read_config(file).items() if v is not None}
+
+
 @command(arch=registry.names())
-def train(config: TrainConfig) -> None:
+def train(
+    *,
+    config: TrainConfig,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Settings from a config.json.",
+            callback=_read,
+            is_eager=True,
+            rich_help_panel="Output",
+        ),
+    ] = None,
+) -> None:
     """Train a network on CelebA or on your own attributes.
 
     With only --data it fine-tunes ResNet50. Ctrl-C saves and exits with 130.
@@ -30,6 +51,7 @@ def train(config: TrainConfig) -> None:
     Examples:
         $ celebattr train --data celeba/ --output runs/first
         $ celebattr train --data celeba/ --output runs/first --resume
+        $ celebattr train --config runs/first/config.json --output runs/second
         $ torchrun --nproc-per-node 4 -m celebattr train --data celeba/
     """
     if not config.data:

@@ -49,7 +49,6 @@ def calibrate(
     weights: str,
     config: CalibrateConfig,
     output: Path | None = None,
-    *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     notice: Callable[[str], None] = log.info,
 ) -> Calibration:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from celebattr.errors import UsageError
+from celebattr.errors import DataError, UsageError, reason
 from celebattr.options import (
     CACHES,
     Checks,
@@ -19,6 +19,7 @@ from celebattr.options import (
     decoders_option,
     device_option,
     faces_option,
+    from_keywords,
     option,
     parse_sizes,
     parse_widths,
@@ -50,10 +51,8 @@ class TrainConfig(Checks):
     faces: str = faces_option()
     column: str | None = column_option()
     attributes: str | None = attributes_option()
-    folds: int | None = option(
-        None, "Train K runs, and write out-of-fold probabilities.", DATA, metavar="K"
-    )
-    fold: int | None = option(None, "Train only this one of --folds.", DATA, shown="all")
+    folds: int | None = option(None, "Cross-validate: train one run per fold.", DATA, metavar="K")
+    fold: int | None = option(None, "Train only this one of --folds.", DATA)
     leave_out_repeats: bool = option(
         False, "Leave out training images repeated in validation or test.", DATA
     )
@@ -124,7 +123,7 @@ class TrainConfig(Checks):
     loss: str = option("bce", "Loss: {choices}.", OPTIMISATION, choices=LOSSES)
     pos_weight: str | None = option(
         None,
-        "Weight of positives in the loss: a number, or auto (negatives / positives).",
+        "Weight of positives: a number or auto.",
         OPTIMISATION,
         metavar="X",
     )
@@ -244,6 +243,32 @@ class TrainConfig(Checks):
             *("thumbnails", "tensorboard", "checkpoint_every"),  # what is kept of a run
         )
         return {name: value for name, value in values.items() if name not in left_out}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the settings that a run wrote, all but whether it was resumed.
+
+    Args:
+        path: a run's config.json, or its folder.
+
+    Raises:
+        DataError: it cannot be read, or holds no settings.
+        UsageError: a setting is unknown, or its value is not possible.
+    """
+    path = path / "config.json" if path.is_dir() else path
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not the config.json of a run: {reason(error)}") from error
+    values.pop("resume", None)
+    try:
+        from_keywords(TrainConfig, values)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    earlier = {f.metadata["was"][2:]: f.name for f in dataclasses.fields(TrainConfig)}
+    return {earlier.get(name, name): value for name, value in values.items()}
 
 
 def parse_pos_weight(text: str) -> float | None:
