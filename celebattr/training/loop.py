@@ -156,8 +156,9 @@ class _Run:
                 write_bytes(config.output / "config.json", config.to_json().encode())
             if progress.epoch == self.epochs or self._out_of_patience():
                 self.listener.notice(
-                    "finished   all epochs of this run are done. To train on, start another run "
-                    f"from it: --backbone-weights {config.output} --output ANOTHER"
+                    f"finished   {progress.epoch} of {self.epochs} epochs are done. To train on, "
+                    f"start another run from it: --backbone-weights {config.output} "
+                    "--output ANOTHER"
                 )
             while progress.epoch < self.epochs and not self._out_of_patience():
                 size = config.size_at(progress.epoch)
