@@ -268,7 +268,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
     earlier = {f.metadata["was"][2:]: f.name for f in dataclasses.fields(TrainConfig)}
-    return {earlier.get(name, name): value for name, value in values.items()}
+    return {str(earlier.get(name, name)): value for name, value in values.items()}
 
 
 def parse_pos_weight(text: str) -> float | None:
