@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebattr.errors import DataError, UsageError
 from celebattr.evaluation import calibration, metrics
@@ -18,8 +20,9 @@ from celebattr.evaluation.report import EvalReport
 from celebattr.io.files import check_target
 from celebattr.models import bundle, decisions
 from celebattr.models.backends import open_backend
+from celebattr.models.card import Card
 from celebattr.models.weights import bundle_file, shipped_bundles
-from celebattr.options import parse_operating_point
+from celebattr.options import OperatingPoint, parse_operating_point
 
 FEWEST = 10
 """Positives, and negatives, that an attribute needs to be calibrated."""
@@ -87,9 +90,10 @@ def calibrate(
             f"no attribute has {FEWEST} images where it is present and {FEWEST} where it is "
             f"absent among these {len(images):,}: label more"
         )
-    names, targets_NA = names[enough_A], targets_NA[:, enough_A]
+    calibrated = tuple(names[enough_A].tolist())
+    targets_NA = targets_NA[:, enough_A]
     card = backend.card
-    columns = [card.attributes.index(name) for name in names]
+    columns = np.array([card.attributes.index(name) for name in calibrated])
     logits_NA = logits(
         backend,
         images,
@@ -97,41 +101,60 @@ def calibrate(
         workers=config.workers,
         on_progress=on_progress,
     )[:, columns]
-    scales_A, biases_A, thresholds_A = (
-        np.array(values) for values in (card.scale, card.bias, card.thresholds)
+    fitted = replace(
+        fit(card, columns, logits_NA, targets_NA, parse_operating_point(config.operating_point)),
+        calibrated_on=f"{len(images):,} images of {images.summary}",
+        metrics={},  # they were measured at other thresholds
     )
-    own, shift_A = np.array(columns), biases_A[columns] / scales_A[columns]
-    before_NA = decisions.probabilities(logits_NA, scales_A[own], biases_A[own])
-    before = decisions.present(before_NA, thresholds_A[own])
-    # What a bias did before, it does at the new scale too.
-    scales_A[own] = calibration.fit_scale(logits_NA + shift_A, targets_NA).round(5)
-    biases_A[own] = scales_A[own] * shift_A
-    after_NA = decisions.probabilities(logits_NA, scales_A[own], biases_A[own])
-    tally = decisions.counts(after_NA, targets_NA)
-    kind, least = parse_operating_point(config.operating_point)
-    if kind != "default":
+    bundle.rewrite(source, fitted, target)
+
+    def report(card: Card) -> EvalReport:
+        scale_A, bias_A, thresholds_A = (
+            np.array(values)[columns] for values in (card.scale, card.bias, card.thresholds)
+        )
+        p_NA = decisions.probabilities(logits_NA, scale_A, bias_A)
+        present_NA = decisions.present(p_NA, thresholds_A)
+        about = {"split": config.split or "", "weights": source.name}
+        return metrics.report(p_NA, targets_NA, present_NA, calibrated, **about)
+
+    kept = tuple(name for name in card.attributes if name not in calibrated)
+    return Calibration(target, calibrated, kept, report(card), report(fitted))
+
+
+def fit(
+    card: Card,
+    columns: NDArray[np.int64],
+    logits_NA: NDArray[np.floating[Any]],
+    targets_NA: NDArray[Any],
+    point: OperatingPoint,
+) -> Card:
+    """Return a card whose scales, thresholds and counts of some attributes fit labels.
+
+    Args:
+        card: of the network.
+        columns: the A attributes, by their place in the card.
+        logits_NA: of these, [N, A].
+        targets_NA: 0 or 1, NaN where unknown, [N, A]; both values of each attribute.
+        point: at which thresholds are chosen; at "default" they stay.
+    """
+    scale_A, bias_A, thresholds_A = map(np.array, (card.scale, card.bias, card.thresholds))
+    shift_A = bias_A[columns] / scale_A[columns]
+    scale_A[columns] = calibration.fit_scale(logits_NA + shift_A, targets_NA).round(5)
+    bias_A[columns] = scale_A[columns] * shift_A  # the same logit stays at one half
+    p_NA = decisions.probabilities(logits_NA, scale_A[columns], bias_A[columns])
+    tally = decisions.counts(p_NA, targets_NA)
+    if point.kind != "default":
         # Over 1 is never present; JSON has no infinity.
-        thresholds_A[own] = np.minimum(decisions.thresholds(tally, kind, least), 1.01)
-    counts = np.array(card.counts or np.zeros((2, len(card.attributes), decisions.BINS)), np.int64)
-    counts[:, own] = tally
-    whole = bool(card.counts) or len(own) == len(card.attributes)
-    bundle.rewrite(
-        source,
-        replace(
-            card,
-            scale=tuple(scales_A),
-            bias=tuple(biases_A),
-            thresholds=tuple(thresholds_A),
-            counts=counts.tolist() if whole else [],
-            calibrated_on=f"{len(images):,} images of {images.summary}",
-            metrics={},  # they were measured at other thresholds
-        ),
-        target,
+        thresholds_A[columns] = np.minimum(decisions.thresholds(tally, *point), 1.01)
+    counts = card.counts
+    if counts or len(columns) == len(card.attributes):
+        all_counts = np.array(counts or np.zeros((2, len(columns), decisions.BINS)), np.int64)
+        all_counts[:, columns] = tally
+        counts = all_counts.tolist()
+    return replace(
+        card,
+        scale=tuple(scale_A),
+        bias=tuple(bias_A),
+        thresholds=tuple(thresholds_A),
+        counts=counts,
     )
-    after = decisions.present(after_NA, thresholds_A[own])
-    reports = (
-        metrics.report(p_NA, targets_NA, present_NA, names.tolist(), split="", weights=source.name)
-        for p_NA, present_NA in ((before_NA, before), (after_NA, after))
-    )
-    kept = tuple(name for name in card.attributes if name not in names)
-    return Calibration(target, tuple(names.tolist()), kept, *reports)
