@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=12_000, help="training images")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the features")
     options = parser.parse_args()
+    torch.set_num_threads(1)  # steps are small
     dataset = load_dataset([options.data])
     train = dataset.split("train")
     train = train.share(options.train / len(train), seed=0)
