@@ -1,9 +1,9 @@
 # Two commands on a machine that has only git, make, Python >= 3.11 and pip:
-#   make demo   sets up and predicts the attributes of a real photograph
+#   make demo   sets up what predicts, in .demo, and predicts the attributes of a real photograph
 #   make test   sets up, lints, checks types and runs the tests of some minutes
 # make test-long runs the others: kills at many moments, every combination, all real data. make bench
 # takes half an hour and a quiet machine: it writes the tables of docs/speed.md.
-# Everything they install lies in .venv. make minimum runs the tests that need no torch on the oldest
+# Everything else they install lies in .venv. make minimum runs the tests that need no torch on the oldest
 # versions that pyproject.toml admits, which lie in .minimum.
 
 PYTHON ?= python3
@@ -51,12 +51,14 @@ OLDEST_TESTS := tests/cli/test_lines.py tests/cli/test_options.py tests/images/t
 minimum: .minimum/.ready
 	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest --numprocesses auto --dist worksteal $(OLDEST_TESTS)
 
-demo: $(READY)
-	mkdir -p demo
-	$(BIN)/python -c "from PIL import Image; from skimage.data import astronaut; \
-	    Image.fromarray(astronaut()).save('demo/astronaut.png')"
-	$(BIN)/celebattr predict demo/astronaut.png --format table --annotate demo/annotated
-	@echo "The annotated picture is in demo/annotated."
+# The core alone, without torch: what a user of `predict` installs.
+.demo/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .demo
+	.demo/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+demo: .demo/.ready
+	.demo/bin/celebattr demo
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
@@ -70,4 +72,4 @@ wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv .minimum build dist demo
+	rm -rf .venv .minimum .demo build dist demo

@@ -2,7 +2,9 @@
 
 >>> import celebattr
 >>> model = celebattr.load()
->>> model("photo.jpg")[0].present  # doctest: +SKIP
+>>> (astronaut,) = model(celebattr.DEMO_PHOTO)
+>>> "Smiling" in astronaut.present
+True
 
 See docs/python.md.
 """
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         align,
         calibrate,
         doctor,
+        download,
         evaluate,
         export,
         load,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
         train,
     )
     from celebattr.attributes import CELEBA as ATTRIBUTES
+    from celebattr.constants import DEMO_PHOTO
     from celebattr.errors import CelebattrError
     from celebattr.inference.output.writers import to_frame
     from celebattr.model import Face, Model
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATTRIBUTES",
+    "DEMO_PHOTO",
     "CelebattrError",
     "Face",
     "Failure",
@@ -44,6 +49,7 @@ __all__ = [
     "align",
     "calibrate",
     "doctor",
+    "download",
     "evaluate",
     "export",
     "load",
@@ -56,6 +62,7 @@ __all__ = [
 
 _ELSEWHERE = {
     "ATTRIBUTES": ("celebattr.attributes", "CELEBA"),
+    "DEMO_PHOTO": ("celebattr.constants", "DEMO_PHOTO"),
     "CelebattrError": ("celebattr.errors", "CelebattrError"),
     "Face": ("celebattr.model", "Face"),
     "Failure": ("celebattr.predictions", "Failure"),

@@ -10,6 +10,9 @@ import threading
 
 def main() -> None:
     """Run the program and exit with the code that `celebattr.errors` gives."""
+    from celebattr.cli import streams
+
+    streams.install()
     # Before the import of the command line, which takes as long as the worker needs to start.
     if sys.argv[1:2] == ["predict"]:
         from celebattr.inference.pool import protocol
@@ -32,8 +35,8 @@ def _leave(end: SystemExit) -> None:
     # os._exit skips the freeing of every object, which takes long with large libraries loaded, but
     # also exit handlers and the flushing of streams: both are done here first.
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(end.code or 0)
 
 

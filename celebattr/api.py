@@ -202,23 +202,29 @@ def export(
     output: StrPath | None = None,
     *,
     int8: bool = False,
+    half: bool = False,
+    hub: StrPath | None = None,
     data: Data = (),
     calibration_images: int = 256,
 ) -> Path:
     """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch.
 
+    Or, with `hub`, a folder to upload to Hugging Face's hub.
+
     Args:
         weights: a safetensors bundle, as `load` takes it.
         output: the file to write; without it, beside the bundle.
         int8: int8 weights and activations; needs `data`.
+        half: float16 weights and activations, for GPUs.
+        hub: the folder for the hub: the bundle as it is, and its card as README.
         data: data sets whose validation images set the int8 ranges.
         calibration_images: how many of them.
 
     Returns:
-        The file that was written.
+        The file or folder that was written.
 
     Raises:
-        UsageError: int8 without data.
+        UsageError: int8 without data, or with half; a format for the hub.
         WeightsError, MissingExtraError: see `celebattr.inference.export.export`.
     """
     from celebattr.data.layouts.load import load_dataset
@@ -226,13 +232,21 @@ def export(
     from celebattr.models.weights import bundle_file
 
     source, calibration = bundle_file(os.fspath(weights)), None
+    if hub is not None:
+        if int8 or half or output is not None:
+            raise UsageError("--hub takes a bundle as it is: export it first, then give the result")
+        from celebattr.evaluation.model_card import hub_folder
+
+        return hub_folder(source, Path(hub))
+    if int8 and half:
+        raise UsageError("--int8 and --half exclude each other: give one")
     if int8:
         folders = from_keywords(EvaluateConfig, {"data": data}).data
         if not folders:
             raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
         calibration = load_dataset(folders).split("validation", calibration_images)
-    target = Path(output or source.with_name(f"{source.stem}{'-int8' if int8 else ''}.onnx"))
-    run(source, target, calibration=calibration)
+    target = Path(output or source.with_name(f"{source.stem}{'-int8' * int8}{'-half' * half}.onnx"))
+    run(source, target, calibration=calibration, half=half)
     return target
 
 
@@ -307,6 +321,32 @@ def pack(
 
     config = from_keywords(PackConfig, {"data": data, "output": output, **options})
     return run(config, on_progress)[0]
+
+
+def download(
+    to: StrPath,
+    source: str = "huggingface",
+    *,
+    accept_terms: bool = False,
+    on_progress: Progress = lambda done, total: None,
+) -> Path:
+    """Download CelebA into a folder, or continue to.
+
+    Args:
+        to: the folder.
+        source: huggingface, kaggle or drive.
+        accept_terms: that CelebA's terms are accepted: non-commercial research and education.
+        on_progress: told of bytes done and their total, per file.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError, DataError: see `celebattr.data.download.download`.
+    """
+    from celebattr.data.download import download as run
+
+    return run(source, Path(to), accept_terms=accept_terms, on_progress=on_progress)
 
 
 @overload

@@ -64,6 +64,9 @@ def weights_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "weights"
 
 
+DEMO_PHOTO = Path(__file__).with_name("astronaut.webp")
+"""A photograph in the public domain: NASA's portrait of the astronaut Eileen Collins."""
+
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 """Choices of arithmetic."""
 

@@ -38,17 +38,32 @@ class ExitCode(enum.IntEnum):
     INTERRUPTED = 130
 
 
-def printable(text: str) -> str:
+def printable(text: str, *, ascii_only: bool = False) -> str:
     r"""Return text on one line with unprintable characters escaped, as in `\x1b`.
 
-    At most 4,096 characters of it: it goes into a cell.
+    So are bytes of a name that are not UTF-8, as in `\xff`, and the rest of Unicode if asked.
     """
-    text = text[:4096]
-    if text.isprintable():
+    if text.isprintable() and (text.isascii() or not ascii_only):
         return text
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+        c if c.isprintable() and (c.isascii() or not ascii_only) else _escaped(c) for c in text
     )
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def escaped(text: str) -> str:
+    """Return a text without codes for a terminal: its lines stay, the rest is `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def counted(number: int, noun: str, several: str = "") -> str:
+    """Return a number with its noun: `1 input`, `2,000 inputs`."""
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -66,7 +81,7 @@ def reason(error: BaseException, most: int = 200) -> str:
     Unprintable characters are escaped: libraries quote the file that they could not read.
     """
     text = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(" ".join(text.split()))[:most] or type(error).__name__
+    return printable(" ".join(text[:4096].split()))[:most] or type(error).__name__
 
 
 class CelebattrError(Exception):
@@ -123,7 +138,7 @@ class TooManyFailuresError(DataError):
     exit_code = ExitCode.SOME_FAILED
 
     def __init__(self, failures: int) -> None:
-        super().__init__(f"stopped after {failures:,} failures")
+        super().__init__(f"stopped after {counted(failures, 'failure')}")
 
 
 class WeightsError(CelebattrError):

@@ -69,6 +69,11 @@ def skip_missing_option() -> bool:
     return option(False, "Skip rows whose image file is missing.", "Data")
 
 
+def allow_outside_option() -> bool:
+    """Return the field of --allow-outside, for every command that reads a data set."""
+    return option(False, "Read images that a list names outside of its folder.", "Data")
+
+
 def faces_option() -> str:
     """Return the field of --faces, for every command that reads a data set."""
     return option(
@@ -97,13 +102,18 @@ def attributes_option() -> str | None:
 
 def weights_option(panel: str, shown: str) -> str | None:
     """Return the field of --weights."""
-    text = "Bundle: a file, a run folder or a name."
+    text = "Bundle: a file, a run folder, a name or hf://OWNER/NAME."
     return option(None, text, panel, metavar="BUNDLE", shown=shown)
 
 
 def device_option(panel: str = "Performance") -> str:
     """Return the field of --device."""
-    return option("auto", "Device: auto, cpu, cuda, cuda:1 or mps.", panel, metavar="DEVICE")
+    return option(
+        "auto",
+        "Device: auto, cpu, cuda, cuda:1, mps, or one of ONNX: docs/export.md.",
+        panel,
+        metavar="DEVICE",
+    )
 
 
 def precision_option(panel: str = "Performance") -> str:
@@ -192,11 +202,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", Path:
 
 
 def _fitted(name: str, value: Any, hint: Any) -> Any:
-    """Return a value as the field of a config holds it.
-
-    Raises:
-        UsageError: it is of another type.
-    """
+    """Return a value as the field of a config holds it, or refuse its type."""
     if typing.get_origin(hint) is tuple:
         many = value if isinstance(value, list | tuple) else (value,)
         return tuple(_fitted(name, one, typing.get_args(hint)[0]) for one in many)
@@ -204,19 +210,16 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
     if isinstance(value, list | tuple) and str in kinds:
         return join_names(map(str, value))
     if isinstance(value, str | Path):
-        if Url in kinds:
-            return parse_location(value)
-        if Path in kinds or str in kinds:
-            return Path(value) if Path in kinds else str(value)
+        for kind, made in ((Url, parse_location), (Path, Path), (str, str)):
+            if kind in kinds:
+                return made(value)
     elif value is None or isinstance(value, bool):
         if type(value) in kinds:
             return value
     elif isinstance(value, numbers.Integral) and int in kinds:
         return int(value)
-    elif isinstance(value, numbers.Real) and float in kinds:
-        return float(value)
-    elif isinstance(value, numbers.Real) and str in kinds:
-        return str(value)
+    elif isinstance(value, numbers.Real) and (float in kinds or str in kinds):
+        return float(value) if float in kinds else str(value)
     raise UsageError(f"{flag(name)} {value!r} is not {_WORDS.get(kinds[0], 'text')}")
 
 

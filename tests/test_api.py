@@ -191,7 +191,7 @@ def test_scoring_into_a_file_resumes(
     options = {"weights": tiny_onnx, "max_failures": 0, "strict": True}
     with pytest.raises(TooManyFailuresError, match="stopped after 1 failures"):
         celebattr.score([faceless, photo], output, notice=told.append, **options)
-    assert "keeps 1 inputs" in told[0]
+    assert "keeps 1 finished input:" in told[0]
     options["strict"] = False
     done = celebattr.score([faceless, photo], output, resume=True, **options)
     assert (done.counts["inputs"], done.scored, done.failed) == (2, 1, 0)

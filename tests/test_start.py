@@ -57,8 +57,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_version_takes_four_modules_and_no_process() -> None:
-    assert run("--version") == (0, {"__main__", "cli", "cli.app", "constants", "errors"})
+def test_the_version_takes_five_modules_and_no_process() -> None:
+    modules = {"__main__", "cli", "cli.app", "cli.streams", "constants", "errors"}
+    assert run("--version") == (0, modules)
 
 
 def test_one_photo_takes_one_process_which_starts_before_the_options_are_read(faces: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from celebattr.errors import UsageError
+from celebattr.cli.streams import say
+from celebattr.errors import UsageError, counted
 
 
 def align(
@@ -56,5 +57,5 @@ def align(
     counts = api.align(photos, output, faces=faces, workers=workers)
     crops = counts.pop("crops", 0)
     told = ", ".join(f"{count:,} {status}" for status, count in counts.items())
-    typer.echo(f"{crops:,} crops of {sum(counts.values()):,} photos ({told})", err=True)
+    say(f"{counted(crops, 'crop')} of {counted(sum(counts.values()), 'photo')} ({told})")
     typer.echo(output)

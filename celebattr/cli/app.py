@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import importlib
 import inspect
 import logging
-import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,11 +17,23 @@ import typer.core
 import typer.main
 
 from celebattr import __version__
-from celebattr.errors import CelebattrError, ExitCode
+from celebattr.cli.streams import Escaped, say
+from celebattr.constants import IMAGE_SUFFIXES
+from celebattr.errors import CelebattrError, ExitCode, UsageError, printable
 
 COMMANDS = (
-    *("predict", "merge", "train", "evaluate", "calibrate", "export", "pack", "align", "doctor"),
+    "predict",
+    "merge",
+    "train",
+    "evaluate",
+    "calibrate",
+    "export",
+    "download",
+    "pack",
+    "align",
+    "doctor",
     "info",
+    "demo",
 )
 """Commands: each is a function in the module of its name."""
 
@@ -52,16 +65,11 @@ class Command(typer.core.TyperCommand):
             if not equals:
                 next(words, None)  # its value, which may look like an option
             if option.name in given:
-                typer.echo(f"celebattr: {name} is given twice, and takes one value", err=True)
-                sys.exit(ExitCode.USAGE)
+                raise UsageError(f"{name} is given twice, and takes one value")
             given.add(str(option.name))
         # Help comes before the callback of an option, which may read a file that is not there.
         args = sorted(args, key=lambda word: word not in ("--help", "-h"))
-        try:
-            return super().make_context(info_name, args, parent, **extra)
-        except CelebattrError as error:  # of an option's callback, train --config
-            typer.echo(f"celebattr: {error}", err=True)
-            sys.exit(error.exit_code)
+        return super().make_context(info_name, args, parent, **extra)
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return --help, in the last group of options."""
@@ -87,6 +95,28 @@ class Commands(typer.core.TyperGroup):
         names: Any = dict.fromkeys(COMMANDS)
         self.commands = names  # of a mistyped command, typer suggests one of these
 
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run a command line; `python -m celebattr` has the same name, for shell completion."""
+        with ending():
+            return super().main(*arguments, **settings | {"prog_name": "celebattr"})
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """Read the options before the command."""
+        with ending():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; what ends it is handled before Typer sees it."""
+        with ending():
+            return super().invoke(ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command; to a photo in its place the answer is the one that takes it."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and _is_photo(args[0]):
+            words = shlex.join(["celebattr", "predict", *args])
+            raise UsageError(f"no command {args[0]!r}. Did you mean: {words}")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command by its name, or None."""
         if cmd_name not in COMMANDS:
@@ -98,9 +128,7 @@ class Commands(typer.core.TyperGroup):
         epilog = "\n".join(["Examples:", *map(str.strip, examples.splitlines())])
         # A Typer of its own: several commands in one would all have to be imported.
         alone = typer.Typer(add_completion=False, **SETTINGS)
-        alone.command(cmd_name, cls=Command, help="\n\n".join(paragraphs), epilog=epilog)(
-            guard(command)
-        )
+        alone.command(cmd_name, cls=Command, help="\n\n".join(paragraphs), epilog=epilog)(command)
         return typer.main.get_command(alone)
 
 
@@ -118,34 +146,30 @@ app = typer.Typer(
 )
 
 
-def guard(command: Callable[..., None]) -> Callable[..., None]:
-    """End a command that raised with its exit code and one message; bugs keep their traceback."""
-
-    @functools.wraps(command)
-    def guarded(**values: Any) -> None:
-        try:
-            command(**values)
-            sys.stdout.flush()
-        except CelebattrError as error:
-            typer.echo(f"celebattr: {error}", err=True)
-            _settle_stdout()
-            raise typer.Exit(error.exit_code) from error
-        except BrokenPipeError:
-            _settle_stdout()  # whoever read our output has seen enough
-            raise typer.Exit(ExitCode.OK) from None
-        except KeyboardInterrupt:
-            typer.echo("celebattr: interrupted", err=True)
-            raise typer.Exit(ExitCode.INTERRUPTED) from None
-
-    return guarded
-
-
-def _settle_stdout() -> None:
-    """Send buffered output to /dev/null where stdout is closed: Python flushes at exit."""
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Turn what ends a command into its exit code and one message; bugs keep their traceback."""
     try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # here, where a full disk can still be told
+    except CelebattrError as error:
+        say(f"celebattr: {error}")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(ExitCode.OK)  # whoever read our output has seen enough
+    except KeyboardInterrupt:
+        say("celebattr: interrupted")
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        if hasattr(error, "message"):  # Typer's, which prints it
+            error.message = printable(str(error.message))
+        raise
+
+
+def _is_photo(word: str) -> bool:
+    return "://" in word or Path(word).suffix.lower() in IMAGE_SUFFIXES or Path(word).exists()
 
 
 def _version(wanted: bool) -> None:
@@ -164,11 +188,9 @@ def _common(
         bool, typer.Option("--verbose", "-v", help="Log more to standard error.")
     ] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Escaped("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
 
 
 def main() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from celebattr.cli.options import command, progress_bar
+from celebattr.cli.streams import say
 from celebattr.errors import needs
 from celebattr.evaluation.config import CalibrateConfig
 from celebattr.options import DECISIONS
@@ -41,12 +41,11 @@ def calibrate(
     """
     with needs("train"):
         from celebattr.evaluation.recalibrate import calibrate as run
-    notice = partial(typer.echo, err=True)
     with progress_bar("calibrating") as show:
-        done = run(weights, config, output, on_progress=show, notice=notice)
+        done = run(weights, config, output, on_progress=show, notice=say)
     if done.kept:
-        notice(f"kept       {len(done.kept)} as before, too few labels: {', '.join(done.kept)}")
-    notice(f"calibrated {len(done.calibrated)} on {done.after.images:,} images; over these:")
+        say(f"kept       {len(done.kept)} as before, too few labels: {', '.join(done.kept)}")
+    say(f"calibrated {len(done.calibrated)} on {done.after.images:,} images; over these:")
     for name, title in (
         ("mean_attribute_accuracy", "accuracy"),
         ("mean_balanced_accuracy", "balanced accuracy"),
@@ -54,5 +53,5 @@ def calibrate(
         ("mean_expected_calibration_error", "calibration error"),
     ):
         before, after = (100 * (getattr(r, name) or 0.0) for r in (done.before, done.after))
-        notice(f"           {title} {before:.2f} -> {after:.2f} %")
+        say(f"           {title} {before:.2f} -> {after:.2f} %")
     typer.echo(done.path)

@@ -9,7 +9,7 @@ import typer
 
 from celebattr.cli.options import command, format_option, known_format, progress_bar
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import ExitCode, UsageError
+from celebattr.errors import ExitCode, UsageError, counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,16 +73,14 @@ def _print_report(report: DoctorReport, console: Console) -> None:
     """Print each folder's splits and findings, most severe first, then the verdict."""
     from rich.text import Text
 
-    from celebattr.cli.tables import printable
-
     ascii_only = console.options.ascii_only
     for folder in report.folders:
         title = Text(printable(folder.path, ascii_only=ascii_only), style="bold")
         title.append(f"  {folder.layout or 'cannot be read'}", style="not bold")
         console.print(title)
         for split in folder.splits:
-            people = f", {split.people:,} people" if split.people else ""
-            console.print(Text(f"  {split.split:<10}{split.images:>9,} images{people}"))
+            people = f", {counted(split.people, 'person', 'people')}" if split.people else ""
+            console.print(Text(f"  {split.split:<10}{counted(split.images, 'image'):>16}{people}"))
         _print_findings([f for f in report.findings if f.where == folder.path], console)
         console.print()
     paths = {folder.path for folder in report.folders}
@@ -106,8 +104,6 @@ def _print_finding(finding: Finding, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from celebattr.cli.tables import printable
-
     ascii_only = console.options.ascii_only
     text = finding.what
     if finding.examples:
@@ -130,7 +126,7 @@ def _summary(report: DoctorReport) -> str:
         if report.count(severity)
     ]
     verdict = "Training would start" if report.trains else "Training would fail"
-    opened = f"; {report.images_opened:,} images opened" if report.images_opened else ""
+    opened = f"; {counted(report.images_opened, 'image')} opened" if report.images_opened else ""
     return f"{verdict}: {', '.join(counts) or 'nothing to remark'}{opened}."
 
 
@@ -144,7 +140,6 @@ def _print_labels(report: LabelReport, console: Console) -> None:
     """Print the summary, error rates by attribute, the first suspects, and the caveats."""
     from rich.text import Text
 
-    from celebattr.cli.tables import printable
     from celebattr.diagnosis.labels.report import headline, table
 
     ascii_only = console.options.ascii_only
@@ -168,7 +163,7 @@ def _print_labels(report: LabelReport, console: Console) -> None:
 
 def _suspects(report: LabelReport, console: Console) -> Table:
     """Return a table of the first suspects of all attributes together."""
-    from celebattr.cli.tables import percentage, printable
+    from celebattr.cli.tables import percentage
 
     rows = [
         [

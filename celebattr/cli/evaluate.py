@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from celebattr.cli.options import (
     known_format,
     progress_bar,
 )
+from celebattr.cli.streams import say
 from celebattr.errors import UsageError
 from celebattr.evaluation.config import MEASURES, EvaluateConfig
 from celebattr.options import DECISIONS
@@ -73,7 +73,7 @@ def evaluate(
             page=page,
             write_card=write_card,
             on_progress=show,
-            notice=partial(typer.echo, err=True),
+            notice=say,
         )
     format = format or ("table" if sys.stdout.isatty() else "json")
     if format == "table":

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from celebattr.cli.options import data_sets
+from celebattr.cli.streams import say
 
 
 def export(
@@ -31,6 +32,24 @@ def export(
             "--int8", metavar="", help="Quantise to int8 (needs --data).", rich_help_panel="int8"
         ),
     ] = False,
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half",
+            metavar="",
+            help="Store and compute in half precision, for GPUs.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    hub: Annotated[
+        Path | None,
+        typer.Option(
+            "--hub",
+            metavar="DIR",
+            help="Write a folder for Hugging Face's hub instead.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,13 +77,21 @@ def export(
     Examples:
         $ celebattr export runs/first
         $ celebattr export runs/first --int8 --data celeba/
+        $ celebattr export celebattr-resnet50 --half --output half.onnx
     """
     from celebattr import api
     from celebattr.models.bundle import card_of
 
     target = api.export(
-        weights, output, int8=int8, data=data_sets(data) if int8 else (), calibration_images=images
+        weights,
+        output,
+        int8=int8,
+        half=half,
+        hub=hub,
+        data=data_sets(data) if int8 else (),
+        calibration_images=images,
     )
-    size = target.stat().st_size / 1e6
-    typer.echo(f"{target}  {card_of(target).precision}, {size:.1f} MB", err=True)
+    if hub is None:
+        size = target.stat().st_size / 1e6
+        say(f"{target}  {card_of(target).precision}, {size:.1f} MB")
     typer.echo(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -9,17 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celebattr.cli.options import format_option, known_format
+from celebattr.errors import counted
 from celebattr.reports.formatting import versions
 
 if TYPE_CHECKING:
     from celebattr.models.card import Card
+
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
+"""Builds of onnxruntime, which lie in the same folder."""
 
 FORMATS = ("text", "json", "markdown")
 
 
 def info(
     weights: Annotated[str | None, typer.Argument(help="A bundle, to show its card.")] = None,
-    format: Annotated[str | None, format_option(FORMATS, "text, or json in a pipe")] = None,
+    format: Annotated[str | None, format_option(FORMATS, "text, or markdown in a pipe")] = None,
 ) -> None:
     """Show the device that would be used, versions and installed bundles, or a bundle's card.
 
@@ -37,29 +42,40 @@ def info(
     typer.echo(f"{own.replace(' ', '  ')}, {python}")
     typer.echo(f"device     {_device()}")
     typer.echo(f"versions   {', '.join(others)}")
+    runtimes = [name for name in RUNTIMES if _installed(name)]
+    if len(runtimes) > 1:
+        typer.echo(
+            f"warning    {' and '.join(runtimes)} overwrite each other: uninstall all, then "
+            "install one"
+        )
     for path in shipped_bundles():
         card = bundle.card_of(path)
         typer.echo(f"bundle     {path.stem}: {_summary(card)}")
         typer.echo(f"           {path}")
 
 
+def _installed(package: str) -> bool:
+    return bool(list(importlib.metadata.distributions(name=package)))
+
+
 def _card(card: Card, format: str | None) -> None:
     """Print a model card."""
     known_format(format, FORMATS)
-    format = format or ("text" if sys.stdout.isatty() else "json")
+    format = format or ("text" if sys.stdout.isatty() else "markdown")
     if format == "json":
         typer.echo(card.to_json())
         return
     from celebattr.evaluation.model_card import markdown
 
     text = markdown(json.loads(card.to_json()))
-    if format == "markdown":
-        typer.echo(text, nl=False)
-        return
     from rich.console import Console
     from rich.markdown import Markdown
 
-    Console().print(Markdown(text))
+    console = Console()
+    if format == "markdown" or console.options.ascii_only:  # which lacks its bullets
+        typer.echo(text, nl=False)
+    else:
+        console.print(Markdown(text))
 
 
 def _device() -> str:
@@ -75,7 +91,7 @@ def _device() -> str:
 def _summary(card: Card) -> str:
     size = card.preprocess["size"]
     parts = [
-        f"{card.arch}, {card.precision}, {len(card.attributes)} attributes, "
+        f"{card.arch}, {card.precision}, {counted(len(card.attributes), 'attribute')}, "
         f"input {size[0]}x{size[1]}"
     ]
     for split, values in card.metrics.items():

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from celebattr.errors import UsageError
+from celebattr.cli.streams import say
+from celebattr.errors import UsageError, counted
 
 
 def merge(
@@ -38,5 +39,5 @@ def merge(
     from celebattr import api
 
     counts = api.merge(parts, output)
-    shards = str(parts[0]) if parts[0].is_dir() else f"{len(parts):,} shards"
-    typer.echo(f"{output}: {counts.get('inputs', 0):,} inputs of {shards}, complete", err=True)
+    shards = str(parts[0]) if parts[0].is_dir() else counted(len(parts), "shard")
+    say(f"{output}: {counted(counts.get('inputs', 0), 'input')} of {shards}, complete")

@@ -41,6 +41,24 @@ OutputPlace = Annotated[str | None, _OUTPUT]
 """The same where it may be an address too."""
 
 
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", metavar="", help="No progress, no summary.", rich_help_panel="Output"
+    ),
+]
+ShowProgress = Annotated[
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress",
+        metavar="",
+        help="Show a live count.",
+        show_default="on a terminal",
+        rich_help_panel="Output",
+    ),
+]
+
+
 def format_option(formats: tuple[str, ...], default: str | bool) -> Any:
     """Return the option --format of a command; `default` is for a person."""
     return typer.Option(

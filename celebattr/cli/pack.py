@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from celebattr.cli.options import command, progress_bar
+from celebattr.cli.streams import say
 from celebattr.data.shards.config import PackConfig
 from celebattr.errors import UsageError
 
@@ -25,5 +26,5 @@ def pack(config: PackConfig) -> None:
 
     with progress_bar("packing") as show:
         place, told = run(config, show)
-    typer.echo(told, err=True)
+    say(told)
     typer.echo(place)

@@ -6,13 +6,13 @@ import dataclasses
 import sys
 import time
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Self, TextIO
 
 import typer
 
-from celebattr.cli.options import OutputPlace, command
-from celebattr.errors import ExitCode, TooManyFailuresError
+from celebattr.cli.options import OutputPlace, Quiet, ShowProgress, command
+from celebattr.cli.streams import say
+from celebattr.errors import ExitCode, counted
 from celebattr.inference.config import PredictConfig, ScoreOptions
 from celebattr.inference.run import Summary, failures, score
 from celebattr.predictions import NO_FACE
@@ -28,22 +28,6 @@ Paths = Annotated[
         metavar="PATH",
         help="Photos, folders, globs, archives (zip, tar), lists (CSV, Parquet), or - for standard "
         "input: paths, or one image.",
-    ),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet", "-q", metavar="", help="No progress, no summary.", rich_help_panel="Output"
-    ),
-]
-ShowProgress = Annotated[
-    bool | None,
-    typer.Option(
-        "--progress/--no-progress",
-        metavar="",
-        help="Show a live count.",
-        show_default="on a terminal",
-        rich_help_panel="Output",
     ),
 ]
 
@@ -78,24 +62,23 @@ def predict(
 
             target = Tables()
     options = dataclasses.replace(options, format=format)
-    notice = (lambda text: None) if quiet else partial(typer.echo, err=True)
-    try:
-        with _Progress(progress, quiet, config.strict) as show:
-            done = score(paths, target, config, options, notice=notice, on_progress=show)
-    except TooManyFailuresError as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(error.exit_code) from error
+    notice = (lambda text: None) if quiet else say
+    live = sys.stderr.isatty() and not quiet  # a log file gets no line that moves
+    if progress is None:
+        live &= output is not None or not sys.stdout.isatty()  # which shows the rows themselves
+    with _Progress(live and progress is not False, config.strict) as show:
+        done = score(paths, target, config, options, notice=notice, on_progress=show)
     if done.complete:
-        typer.echo(f"{output} is complete already", err=True)
+        say(f"{output} is complete already")
     if not quiet and format != "table" and (done.counts["inputs"] > 1 or not done.counts["ok"]):
-        typer.echo(_told(done, output or "standard output"), err=True)
+        say(_told(done, output or "standard output"))
     if done.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _told(done: Summary, where: str) -> str:
     """One line: how many inputs, how fast, and which failures."""
-    text = f"{done.counts['inputs']:,} inputs, {done.counts['ok']:,} faces"
+    text = f"{counted(done.counts['inputs'], 'input')}, {counted(done.counts['ok'], 'face')}"
     if done.seconds:
         text += f", {done.scored / done.seconds:.1f} inputs/s"
     if done.counts[NO_FACE] and not done.strict:
@@ -109,12 +92,10 @@ def _told(done: Summary, where: str) -> str:
 
 
 class _Progress:
-    """A live count on standard error, on a terminal that does not show the rows themselves."""
+    """A live count on standard error."""
 
-    def __init__(self, wanted: bool | None, quiet: bool, strict: bool) -> None:
-        self.strict = strict
-        alone = sys.stderr.isatty() and not sys.stdout.isatty() and not quiet
-        self.shown = alone if wanted is None else wanted
+    def __init__(self, shown: bool, strict: bool) -> None:
+        self.shown, self.strict = shown, strict
         self.status: Status | None = None
 
     def __enter__(self) -> Self:
@@ -132,7 +113,8 @@ class _Progress:
             self.started, self.first = time.monotonic(), counts["inputs"] - 1
         failed = failures(counts, strict=self.strict)
         speed = (counts["inputs"] - self.first) / max(time.monotonic() - self.started, 1e-9)
-        text = f"{counts['inputs']:,} inputs, {failed:,} failed, {speed:.1f} inputs/s"
+        inputs = counted(counts["inputs"], "input")
+        text = f"{inputs}, {failed:,} failed, {speed:.1f} inputs/s"
         self.status.update(text)
 
     def __exit__(self, *error: object) -> None:

@@ -15,11 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from celebattr.constants import SURE_SCORE
+from celebattr.errors import printable
 from celebattr.evaluation.report import MEANS, EvalReport
 from celebattr.evaluation.tables import TITLES, Part, parts
 from celebattr.evaluation.writers import headline
 from celebattr.inference.output.sinks import Output
-from celebattr.predictions import Failure, Prediction, Result, name_of
+from celebattr.predictions import Failure, Prediction, Result
 from celebattr.reports.formatting import percent
 
 if TYPE_CHECKING:
@@ -42,17 +43,6 @@ _LARGEST = 10
 _NARROW = ("accuracy", "majority_accuracy", "average_precision")
 _MEDIUM = ("accuracy", "majority_accuracy", "balanced_accuracy", "f1", "average_precision")
 _MEDIUM_WIDTH, _WIDE_WIDTH = 76, 100
-
-
-def printable(text: str, *, ascii_only: bool = False) -> str:
-    r"""Return a name with unprintable characters escaped for a terminal, as in `\x1b`."""
-    text = name_of(text)[0]
-    return "".join(
-        c
-        if c.isprintable() and (c.isascii() or not ascii_only)
-        else c.encode("unicode_escape").decode("ascii")
-        for c in text
-    )
 
 
 def result_table(result: Result) -> RenderableType:

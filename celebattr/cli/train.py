@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celebattr.cli.options import command
-from celebattr.errors import UsageError, needs
+from celebattr.cli.options import Quiet, ShowProgress, command
+from celebattr.errors import UsageError, counted, escaped, needs
 from celebattr.models import registry
 from celebattr.training.config import TrainConfig, read_config
 
@@ -28,7 +29,7 @@ def _read(context: typer.Context, file: Path | None) -> None:
         context.default_map = {n: v for n, v in read_config(file).items() if v is not None}
 
 
-@command(arch=registry.names())
+@command(arch=tuple(registry.CATALOG))
 def train(
     *,
     config: TrainConfig,
@@ -43,6 +44,8 @@ def train(
             rich_help_panel="Output",
         ),
     ] = None,
+    progress: ShowProgress = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train a network on CelebA or on your own attributes.
 
@@ -51,7 +54,6 @@ def train(
     Examples:
         $ celebattr train --data celeba/ --output runs/first
         $ celebattr train --data celeba/ --output runs/first --resume
-        $ celebattr train --config runs/first/config.json --output runs/second
         $ torchrun --nproc-per-node 4 -m celebattr train --data celeba/
     """
     if not config.data:
@@ -62,25 +64,32 @@ def train(
     if not World.here().is_main:  # torchrun started several: rank 0 draws and reports
         run(config)
         return
-    with Terminal() as terminal:
+    with Terminal(live=progress is not False, quiet=quiet) as terminal:
         best = run(config, terminal)
     typer.echo(best)
 
 
 class Terminal:
-    """A run on standard error: a live line on a terminal, one line per epoch anywhere."""
+    """A run on standard error: a live line on a terminal, one line per epoch anywhere.
 
-    def __init__(self) -> None:
+    Args:
+        live: show the live line.
+        quiet: show neither.
+    """
+
+    def __init__(self, *, live: bool = True, quiet: bool = False) -> None:
         from rich.console import Console
 
-        self.epochs = 0
+        self.quiet, self.epochs = quiet, 0
+        # Rich takes a log file for a terminal where FORCE_COLOR is set.
+        self.live = live and not quiet and sys.stderr.isatty()
         self.console = Console(stderr=True, highlight=False)
         self.bar: Bar | None = None
         self.started: tuple[float, float] | None = None
         self.task: Any = None
 
     def __enter__(self) -> Terminal:
-        if self.console.is_terminal:
+        if self.live:
             from rich.progress import BarColumn, Progress, TextColumn
 
             self.bar = Progress(
@@ -100,14 +109,15 @@ class Terminal:
 
     def notice(self, text: str) -> None:
         """Print one line for a person."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        if not self.quiet:
+            self.console.print(escaped(text), markup=False, soft_wrap=True)
 
     def begin(self, config: TrainConfig) -> None:
         """Print one line that sums up the recipe."""
         self.epochs = config.epochs or 0
         self.notice(
-            f"recipe     {config.epochs} epochs at {config.image_size}, "
-            f"{config.batch_size} images per step, seed {config.seed}"
+            f"recipe     {counted(self.epochs, 'epoch')} at {config.image_size}, "
+            f"{counted(config.batch_size or 0, 'image')} per step, seed {config.seed}"
         )
 
     def step(self, progress: Progress, batches: int, loss: float, share_done: float) -> None:

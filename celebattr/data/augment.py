@@ -240,8 +240,9 @@ def _dimmed(unit_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
 
 def _reduced(unit_BCHW: Tensor, draws_BD: NDArray[np.float64]) -> Tensor:
     """Scale crops down to a lower resolution and back to their size."""
-    levels = (draws_BD[:, 8] * len(LOW_RESOLUTIONS)).astype(int)
-    rows, columns = (_on(unit_BCHW.device, m[levels]) for m in _there_and_back())
+    device = unit_BCHW.device
+    levels = _on(device, (draws_BD[:, 8] * len(LOW_RESOLUTIONS)).astype(int))
+    rows, columns = (matrices[levels] for matrices in _there_and_back(device))
     return rows[:, None] @ unit_BCHW @ columns[:, None]
 
 
@@ -293,7 +294,7 @@ def _field(device: torch.device) -> Tensor:
 
 
 @functools.cache
-def _there_and_back() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _there_and_back(device: torch.device) -> tuple[Tensor, Tensor]:
     """Return down-and-up matrices per low resolution, rows [218, 218], columns [178, 178]."""
     height, width = CROP_SIZE
     rows, columns = [], []
@@ -301,4 +302,4 @@ def _there_and_back() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         narrow = round(low * width / height)
         rows.append(resize_matrix(low, height) @ resize_matrix(height, low))
         columns.append((resize_matrix(narrow, width) @ resize_matrix(width, narrow)).T)
-    return np.stack(rows), np.stack(columns)
+    return _on(device, np.stack(rows)), _on(device, np.stack(columns))

@@ -30,7 +30,7 @@ from PIL import features
 from celebattr.constants import CROP_SIZE
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.image_stores import Distant, digest
-from celebattr.errors import DataError, reason
+from celebattr.errors import DataError, counted, reason
 from celebattr.io.files import free_room, output_error, reporting, write_text
 
 VERSION = 1
@@ -227,10 +227,6 @@ def in_memory(parts: Sequence[FaceDataset]) -> tuple[MemoryCache, ...]:
     )
 
 
-_MEMORY_SHARE = 4
-_DISK_SHARE = 2
-
-
 def attach_cache(
     dataset: FaceDataset,
     parts: Sequence[FaceDataset],
@@ -257,27 +253,23 @@ def attach_cache(
     why = "as asked"
     if mode == "auto":
         mode, why = choose_cache(dataset, parts, folder=folder, fast=fast, processes=processes)
+    caches: tuple[MemoryCache, ...] | tuple[DiskCache, ...] = ()
     count, memory = sum(map(len, parts)), free_memory()
     if mode == "ram" and memory is not None and count * CROP_BYTES > memory:
         why = f"{_size(count)} do not fit into {memory / 1e9:.1f} GB of free memory"
         mode = "off"
+    line = f"off: {why}"
     try:
         if mode == "ram":
-            kept = in_memory(parts)
-            parts = [replace(part, caches=kept) for part in parts]
-            return list(parts), f"ram, {_size(count)}: {why}"
-        if mode == "disk":
+            caches, line = in_memory(parts), f"ram, {_size(count)}: {why}"
+        elif mode == "disk":
             caches = on_disk(dataset, folder)
-            there = sum(map(len, caches))
-            parts = [replace(part, caches=caches) for part in parts]
-            line = f"disk, {folder}, {there:,} images are there: {why}"
-            old = others(folder, caches)
-            if old:
+            line = f"disk, {folder}, {sum(map(len, caches)):,} images are there: {why}"
+            if old := others(folder, caches):
                 line += f"; of earlier versions of the data, may be deleted: {', '.join(old)}"
-            return list(parts), line
     except (MemoryError, DataError) as error:
-        return list(parts), f"off: {reason(error, 1000) if str(error) else 'not enough memory'}"
-    return list(parts), f"off: {why}"
+        line = f"off: {reason(error, 1000) if str(error) else 'not enough memory'}"
+    return [replace(part, caches=caches) if caches else part for part in parts], line
 
 
 def choose_cache(
@@ -295,10 +287,10 @@ def choose_cache(
         return "off", "on a CPU decoding is a small part of the work"
     need = sum(map(len, parts)) * CROP_BYTES
     memory = free_memory()
-    if memory is not None and need * processes <= memory / _MEMORY_SHARE:
+    if memory is not None and need * processes <= memory / 4:
         return "ram", f"it takes less than a quarter of the {memory / 1e9:.1f} GB free"
     room = free_room(folder)
-    if need <= room / _DISK_SHARE:
+    if need <= room / 2:
         return "disk", f"too much for memory, and less than half of the {room / 1e9:.0f} GB free"
     return "off", f"{need / 1e9:.1f} GB is too much for memory and disk"
 
@@ -315,7 +307,7 @@ def _is_begun(dataset: FaceDataset, folder: Path) -> bool:
 
 
 def _size(count: int) -> str:
-    return f"{count:,} images, {count * CROP_BYTES / 1e9:.1f} GB"
+    return f"{counted(count, 'image')}, {count * CROP_BYTES / 1e9:.1f} GB"
 
 
 def free_memory() -> int | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from celebattr.constants import CROP_SIZE, SPLITS, TRAIN, VALIDATION
 from celebattr.data.image_stores import Distant, Store
-from celebattr.errors import DataError
+from celebattr.errors import DataError, counted
 from celebattr.images.open import open_image
 from celebattr.images.photo import to_frame
 from celebattr.options import Location
@@ -151,7 +151,7 @@ class FaceDataset:
     def describe(self) -> str:
         """Describe the folders and the number of rows per split in one line."""
         counts = [f"{int((self.splits_N == v).sum()):,} {k}" for k, v in SPLITS.items()]
-        return f"{self.summary}: {', '.join(counts)}; {len(self.attributes)} attributes"
+        return f"{self.summary}: {', '.join(counts)}; {counted(len(self.attributes), 'attribute')}"
 
     def take(self, rows: NDArray[np.int64]) -> FaceDataset:
         """Return some of the rows, in the given order."""

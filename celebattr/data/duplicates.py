@@ -10,7 +10,7 @@ by random hyperplanes: time grows with the number of pictures, not with its squa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,6 @@ _WINDOW = 32
 _CHUNK = 16_384
 """Pictures worked on at once."""
 
-
 _SIDE = 48.0
 """Pixels of the longer side that suffice: a JPEG is decoded in part, every byte of it is read."""
 
@@ -77,9 +76,7 @@ class Picture:
 def thumbnail(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return the part of an image that is compared: uint8 [16, 16], grey.
 
-    Args:
-        image: decoded in full, or to 1/2, 1/4, 1/8 of its size.
-        size: width and height of it in full, in pixels.
+    The image may be decoded to 1/2, 1/4 or 1/8 of `size`, its width and height in full.
     """
     # A reduced image has a part of a pixel more at its right and lower edge.
     reduced = round(max(size) / max(image.size))
@@ -156,19 +153,13 @@ def _agreeing(rest_ND: NDArray[np.float16], pairs_P2: NDArray[np.int64]) -> NDAr
     return np.concatenate(kept)
 
 
-def open_all(
-    source: Source, rows: Sequence[int], *, workers: int, progress: Callable[[], None]
-) -> list[Picture]:
-    """Open the images at some rows, in threads; results come in the order of `rows`."""
+def open_all(source: Source, rows: Sequence[int], *, workers: int) -> Iterator[Picture]:
+    """Open the images at some rows, in threads; yield them in the order of `rows`."""
 
     def read(row: int) -> Picture:
         return _open(source.store, source.names[row])
 
-    pictures = []
-    for picture in ordered_map(read, rows, workers=workers, ahead=4 * workers):
-        pictures.append(picture)
-        progress()
-    return pictures
+    return ordered_map(read, rows, workers=workers, ahead=4 * workers)
 
 
 def _open(store: Store, name: str) -> Picture:
@@ -183,17 +174,9 @@ def _open(store: Store, name: str) -> Picture:
 def repeats(
     train: FaceDataset, others: Sequence[FaceDataset], *, workers: int
 ) -> NDArray[np.bool_]:
-    """Find training images whose picture is also in another split, under another name.
+    """Find training images whose picture is also in another split, under another name: bool [N].
 
     Images that cannot be read are no repeats: training itself reports them.
-
-    Args:
-        train: the training images.
-        others: the images that training must not have seen.
-        workers: threads that decode.
-
-    Returns:
-        bool [N], one per training image.
     """
     parts = [train, *others]
     rows = [(part, row) for part in parts for row in range(len(part))]
@@ -224,5 +207,4 @@ def copies(images: FaceDataset, *, workers: int) -> NDArray[np.int64]:
         return thumbnail(crop, crop.size)
 
     rows = range(len(images))
-    found = list(ordered_map(read, rows, workers=workers, ahead=4 * workers))
-    return pairs(np.stack(found))
+    return pairs(np.stack(list(ordered_map(read, rows, workers=workers, ahead=4 * workers))))

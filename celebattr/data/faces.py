@@ -107,6 +107,10 @@ class DataOptions(Protocol):
         """Skip rows whose image file is missing."""
 
     @property
+    def allow_outside(self) -> bool:
+        """Read images that a list names outside of its folder."""
+
+    @property
     def column(self) -> str | None:
         """Column of a CSV that names the image."""
 
@@ -135,6 +139,7 @@ def load_crops(options: DataOptions) -> tuple[FaceDataset, str]:
     dataset = load_dataset(
         options.data,
         skip_missing=options.skip_missing,
+        allow_outside=options.allow_outside,
         column=options.column,
         attributes=options.attributes,
     )
@@ -209,7 +214,7 @@ def _eyes_off(store: Store, name: str) -> float | None:
     if not found:
         return None
     width, height = photo.size
-    face = largest(found, height, width).scaled(CROP_SIZE[1] / width, CROP_SIZE[0] / height)
+    face = largest(found, height, width).placed((CROP_SIZE[1] / width, CROP_SIZE[0] / height))
     return float(np.linalg.norm((anchors(face) - ANCHORS_32)[:2], axis=1).max())
 
 

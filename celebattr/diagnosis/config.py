@@ -10,6 +10,7 @@ from celebattr.errors import UsageError
 from celebattr.options import (
     Checks,
     Location,
+    allow_outside_option,
     data_option,
     decoders_option,
     device_option,
@@ -30,6 +31,7 @@ class DoctorConfig(Checks):
     data: tuple[Location, ...] = data_option()
     limit: int | None = option(None, "Open only N images per folder, evenly spread.", "Data")
     faces: str = faces_option()
+    allow_outside: bool = allow_outside_option()
     quick: bool = option(False, "Check lists and names only; open no image.", "Data")
     labels: bool = option(False, "Search for labels that are likely wrong.", LABELS)
     weights: str | None = weights_option(LABELS, "accurate")
@@ -41,11 +43,7 @@ class DoctorConfig(Checks):
         None, "Write all suspects to a .csv or .json file.", LABELS, metavar="FILE"
     )
     report: Path | None = option(
-        None,
-        "Write an HTML page of the first suspects.",
-        LABELS,
-        metavar="FILE",
-        was="--sheet",
+        None, "Write an HTML page of the first suspects.", LABELS, metavar="FILE", was="--sheet"
     )
     pictures: int = option(12, "Suspects per attribute in --report.", LABELS)
     workers: int = decoders_option()

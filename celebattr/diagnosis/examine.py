@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +20,7 @@ from celebattr.errors import CelebattrError, MissingExtraError
 from celebattr.options import Location, Url
 
 _CAUSES = (
-    "nesting",
-    "not aligned",
-    "numbering",
-    "permission",
-    "png archive",
-    "unfinished download",
+    *("nesting", "not aligned", "numbering", "permission", "png archive", "unfinished download"),
 )
 """Checks whose problems leave something out of its place, wherever the reader notices."""
 
@@ -44,7 +39,7 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
     sources: list[Source] = []
     for path in config.data:
         source, found = _folder(path, config)
-        findings += found
+        findings += _at(str(path), found)
         if source is None:
             folders.append(FolderReport(str(path), None))
             continue
@@ -53,30 +48,35 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
         folders.append(FolderReport(str(path), layout, rows.splits(source)))
     opened = 0
     if sources:
-        findings += _together(sources)
-        findings += leaks.check(sources)
+        everywhere = ", ".join(str(source.path) for source in sources)
+        findings += _at(everywhere, [*_together(sources), *leaks.check(sources)])
         if not config.quick:
             for source in sources:
-                findings.append(pictures.faces(source, config.faces, config.workers))
+                faces = pictures.faces(source, config.faces, config.workers)
+                findings += _at(str(source.path), [faces])
             found, opened = _pictures(sources, config, progress)
-            findings += found
+            findings += _at(everywhere, found)
     return DoctorReport(tuple(folders), tuple(findings), opened)
+
+
+def _at(where: str, findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings that say where they were made, unless they do."""
+    return [replace(finding, where=finding.where or where) for finding in findings]
 
 
 def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[Finding]]:
     """Read one folder; return it with the findings about it."""
     seen: list[Finding] = []
-    where = str(path)
     try:
         if not isinstance(path, Url):
             seen += files.look(path, hashes=not config.quick)
-        source = read_source(path)
+        source = read_source(path, allow_outside=config.allow_outside)
         found = [*pictures.missing(source), *rows.check(source)]
     except (CelebattrError, OSError) as error:
         if not any(_explains(finding, str(error)) for finding in seen):
-            seen.append(Finding("problem", "reading", where, str(error), _remedy(error)))
+            seen.append(Finding("problem", "reading", str(error), _remedy(error)))
         return None, seen
-    layout = Finding("ok", "layout", where, f"{source.layout}{source.note}")
+    layout = Finding("ok", "layout", f"{source.layout}{source.note}")
     if all(finding.severity != "problem" for finding in found):
         # What looked like the cause of trouble has caused none.
         seen = [
@@ -102,10 +102,8 @@ def _remedy(error: Exception) -> str:
     if _HQ_NAME.search(text):
         return f"{files.NUMBERING}. {files.NUMBERING_REMEDY}"
     if "list_eval_partition" in text:
-        return (
-            "Take list_eval_partition.txt from where CelebA came and put it beside the list of "
-            "attributes"
-        )
+        place = "beside the list of attributes"
+        return f"Take list_eval_partition.txt from where CelebA came and put it {place}"
     if "not a data set" in text or "no images" in text:
         return f"Give the folder that holds the lists and the images. {files.SOURCES}"
     return f"Fix what the message names, or get that file again. {files.SOURCES}"
@@ -113,34 +111,26 @@ def _remedy(error: Exception) -> str:
 
 def _together(sources: list[Source]) -> Iterator[Finding]:
     """Yield findings about all folders together, as training would use them."""
-    where = ", ".join(str(source.path) for source in sources)
     first = sources[0]
     for source in sources[1:]:
         odd = sorted(set(source.attributes) ^ set(first.attributes))
         if odd:
-            yield Finding(
-                "note",
-                "attributes",
-                where,
+            what = (
                 f"{source.path} and {first.path} have different attributes: {len(odd)} are in one "
-                "only, and unknown in the other",
-                "",
-                tuple(odd[:3]),
+                "only, and unknown in the other"
             )
+            yield Finding("note", "attributes", what, "", odd)
     for name, severity, why in (
         ("train", "problem", "there is nothing to train on"),
         ("validation", "note", "training holds out a tenth of train, by person where known"),
         ("test", "note", "there is nothing to evaluate on"),
     ):
         if not any((source.splits_N == SPLITS[name]).any() for source in sources):
-            yield Finding(
-                severity,
-                "empty split",
-                where,
-                f"no {name} images: {why}",
+            remedy = (
                 f"Mark some rows as {name} in the list of splits, or join a folder that has some: "
-                "--data can be repeated",
+                "--data can be repeated"
             )
+            yield Finding(severity, "empty split", f"no {name} images: {why}", remedy)
 
 
 def _pictures(
@@ -152,26 +142,21 @@ def _pictures(
         there = [row for row, name in enumerate(source.names) if name not in gone]
         chosen.append([there[i] for i in pictures.spread(len(there), config.limit)])
     total, done = sum(map(len, chosen)), 0
-
-    def step() -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
-
     findings: list[Finding] = []
-    source_N, row_N, thumbnails = [], [], []
-    for number, (source, picked) in enumerate(zip(sources, chosen, strict=True)):
-        opened = duplicates.open_all(source, picked, workers=config.workers, progress=step)
-        findings += pictures.check(source, picked, opened)
+    places, thumbnails = [], []
+    for source, picked in zip(sources, chosen, strict=True):
+        opened: list[duplicates.Picture] = []
+        for picture in duplicates.open_all(source, picked, workers=config.workers):
+            opened.append(picture)
+            done += 1
+            progress(done, total)
+        findings += _at(str(source.path), pictures.check(source, picked, opened))
         if source.store.path == Path(synthetic.NAME):
             continue  # drawings of the same attributes are all but one picture
         for row, picture in zip(picked, opened, strict=True):
             if picture.thumbnail_HW is not None:
-                source_N.append(number)
-                row_N.append(row)
+                places.append((source, row))
                 thumbnails.append(picture.thumbnail_HW)
     if thumbnails:
-        findings += leaks.pictures(
-            sources, np.array(source_N), np.array(row_N), np.stack(thumbnails)
-        )
+        findings += leaks.pictures(places, np.stack(thumbnails))
     return findings, done

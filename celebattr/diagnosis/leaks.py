@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.constants import SPLITS
 from celebattr.data import duplicates
 from celebattr.data.dataset import Source
 from celebattr.data.layouts import celeba
-from celebattr.diagnosis.report import Finding
-from celebattr.diagnosis.rows import EXAMPLES, many
+from celebattr.diagnosis.report import EXAMPLES, Finding
+from celebattr.diagnosis.rows import SPLIT_NAMES
+from celebattr.errors import counted
 
-_WORDS = dict(zip(SPLITS.values(), SPLITS, strict=True))
 _REMEDY = "Take the rows of one of the two splits out of the lists: scores on it are too good"
 
 
 def check(sources: Sequence[Source]) -> Iterator[Finding]:
     """Yield findings on people and names in more than one split or folder."""
-    where = ", ".join(str(source.path) for source in sources)
-    yield from _people(sources, where)
+    yield from _people(sources)
     if len(sources) > 1:
-        yield from _names(sources, where)
+        yield from _names(sources)
 
 
-def _people(sources: Sequence[Source], where: str) -> Iterator[Finding]:
+def _people(sources: Sequence[Source]) -> Iterator[Finding]:
     known = [s for s in sources if s.identities_N is not None]
     if not known:
         return
@@ -35,128 +34,101 @@ def _people(sources: Sequence[Source], where: str) -> Iterator[Finding]:
     splits = np.concatenate([s.splits_N for s in known])
     parts: list[str] = []
     examples: list[str] = []
-    for one, other in ((0, 1), (0, 2), (1, 2)):
+    for one, other in itertools.combinations(range(len(SPLIT_NAMES)), 2):
         both = np.intersect1d(people[splits == one], people[splits == other])
         if len(both):
             shown = np.isin(people, both)
             here, there = (int((shown & (splits == split)).sum()) for split in (one, other))
             parts.append(
-                f"{many(len(both), 'person', 'people')} both in {_WORDS[one]} "
-                f"({many(here, 'image')}) and in {_WORDS[other]} ({there:,})"
+                f"{counted(len(both), 'person', 'people')} both in {SPLIT_NAMES[one]} "
+                f"({counted(here, 'image')}) and in {SPLIT_NAMES[other]} ({there:,})"
             )
-            examples += [f"person {person}" for person in both[:EXAMPLES]]
+            examples += [f"person {person}" for person in both]
     if parts:
-        what = "; ".join(parts)
-        shown_examples = tuple(examples[:EXAMPLES])
-        yield Finding("warning", "people in two splits", where, what, _REMEDY, shown_examples)
+        yield Finding("warning", "people in two splits", "; ".join(parts), _REMEDY, examples)
     elif len(np.unique(splits)) > 1:
         what = f"none of {len(np.unique(people)):,} people is in two splits"
-        yield Finding("ok", "people in two splits", where, what)
+        yield Finding("ok", "people in two splits", what)
 
 
-def _names(sources: Sequence[Source], where: str) -> Iterator[Finding]:
+def _names(sources: Sequence[Source]) -> Iterator[Finding]:
     """Yield findings on CelebA images that are in more than one folder, by name."""
     first: dict[str, int] = {}
-    same, differ = [], []
+    same: list[str] = []
+    differ: list[str] = []
     for source in sources:
         for name, split in zip(source.names, source.splits_N.tolist(), strict=True):
             if celeba.official_split(name) is None:
                 continue
-            if name not in first:
-                first[name] = split
-            elif first[name] == split:
-                same.append(name)
-            else:
-                differ.append(name)
+            if name in first:
+                (same if first[name] == split else differ).append(name)
+            first.setdefault(name, split)
     if differ:
-        what = f"{many(len(differ), 'image')} in two folders and in two splits, by the names"
-        examples = tuple(sorted(differ)[:EXAMPLES])
-        yield Finding("warning", "images in two folders", where, what, _REMEDY, examples)
+        what = f"{counted(len(differ), 'image')} in two folders and in two splits, by the names"
+        yield Finding("warning", "images in two folders", what, _REMEDY, sorted(differ))
     if same:
-        what = f"{many(len(same), 'image')} in two folders, in the same split, counted twice"
+        what = f"{counted(len(same), 'image')} in two folders, in the same split, counted twice"
         remedy = "Give one of the folders only, or take the rows out of one list"
-        examples = tuple(sorted(same)[:EXAMPLES])
-        yield Finding("note", "images in two folders", where, what, remedy, examples)
+        yield Finding("note", "images in two folders", what, remedy, sorted(same))
 
 
 def pictures(
-    sources: Sequence[Source],
-    source_N: NDArray[np.int64],
-    row_N: NDArray[np.int64],
-    thumbnails_NHW: NDArray[np.uint8],
+    places: Sequence[tuple[Source, int]], thumbnails_NHW: NDArray[np.uint8]
 ) -> Iterator[Finding]:
     """Yield findings on pictures that occur more than once.
 
     Args:
-        sources: the folders.
-        source_N: which of them each picture is in.
-        row_N: its row there.
+        places: the folder of each picture, and its row there.
         thumbnails_NHW: uint8 [N, 16, 16].
     """
-    where = ", ".join(str(source.path) for source in sources)
     count = f"{len(thumbnails_NHW):,} opened"
     pairs_P2 = duplicates.pairs(thumbnails_NHW)
-    splits_N = np.array(
-        [sources[s].splits_N[r] for s, r in zip(source_N, row_N, strict=True)], np.int8
-    )
-    names = [sources[s].names[r] for s, r in zip(source_N, row_N, strict=True)]
+    splits_N = np.array([source.splits_N[row] for source, row in places])
+    names = [source.names[row] for source, row in places]
     one, other = splits_N[pairs_P2[:, 0]], splits_N[pairs_P2[:, 1]]
     parts: list[str] = []
     examples: list[str] = []
-    for a, b in ((0, 1), (0, 2), (1, 2)):
+    for a, b in itertools.combinations(range(len(SPLIT_NAMES)), 2):
         here = pairs_P2[((one == a) & (other == b)) | ((one == b) & (other == a))]
         if len(here):
-            rows = np.unique(here[splits_N[here] == b])
-            parts.append(f"{many(len(rows), 'picture')} of {_WORDS[b]} also in {_WORDS[a]}")
+            shown = counted(len(np.unique(here[splits_N[here] == b])), "picture")
+            parts.append(f"{shown} of {SPLIT_NAMES[b]} also in {SPLIT_NAMES[a]}")
             examples += [f"{names[i]} = {names[j]}" for i, j in here[:EXAMPLES]]
     if parts:
         what = f"{'; '.join(parts)}, of {count}"
-        shown = tuple(examples[:EXAMPLES])
-        yield Finding("warning", "pictures in two splits", where, what, _REMEDY, shown)
+        yield Finding("warning", "pictures in two splits", what, _REMEDY, examples)
     else:
-        what = f"no picture is in two splits, of {count}"
-        yield Finding("ok", "pictures in two splits", where, what)
-    yield from _two_numbers(sources, source_N, row_N, pairs_P2, where)
+        yield Finding("ok", "pictures in two splits", f"no picture is in two splits, of {count}")
+    yield from _two_numbers(places, pairs_P2)
     within = pairs_P2[one == other]
     if len(within):
-        yield Finding(
-            "note",
-            "repeated pictures",
-            where,
-            f"{len(np.unique(within)):,} pictures more than once in their split, of {count}",
-            "CelebA has some; they do no harm but count more than once",
-            tuple(f"{names[i]} = {names[j]}" for i, j in within[:EXAMPLES]),
-        )
+        what = f"{len(np.unique(within)):,} pictures more than once in their split, of {count}"
+        remedy = "CelebA has some; they do no harm but count more than once"
+        examples = [f"{names[i]} = {names[j]}" for i, j in within[:EXAMPLES]]
+        yield Finding("note", "repeated pictures", what, remedy, examples)
 
 
 def _two_numbers(
-    sources: Sequence[Source],
-    source_N: NDArray[np.int64],
-    row_N: NDArray[np.int64],
-    pairs_P2: NDArray[np.int64],
-    where: str,
+    places: Sequence[tuple[Source, int]], pairs_P2: NDArray[np.int64]
 ) -> Iterator[Finding]:
     """Yield findings on pictures shared by two people: one person under two numbers."""
-    known = [source.identities_N for source in sources]
     found: Counter[tuple[int, int]] = Counter()
     apart = set()
     for i, j in pairs_P2:
-        one, other = known[source_N[i]], known[source_N[j]]
-        if one is None or other is None or one[row_N[i]] == other[row_N[j]]:
+        (source, row), (other, at) = places[i], places[j]
+        if source.identities_N is None or other.identities_N is None:
             continue
-        people = (int(one[row_N[i]]), int(other[row_N[j]]))
-        people = (min(people), max(people))
-        found[people] += 1
-        if sources[source_N[i]].splits_N[row_N[i]] != sources[source_N[j]].splits_N[row_N[j]]:
-            apart.add(people)
+        low, high = sorted((int(source.identities_N[row]), int(other.identities_N[at])))
+        if low != high:
+            found[low, high] += 1
+            if source.splits_N[row] != other.splits_N[at]:
+                apart.add((low, high))
     if found:
         first = sorted(found, key=lambda people: (people not in apart, -found[people], people))
-        yield Finding(
-            "note",
-            "one person, two numbers",
-            where,
-            f"{many(len(found), 'pair')} of people who share a picture, {len(apart):,} of them in "
-            "two splits: one of the numbers is wrong, or both are one person",
-            "People are kept apart by number only: take one of such a pair out of the lists",
-            tuple(f"{a} = {b}: {many(found[a, b], 'picture')}" for a, b in first[:EXAMPLES]),
+        what = (
+            f"{counted(len(found), 'pair')} of people who share a picture, {len(apart):,} of them in "
+            "two splits: one of the numbers is wrong, or both are one person"
         )
+        remedy = "People are kept apart by number only: take one of such a pair out of the lists"
+        examples = [f"{a} = {b}: {counted(found[a, b], 'picture')}" for a, b in first]
+        yield Finding("note", "one person, two numbers", what, remedy, examples)

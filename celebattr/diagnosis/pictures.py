@@ -16,8 +16,8 @@ from celebattr.data.faces import decide
 from celebattr.data.image_stores import Folder, Zip
 from celebattr.data.layouts.celebamask_hq import Crops
 from celebattr.diagnosis import files
-from celebattr.diagnosis.report import Finding
-from celebattr.diagnosis.rows import EXAMPLES, many
+from celebattr.diagnosis.report import EXAMPLES, Finding
+from celebattr.errors import counted
 
 _NUMBERED = re.compile(r"\d{1,5}\.(jpg|png)")
 """Names in CelebAMask-HQ and its copies: numbers without leading zeros."""
@@ -35,39 +35,32 @@ def spread(count: int, limit: int | None) -> NDArray[np.int64]:
 
 def missing(source: Source) -> Iterator[Finding]:
     """Yield findings on rows without an image, and images without a row."""
-    where = str(source.path)
     gone = source.store.missing(source.names)
     there = source.store.names() if isinstance(source.store, Folder | Zip) else set()
     if len(gone) == len(source.names) and there and all(map(_NUMBERED.fullmatch, there)):
         what = f"no image of the lists is in {source.store.path}: {files.NUMBERING}"
-        examples = tuple(sorted(there)[:EXAMPLES])
-        yield Finding("problem", "numbering", where, what, files.NUMBERING_REMEDY, examples)
+        yield Finding("problem", "numbering", what, files.NUMBERING_REMEDY, sorted(there))
     elif gone:
-        everything = len(gone) == len(source.names)
-        yield Finding(
-            "problem",
-            "missing images",
-            where,
-            f"{'all' if everything else f'{len(gone):,} of the'} {len(source.names):,} images are "
-            f"not in {source.store.path}",
-            "Download or unpack the images again"
-            + ("" if everything else "; or give --skip-missing to train and evaluate without them"),
-            tuple(gone[:EXAMPLES]),
-        )
+        count, remedy = "all", "Download or unpack the images again"
+        if len(gone) < len(source.names):
+            count = f"{len(gone):,} of the"
+            remedy += "; or give --skip-missing to train and evaluate without them"
+        what = f"{count} {len(source.names):,} images are not in {source.store.path}"
+        yield Finding("problem", "missing images", what, remedy, gone)
     else:
         what = f"all {len(source.names):,} images of the lists are there"
-        yield Finding("ok", "missing images", where, what)
+        yield Finding("ok", "missing images", what)
     extra = sorted(there - set(source.names))
     if extra:
-        what = f"{many(len(extra), 'image')} without a row in the lists, left out"
-        yield Finding("note", "images without labels", where, what, "", tuple(extra[:EXAMPLES]))
+        what = f"{counted(len(extra), 'image')} without a row in the lists, left out"
+        yield Finding("note", "images without labels", what, "", extra)
     if isinstance(source.store, Crops):
         what = (
             "crops of CelebA-HQ, warped to the aligned crop: they show 153 of its 178x218 "
             "pixels, and their edges are repeated around them"
         )
         remedy = "CelebA's own images of these faces show more: use them where you have them"
-        yield Finding("note", "crops", where, what, remedy)
+        yield Finding("note", "crops", what, remedy)
 
 
 def faces(source: Source, wanted: str, workers: int) -> Finding:
@@ -76,40 +69,29 @@ def faces(source: Source, wanted: str, workers: int) -> Finding:
     if wanted == "auto":
         chosen, why = decide(source.store, source.names, workers=workers)
     if chosen == "none":
-        return Finding("ok", "faces", str(source.path), f"taken as aligned crops: {why}")
-    return Finding(
-        "note",
-        "faces",
-        str(source.path),
-        f"photos, not aligned crops: {why}",
-        "train and evaluate find and align their faces; celebattr align writes the crops",
-    )
+        return Finding("ok", "faces", f"taken as aligned crops: {why}")
+    remedy = "train and evaluate find and align their faces; celebattr align writes the crops"
+    return Finding("note", "faces", f"photos, not aligned crops: {why}", remedy)
 
 
 def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> Iterator[Finding]:
     """Yield findings on the opened images of a folder: unreadable ones, sizes, shapes."""
-    where = str(source.path)
-    broken = [(source.names[r], p) for r, p in zip(rows, pictures, strict=True) if p.error]
-    of = f"of {len(pictures):,} opened"
+    broken = [source.names[r] for r, p in zip(rows, pictures, strict=True) if p.error]
     if broken:
-        _, first = broken[0]
-        yield Finding(
-            "problem",
-            "unreadable images",
-            where,
-            f"{many(len(broken), 'image')} {of} cannot be read: {first.error}",
-            "Get them again from their source, or remove their rows from the list",
-            tuple(name for name, _ in broken[:EXAMPLES]),
-        )
+        first = next(picture.error for picture in pictures if picture.error)
+        count = f"{counted(len(broken), 'image')} of {len(pictures):,} opened"
+        remedy = "Get them again from their source, or remove their rows from the list"
+        what = f"{count} cannot be read: {first}"
+        yield Finding("problem", "unreadable images", what, remedy, broken)
     elif pictures:
         what = f"all {len(pictures):,} images that were opened can be read"
-        yield Finding("ok", "unreadable images", where, what)
+        yield Finding("ok", "unreadable images", what)
     sizes = Counter(p.size for p in pictures if not p.error)
     if sizes:
-        yield from _sizes(source, sizes, where)
+        yield from _sizes(sizes)
 
 
-def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Iterator[Finding]:
+def _sizes(sizes: Counter[tuple[int, int]]) -> Iterator[Finding]:
     height, width = CROP_SIZE
     total = sum(sizes.values())
 
@@ -123,7 +105,6 @@ def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Itera
         yield Finding(
             "warning",
             "sizes",
-            where,
             f"{odd.total():,} of {total:,} images are not as high to wide as CelebA's aligned "
             f"{width}x{height}, and are stretched to it: {_shown(odd)}",
             "They seem to be photos before alignment: see `faces` for what train and evaluate make "
@@ -135,17 +116,16 @@ def _sizes(source: Source, sizes: Counter[tuple[int, int]], where: str) -> Itera
     if small:
         what = f"{small.total():,} of {total:,} images are smaller than {width}x{height}"
         remedy = "They are enlarged, and stay as blurred"
-        yield Finding("note", "sizes", where, f"{what}: {_shown(small)}", remedy)
+        yield Finding("note", "sizes", f"{what}: {_shown(small)}", remedy)
     if not odd and not small:
         same = sizes.keys() == {(width, height)}
-        what = (
-            f"all {total:,} are {width}x{height}" if same else f"{total:,} images: {_shown(sizes)}"
-        )
-        yield Finding("ok" if same else "note", "sizes", where, what)
+        what = f"all {total:,} are" if same else f"{total:,} images:"
+        shown = f"{width}x{height}" if same else _shown(sizes)
+        yield Finding("ok" if same else "note", "sizes", f"{what} {shown}")
 
 
 def _shown(sizes: Counter[tuple[int, int]]) -> str:
     """Name the most frequent sizes, and the number of others."""
     shown = ", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sizes.most_common(EXAMPLES))
     rest = len(sizes) - EXAMPLES
-    return f"{shown} and {many(rest, 'more size')}" if rest > 0 else shown
+    return f"{shown} and {counted(rest, 'more size')}" if rest > 0 else shown

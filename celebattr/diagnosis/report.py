@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SCHEMA = 1
@@ -13,6 +14,9 @@ SEVERITIES: tuple[str, ...] = ("ok", "note", "warning", "problem")
 """Severities, lowest first. A problem stops training; after a warning its figures may not be
 what they seem; a note is good to know."""
 
+EXAMPLES = 3
+"""Most names that a finding shows."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -21,18 +25,21 @@ class Finding:
     Attributes:
         severity: one of `SEVERITIES`.
         check: what was looked at, in one or two words, the same in every run.
-        where: the folder, or the folders, as they were given.
+        where: the folder, or the folders, as they were given: `examine` fills it in.
         what: what is the case.
         remedy: what to do; empty where nothing needs to be done.
-        examples: names of images or files, a few of them.
+        examples: names of images or files, of which the first `EXAMPLES` are kept.
     """
 
     severity: str
     check: str
-    where: str
+    where: str = field(default="", kw_only=True)
     what: str
     remedy: str = ""
-    examples: tuple[str, ...] = ()
+    examples: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "examples", tuple(self.examples[:EXAMPLES]))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from celebattr.options import (
     DECISIONS,
     Checks,
     Location,
+    allow_outside_option,
     attributes_option,
     column_option,
     consistent_option,
@@ -44,6 +45,7 @@ class CalibrateConfig(Checks):
     )
     limit: int | None = option(None, "Use only the first N images of the split.", "Data")
     skip_missing: bool = skip_missing_option()
+    allow_outside: bool = allow_outside_option()
     faces: str = faces_option()
     column: str | None = column_option()
     attributes: str | None = attributes_option()

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from celebattr.attributes import REPEATED, SENSITIVE, SUBJECTIVE, reliability
+from celebattr.errors import WeightsError, counted, escaped, printable, reason
 from celebattr.evaluation.report import EvalReport, GapReport, SliceReport
 from celebattr.evaluation.tables import TITLES, gap_cells, slice_cells
 from celebattr.evaluation.writers import to_json
-from celebattr.models import bundle
+from celebattr.io.files import reporting, write_bytes, write_text
+from celebattr.models import bundle, weights
 from celebattr.reports.formatting import between, percent
 
 _GAPS = 10
@@ -29,14 +31,27 @@ than a photo. The people shown are young, made up and well lit; expect larger er
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """Return the card, given as the plain values of its JSON, as Markdown."""
+    """Return the card, given as the plain values of its JSON, as Markdown.
+
+    Raises:
+        WeightsError: what is free in a card is not as this program writes it.
+    """
+    try:
+        return escaped(_markdown(card))
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        name = printable(card["name"])
+        raise WeightsError(f"the card of {name} cannot be shown: {reason(error)}") from error
+
+
+def _markdown(card: Mapping[str, Any]) -> str:
     size = card["preprocess"]["size"]
     trained = card["trained_on"]
     lines = [
         f"# {card['name']}",
         "",
-        f"{card['arch']}, {card['precision']}, {len(card['attributes'])} attributes, input "
-        f"{size[0]}x{size[1]} pixels of a face in CelebA's aligned 178x218 crop.",
+        f"{card['arch']}, {card['precision']}, "
+        f"{counted(len(card['attributes']), 'attribute')}, input {size[0]}x{size[1]} pixels of a "
+        "face in CelebA's aligned 178x218 crop.",
         "",
         "## Trained on",
         "",
@@ -62,16 +77,18 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 def _lineage(trained: Mapping[str, Any]) -> list[str]:
     """Describe the data and the starting weights, as far back as is known."""
-    lines = [f"- {trained.get('data', 'not stated')}: {trained.get('images', 0):,} images"]
+    lines = [f"- {_data(trained)}"]
     start = trained.get("started_from")
     while isinstance(start, Mapping):
-        lines.append(
-            f"- before that: {start.get('data', 'not stated')}: {start.get('images', 0):,} images"
-        )
+        lines.append(f"- before that: {_data(start)}")
         start = start.get("started_from")
     if start:
         lines.append(f"- started from {start}")
     return lines
+
+
+def _data(trained: Mapping[str, Any]) -> str:
+    return f"{trained.get('data', 'not stated')}: {counted(trained.get('images', 0), 'image')}"
 
 
 _COLUMNS = (
@@ -153,6 +170,45 @@ def _attributes(metrics: Mapping[str, Any]) -> list[str]:
         "same label both times, in percent.",
         "",
     ]
+
+
+def hub_folder(path: Path, folder: Path) -> Path:
+    """Write a folder that can be uploaded to Hugging Face's hub: a bundle, and its card as README.
+
+    Args:
+        path: the bundle.
+        folder: made if missing; its files of these names are replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        WeightsError: the bundle is damaged.
+        DataError: the folder cannot be written.
+    """
+    card = bundle.card_of(path)
+    name = f"{weights.HUB_NAME}{path.suffix}"
+    terms = str(card.trained_on.get("terms", "not stated"))
+    about = {
+        "license": "other",
+        "license_name": "see-card",
+        "library_name": "celebattr",
+        "pipeline_tag": "image-classification",
+        "tags": ["face-attributes", "multi-label", *(["celeba"] if "CelebA" in terms else [])],
+    }
+    # JSON is YAML, and needs no library.
+    front = "\n".join(f"{key}: {json.dumps(value)}" for key, value in about.items())
+    use = (
+        f"    pip install 'celebattr[hub]'\n    celebattr predict photo.jpg --weights {weights.HUB}"
+    )
+    text = (
+        f"---\n{front}\n---\n\n{markdown(json.loads(card.to_json()))}\n## Use\n\n{use}OWNER/NAME\n"
+    )
+    with reporting(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / name, path.read_bytes())
+    write_text(folder / "README.md", text)
+    return folder
 
 
 def record(path: Path, report: EvalReport) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from celebattr.errors import counted
 from celebattr.evaluation.report import (
     FEW,
     METRICS,
@@ -240,7 +241,9 @@ def _published(report: EvalReport, most: int | None) -> Part | None:
         return None
     interval = between(report.intervals.get("mean_attribute_accuracy"))
     accuracy = percent(report.mean_attribute_accuracy) + interval
-    rows = [("this bundle", "", accuracy, f"{report.images:,} images ({report.split})", "")]
+    rows = [
+        ("this bundle", "", accuracy, f"{counted(report.images, 'image')} ({report.split})", "")
+    ]
     for one in sorted(report.published, key=lambda one: -one.mean_attribute_accuracy):
         accuracy = percent(one.mean_attribute_accuracy)
         rows.append((one.method, str(one.year or "-"), accuracy, one.source, one.note))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 from celebattr.constants import REPORT_SCHEMA
-from celebattr.errors import UsageError, suggestion
+from celebattr.errors import UsageError, counted, suggestion
 from celebattr.evaluation.report import (
     MEANS,
     Difference,
@@ -19,7 +17,7 @@ from celebattr.evaluation.report import (
     GapReport,
 )
 from celebattr.evaluation.tables import TITLES, Part, parts
-from celebattr.io.files import StrPath
+from celebattr.io.files import StrPath, csv_line
 from celebattr.options import format_of_suffix
 from celebattr.reports.formatting import between, percent
 
@@ -61,7 +59,7 @@ def headline(report: EvalReport) -> list[tuple[str, str]]:
                 f"{_percent_or_none(report.accuracy_where_sure)}",
             )
         )
-    people = "" if report.people is None else f" of {report.people:,} people"
+    people = "" if report.people is None else f" of {counted(report.people, 'person', 'people')}"
     pairs.append(("images", f"{report.images:,}{people} ({report.split})"))
     if report.images_per_second is not None:
         pairs.append(("images/s", f"{report.images_per_second:,.1f}"))
@@ -105,19 +103,17 @@ def to_csv(report: EvalReport) -> str:
         against.setdefault(one.attribute, {}).update(_difference(one))
     # Some attributes have no gap or no counterpart: the columns are those that any has.
     extra = dict.fromkeys(name for rows in (against, gaps) for row in rows.values() for name in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, *BOUNDS, *extra], restval="", lineterminator="\n")
-    writer.writeheader()
+    columns = [*COLUMNS, *BOUNDS, *extra]
+    rows: list[dict[str, Any]] = []
     for row in report.attributes:
         values = {name: _defined(getattr(row, name)) for name in COLUMNS}
         values |= _bounds({name: row.intervals.get(name) for name in MEANS})
-        writer.writerow(
-            values | against.get(row.attribute, {}) | gaps.get(row.attribute, {}),
-        )
+        rows.append(values | against.get(row.attribute, {}) | gaps.get(row.attribute, {}))
     means = {column: _defined(getattr(report, field)) for column, field in MEANS.items()}
     ends = _bounds({column: report.intervals.get(field) for column, field in MEANS.items()})
-    writer.writerow({"attribute": "mean", **means, **ends, **against.get(None, {})})
-    return text.getvalue()
+    rows.append({"attribute": "mean", **means, **ends, **against.get(None, {})})
+    lines = ([row.get(name, "") for name in columns] for row in rows)
+    return "".join(map(csv_line, [columns, *lines]))
 
 
 def _difference(one: Difference) -> dict[str, Any]:

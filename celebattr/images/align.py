@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import CROP_SIZE, SURE_SCORE
-from celebattr.images.detect import Detector, Face, Picture, largest
+from celebattr.images.detect import Face, YuNet, largest
 from celebattr.images.photo import Photo
 
 ANCHORS_32 = np.array([[69.30, 111.86], [107.60, 111.44], [88.99, 152.78]])
@@ -61,25 +61,18 @@ class Crop:
     transform: Affine
 
 
-def main_crop(photo: Photo, detector: Detector) -> tuple[Crop | None, int]:
+def main_crop(photo: Photo, detector: YuNet) -> tuple[Crop | None, int]:
     """Return the aligned main face of a photo, or None, and how many faces were found."""
     crops, count = aligned_crops(photo, detector)
     return (crops[0] if crops else None), count
 
 
-def aligned_crops(
-    photo: Photo, detector: Detector, *, every: bool = False
-) -> tuple[list[Crop], int]:
-    """Find the faces of a photo and align them: the main one, or the main one and then the others.
-
-    Args:
-        photo: an opened photo.
-        detector: finds faces, and looks at each again to align it.
-        every: align all that are found, by falling size: their order is their number in rows,
-            tables and pictures.
+def aligned_crops(photo: Photo, detector: YuNet, *, every: bool = False) -> tuple[list[Crop], int]:
+    """Find the faces of a photo and align the main one; with `every`, then the others by size.
 
     Returns:
-        The crops, and how many faces were found.
+        The crops, in the order of their numbers in rows, tables and pictures, and how many faces
+        were found.
 
     Raises:
         ImageError: the photo cannot be decoded in the size that is needed.
@@ -93,36 +86,34 @@ def aligned_crops(
     if every:
         chosen += sorted((f for f in found if f is not main), key=lambda f: -f.side)
     # The smallest needs the most pixels: asked for first, they are decoded once for all.
-    aligned = {
-        id(face): align(photo, face, detector) for face in sorted(chosen, key=lambda f: f.side)
-    }
+    photo.at(_pixels_for(min(chosen, key=lambda face: face.side), photo))
     crops = []
     for face in chosen:
-        frame_HWC, transform = aligned[id(face)]
+        frame_HWC, transform = align(photo, face, detector)
         crops.append(Crop(face, photo.in_srgb(frame_HWC), transform))
     return crops, len(found)
 
 
-def align(photo: Picture, face: Face, detector: Detector) -> tuple[NDArray[np.uint8], Affine]:
-    """Return the aligned crop of a face, and the similarity from the photo to it.
-
-    Args:
-        photo: in which the face was found.
-        face: in pixels of that photo in full.
-        detector: looks at the face again to refine its landmarks.
+def align(photo: Photo, face: Face, detector: YuNet) -> tuple[NDArray[np.uint8], Affine]:
+    """Return the aligned crop of a face that was found in a photo, and the similarity to it.
 
     Returns:
         uint8 [218, 178, 3]; where the photo ends, its border is repeated. And the transform from
         pixels of the photo in full.
     """
-    image_HWC = photo.at(max(photo.size) * DETAIL * BOX_SIDE / max(face.side, 1.0))
+    image_HWC = photo.at(_pixels_for(face, photo))
     height, width = image_HWC.shape[:2]
     x, y = width / photo.size[0], height / photo.size[1]
-    transform = frame_transform(image_HWC, face.scaled(x, y), detector)
+    transform = frame_transform(image_HWC, face.placed((x, y)), detector)
     return warp(image_HWC, transform, *CROP_SIZE), _rescaled(transform, x, y)
 
 
-def frame_transform(image_HWC: NDArray[np.uint8], face: Face, detector: Detector) -> Affine:
+def _pixels_for(face: Face, photo: Photo) -> float:
+    """Return the longer side of the photo, in pixels, from which a face is aligned."""
+    return max(photo.size) * DETAIL * BOX_SIDE / max(face.side, 1.0)
+
+
+def frame_transform(image_HWC: NDArray[np.uint8], face: Face, detector: YuNet) -> Affine:
     """Return the similarity from the photo to the aligned crop, its landmarks refined."""
     to_frame = fit(anchors(face))
     if not _plausible(face, to_frame):
@@ -181,12 +172,6 @@ def warp(
     `cv2.warpAffine` reads only the four nearest pixels, so a photo that becomes less than half as
     large is first shrunk by area to twice the size asked for. Not further: CelebA's crops are as
     sharp as bilinear sampling alone leaves them.
-
-    Args:
-        image_HWC: uint8, RGB.
-        transform: from pixels of the photo to pixels of the result.
-        height: of the result, in pixels.
-        width: of the result, in pixels.
     """
     import cv2
 
@@ -196,18 +181,11 @@ def warp(
         before_height, before_width = image_HWC.shape[:2]
         after_width = max(1, math.ceil(2.0 * scale * before_width))
         after_height = max(1, math.ceil(2.0 * scale * before_height))
-        image_HWC = np.asarray(
-            cv2.resize(image_HWC, (after_width, after_height), interpolation=cv2.INTER_AREA),
-            np.uint8,
-        )
+        size = (after_width, after_height)
+        image_HWC = np.asarray(cv2.resize(image_HWC, size, interpolation=cv2.INTER_AREA), np.uint8)
         transform = _rescaled(transform, before_width / after_width, before_height / after_height)
-    warped = cv2.warpAffine(
-        image_HWC,
-        transform,
-        (width, height),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    border = cv2.BORDER_REPLICATE
+    warped = cv2.warpAffine(image_HWC, transform, (width, height), borderMode=border)
     return np.asarray(warped, np.uint8)
 
 
@@ -240,12 +218,9 @@ def _rescaled(transform: Affine, x: float, y: float) -> Affine:
 
 
 def _look_again(
-    image_HWC: NDArray[np.uint8], face: Face, to_frame: Affine, detector: Detector
+    image_HWC: NDArray[np.uint8], face: Face, to_frame: Affine, detector: YuNet
 ) -> tuple[NDArray[np.float64], float] | None:
-    """Detect the face again, upright; return its anchors in the photo and its score.
-
-    None if the face is not found there.
-    """
+    """Detect the face again, upright; return its anchors in the photo and its score, or None."""
     # The middle of the aligned crop comes to the middle of the square.
     height, width = CROP_SIZE
     to_crop = to_frame * CROP_SCALE
@@ -262,13 +237,13 @@ def _same(face: Face, seen: list[Face], from_crop: Affine) -> Face | None:
     """Return the face of a square that matches the expected one in place and size, or None."""
     centre, size = _place(face)
     scale = math.hypot(*from_crop[:, 0])
-    best, nearest = None, 0.5 * size
-    for other in seen:
-        other_centre, other_size = _place(other)
-        distance = float(np.linalg.norm(apply(from_crop, other_centre) - centre))
-        if distance < nearest and 0.5 < other_size * scale / size < 2.0:
-            best, nearest = other, distance
-    return best
+
+    def distance(other: Face) -> float:
+        return float(np.linalg.norm(apply(from_crop, _place(other)[0]) - centre))
+
+    alike = [other for other in seen if 0.5 < _place(other)[1] * scale / size < 2.0]
+    nearest = min(alike, key=distance, default=None)
+    return nearest if nearest is not None and distance(nearest) < 0.5 * size else None
 
 
 def _place(face: Face) -> tuple[NDArray[np.float64], float]:

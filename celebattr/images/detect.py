@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.constants import MIN_SCORE, SURE_SCORE
+from celebattr.images.photo import Photo
 from celebattr.images.yunet import Network
 from celebattr.predictions import FaceBox
 
@@ -56,43 +56,15 @@ class Face:
         """The square root of the area of the box."""
         return math.sqrt((self.box.right - self.box.left) * (self.box.bottom - self.box.top))
 
-    def moved(self, x: float, y: float) -> Face:
-        """Return the same face in a photo of which this one is a part that begins at `x`, `y`."""
-        box = self.box
-        return Face(
-            FaceBox(box.left + x, box.top + y, box.right + x, box.bottom + y, box.score),
-            self.landmarks_52 + np.array([x, y], np.float32),
-        )
-
-    def scaled(self, x: float, y: float) -> Face:
-        """Return the same face in a photo of `x` times the width and `y` times the height."""
-        box = self.box
-        return Face(
-            FaceBox(box.left * x, box.top * y, box.right * x, box.bottom * y, box.score),
-            self.landmarks_52 * np.array([x, y], np.float32),
-        )
-
-
-class Picture(Protocol):
-    """A photo that can be read at part of its size: `celebattr.images.photo.Photo`."""
-
-    size: tuple[int, int]
-
-    def at(self, side: float) -> NDArray[np.uint8]:
-        """Return RGB [H, W, 3], with at least `side` pixels on its longer side if it has them."""
-        ...
-
-
-class Detector(Protocol):
-    """A face detector; both methods are safe to call from many threads."""
-
-    def detect(self, photo: Picture, *, every: bool = False) -> list[Face]:
-        """Return the large faces of a photo of any size, or `every` one, best score first."""
-        ...
-
-    def look(self, image_HWC: NDArray[np.uint8]) -> list[Face]:
-        """Return the faces found in one pass at the image's own size, best score first."""
-        ...
+    def placed(
+        self, scale: tuple[float, float] = (1.0, 1.0), shift: tuple[float, float] = (0.0, 0.0)
+    ) -> Face:
+        """Return the same face in a photo that is scaled in width and height, then shifted."""
+        box, (x, y), (right, down) = self.box, scale, shift
+        low = (box.left * x + right, box.top * y + down)
+        high = (box.right * x + right, box.bottom * y + down)
+        points_52 = self.landmarks_52 * np.array(scale, np.float32) + np.array(shift, np.float32)
+        return Face(FaceBox(*low, *high, box.score), points_52)
 
 
 class YuNet:
@@ -114,25 +86,26 @@ class YuNet:
         self.min_score, self.min_face = min_score, min_face
         self._network = Network(model)
 
-    def detect(self, photo: Picture, *, every: bool = False) -> list[Face]:
+    def detect(self, photo: Photo, *, every: bool = False) -> list[Face]:
         """Find the faces of a photo.
 
         Looks at copies of the photo in growing sizes, the larger ones in tiles: at the first two
         until a face is sure, at the others until there is any. If none is sure, looks at the
-        three quarter turns, of which the best wins if it is better.
-
-        Args:
-            photo: the photo.
-            every: look at all sizes, and join what they show.
+        three quarter turns, of which the best wins if it is better. With `every` it looks at all
+        sizes, and joins what they show.
 
         Returns:
             Best score first; boxes and landmarks in pixels of the photo in full.
         """
         sides = self._sides(max(photo.size), every)
+        found: list[Face] = []
         if every:
-            found = self._look_everywhere(photo, sides)
+            image_HWC = photo.at(sides[-1])  # decoded once, for the largest
+            for side in reversed(sides):
+                image_HWC = _shrunk(image_HWC, side)
+                found += self._look_in_tiles(image_HWC, photo.size)
+            found = join(found)
         else:
-            found = []
             for side in sides:
                 if found and (found[0].box.score >= SURE_SCORE or side > FIRST_SIDES[-1]):
                     break
@@ -159,27 +132,13 @@ class YuNet:
         more = [round(finest / STEP**step) for step in range(steps - 1, -1, -1)]
         return list(dict.fromkeys([*first, *more]))
 
-    def _look_everywhere(self, photo: Picture, sides: Sequence[int]) -> list[Face]:
-        """Join what all sizes show; the photo is decoded once, for the largest."""
-        found: list[Face] = []
-        image_HWC = photo.at(sides[-1])
-        for side in reversed(sides):
-            image_HWC = _shrunk(image_HWC, side)
-            found += self._look_in_tiles(image_HWC, photo.size)
-        return join(found)
-
     def _look_in_tiles(
         self, image_HWC: NDArray[np.uint8], size: tuple[int, int], turns: int = 0
     ) -> list[Face]:
-        """Detect at an image's own size, in tiles where it is large.
+        """Detect at a shrunk photo's own size, in tiles where it is large.
 
-        Args:
-            image_HWC: the photo shrunk.
-            size: width and height of the photo in full.
-            turns: quarter turns against the clock before it is looked at.
-
-        Returns:
-            Best score first, in pixels of the photo in full.
+        The photo is first turned by quarters against the clock. Returns the best score first, in
+        pixels of the photo in full, whose width and height are `size`.
         """
         turned_HWC = np.rot90(image_HWC, turns)
         found: list[Face] = []
@@ -187,14 +146,14 @@ class YuNet:
             for left, right, sides in tiles(turned_HWC.shape[1]):
                 seen = self.look(turned_HWC[top:bottom, left:right])
                 found += [
-                    face.moved(left, top)
+                    face.placed(shift=(left, top))
                     for face in seen
                     if not _cut_off(face.box.left, face.box.right, right - left, sides)
                     and not _cut_off(face.box.top, face.box.bottom, bottom - top, rims)
                 ]
         height, width = image_HWC.shape[:2]
-        x, y = size[0] / width, size[1] / height
-        return [unturned(face, turns, height, width).scaled(x, y) for face in join(found)]
+        scale = (size[0] / width, size[1] / height)
+        return [unturned(face, turns, height, width).placed(scale) for face in join(found)]
 
     def look(self, image_HWC: NDArray[np.uint8]) -> list[Face]:
         """Detect in one pass at the image's own size: no shrinking, no turning."""
@@ -218,9 +177,7 @@ def _cut_off(low: float, high: float, length: int, goes_on: tuple[bool, bool]) -
 def join(faces: Sequence[Face], *, inside: float = INSIDE) -> list[Face]:
     """Return the faces without those whose box is that of a better one; best score first.
 
-    Args:
-        faces: of one or several looks at a photo.
-        inside: share of a box inside a better one from which it is dropped too.
+    From a share of `inside`, a box inside a better one is dropped too.
     """
     faces = sorted(faces, key=lambda face: -face.box.score)
     if len(faces) < 2:
@@ -245,11 +202,6 @@ def largest(faces: Sequence[Face], height: int, width: int) -> Face:
 
     The area of the box that lies inside the photo, times a weight that falls from 1 in the
     photo's middle to 0.3 at its rim: a cut-off face at the rim does not win over a whole one.
-
-    Args:
-        faces: at least one.
-        height: of the photo, in pixels.
-        width: of the photo, in pixels.
     """
 
     def weight(face: Face) -> float:
@@ -264,14 +216,7 @@ def largest(faces: Sequence[Face], height: int, width: int) -> Face:
 
 
 def unturned(face: Face, turns: int, height: int, width: int) -> Face:
-    """Return a face found in `np.rot90(image, turns)`, in pixels of `image`.
-
-    Args:
-        face: in pixels of the turned image.
-        turns: quarter turns against the clock.
-        height: of `image`, before turning.
-        width: of `image`, before turning.
-    """
+    """Return a face found in `np.rot90(image, turns)`, in pixels of an image of that size."""
     box = face.box
     points = np.array([*face.landmarks_52, (box.left, box.top), (box.right, box.bottom)])
     for turn in range(turns % 4, 0, -1):
@@ -279,10 +224,8 @@ def unturned(face: Face, turns: int, height: int, width: int) -> Face:
         before_width = width if turn % 2 else height
         points = np.stack([before_width - points[:, 1], points[:, 0]], axis=1)
     (left, top), (right, bottom) = points[5:].min(axis=0), points[5:].max(axis=0)
-    return Face(
-        FaceBox(float(left), float(top), float(right), float(bottom), box.score),
-        points[:5].astype(np.float32),
-    )
+    box = FaceBox(float(left), float(top), float(right), float(bottom), box.score)
+    return Face(box, points[:5].astype(np.float32))
 
 
 def _face(row: NDArray[np.float32]) -> Face:

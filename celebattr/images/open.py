@@ -66,27 +66,17 @@ _SIDEWAYS = (5, 6, 7, 8)
 # What Pillow raises on broken files, besides its own: found by feeding it damaged ones. Its
 # assertions are among them; ArithmeticError and LookupError stand for all of their kinds.
 _BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    AssertionError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
+    *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, AssertionError, RuntimeError, struct.error, zlib.error),
 )
 
-_KINDS = (
-    (stat.S_ISDIR, "is a directory, not a file"),
-    (stat.S_ISFIFO, "a named pipe, not a file"),
-    (stat.S_ISSOCK, "a socket, not a file"),
-    (stat.S_ISCHR, "a device, not a file"),
-    (stat.S_ISBLK, "a device, not a file"),
-)
+_KINDS = {
+    stat.S_IFDIR: "is a directory, not a file",
+    stat.S_IFIFO: "a named pipe, not a file",
+    stat.S_IFSOCK: "a socket, not a file",
+    stat.S_IFCHR: "a device, not a file",
+    stat.S_IFBLK: "a device, not a file",
+}
 
 
 def open_image(
@@ -117,7 +107,8 @@ def read_bytes(
     source: str | os.PathLike[str] | bytes, *, name: str | None = None
 ) -> tuple[bytes, str]:
     """Return the bytes of a file, and its name for errors; raises as `open_image` does."""
-    shown = printable(name or ("the image" if isinstance(source, bytes) else os.fspath(source)))
+    name = name or ("the image" if isinstance(source, bytes) else os.fspath(source))
+    shown = printable(name[:4096])  # it goes into a cell
     data = source if isinstance(source, bytes) else _read(source, shown)
     if not data:
         raise UnreadableImageError(f"{shown}: the file is empty")
@@ -135,9 +126,8 @@ def _read(path: str | os.PathLike[str], name: str) -> bytes:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageNotFoundError(f"{name}: no such file") from error
     except OSError as error:
-        why = reason(error)
-        if error.errno == errno.ELOOP:
-            why = "a symbolic link that leads round in a circle"
+        circle = "a symbolic link that leads round in a circle"
+        why = circle if error.errno == errno.ELOOP else reason(error)
         raise UnreadableImageError(f"{name}: {why}") from error
     except MemoryError as error:
         raise ImageTooLargeError(f"{name}: too large to read (out of memory)") from error
@@ -152,7 +142,7 @@ def _opener(path: str, flags: int) -> int:
 
 def _check_kind(status: os.stat_result, name: str) -> None:
     if not stat.S_ISREG(status.st_mode):
-        what = next((what for is_it, what in _KINDS if is_it(status.st_mode)), "not a file")
+        what = _KINDS.get(stat.S_IFMT(status.st_mode), "not a file")
         raise UnreadableImageError(f"{name}: {what}")
     if status.st_size > MAX_BYTES:
         raise ImageTooLargeError(

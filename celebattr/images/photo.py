@@ -73,8 +73,6 @@ class Photo:
 
     def frame(self) -> NDArray[np.uint8]:
         """Return the whole photo as a crop, uint8 [218, 178, 3], stretched if need be."""
-        if is_aligned(self.size):
-            return self.in_srgb(self.at(max(self.size)))
         (width, height), (frame_height, frame_width) = self.size, CROP_SIZE
         share = 2.0 * max(frame_width / width, frame_height / height)
         frame_HWC = to_frame(Image.fromarray(self.at(share * max(self.size))))

@@ -51,64 +51,33 @@ class Network:
     def __call__(self, image_HWC: NDArray[np.uint8], least: float) -> NDArray[np.float32]:
         """Return all detections in an RGB image at its own size, several per face.
 
-        Args:
-            image_HWC: uint8, RGB.
-            least: the least score.
-
         Returns:
-            float32 [K, 15]: left, top, width, height, five landmarks, score.
+            float32 [K, 15]: left, top, width, height, five landmarks, and the score from `least`.
         """
         height, width = image_HWC.shape[:2]
         rows, columns = (-(-side // _STRIDES[-1]) for side in (height, width))
         bgr_1CHW = np.zeros((1, 3, rows * _STRIDES[-1], columns * _STRIDES[-1]), np.float32)
         bgr_1CHW[0, :, :height, :width] = image_HWC.transpose(2, 0, 1)[::-1]
         outputs = self._session.run(None, {"input": bgr_1CHW})
-        found = [
-            _faces(stride, bgr_1CHW.shape[3] // stride, least, *(o[0] for o in outputs[level::3]))
-            for level, stride in enumerate(_STRIDES)
-        ]
+        found = []
+        for level, stride in enumerate(_STRIDES):
+            # Of each cell, from its middle and in cells: how likely it is a face, how well the box
+            # fits it, the middle of the box with the logarithms of its sides, and five points.
+            class_C1, object_C1, box_C4, points_CX = (output[0] for output in outputs[level::3])
+            square_C = class_C1[:, 0] * object_C1[:, 0]  # of the score; both are between 0 and 1
+            cells_K = np.flatnonzero(square_C >= least * least)
+            row_K, column_K = np.divmod(cells_K, bgr_1CHW.shape[3] // stride)
+            cell_K2 = np.stack([column_K, row_K], axis=1).astype(np.float32)
+            size_K2 = np.exp(box_C4[cells_K, 2:])
+            corner_K2 = cell_K2 + box_C4[cells_K, :2] - size_K2 / 2
+            points_KX = points_CX[cells_K] + np.tile(cell_K2, 5)
+            places_KX = np.concatenate([corner_K2, size_K2, points_KX], axis=1) * stride
+            found.append(np.column_stack([places_KX, np.sqrt(square_C[cells_K])]))
         return np.concatenate(found)
 
 
-def _faces(
-    stride: int,
-    columns: int,
-    least: float,
-    class_C1: NDArray[np.float32],
-    object_C1: NDArray[np.float32],
-    box_C4: NDArray[np.float32],
-    landmarks_CX: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Return the confident detections of one level of the network.
-
-    Args:
-        stride: side of a cell in pixels.
-        columns: cells per row.
-        least: the least score.
-        class_C1: how likely it is a face.
-        object_C1: how well the box fits it.
-        box_C4: its middle, from the cell's, and the logarithms of its sides, all in cells.
-        landmarks_CX: x and y of five points, from the cell's, in cells.
-
-    Returns:
-        float32 [K, 15]: left, top, width, height, five landmarks, score.
-    """
-    square_C = class_C1[:, 0] * object_C1[:, 0]  # of the score; both are between 0 and 1
-    cells_K = np.flatnonzero(square_C >= least * least)
-    cell_K2 = np.stack([cells_K % columns, cells_K // columns], axis=1).astype(np.float32)
-    size_K2 = np.exp(box_C4[cells_K, 2:])
-    corner_K2 = cell_K2 + box_C4[cells_K, :2] - size_K2 / 2
-    landmarks_KX = landmarks_CX[cells_K] + np.tile(cell_K2, 5)
-    places_KX = np.concatenate([corner_K2, size_K2, landmarks_KX], axis=1) * stride
-    return np.column_stack([places_KX, np.sqrt(square_C[cells_K])])
-
-
 def _read_model(path: Path) -> bytes:
-    """Read the detector's model file and verify it.
-
-    Raises:
-        WeightsError: missing, unreadable or not the published file.
-    """
+    """Read the detector's model file and verify it."""
     advice = "reinstall celebattr, or fetch it from the OpenCV Zoo"
     try:
         content = path.read_bytes()

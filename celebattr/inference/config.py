@@ -29,7 +29,7 @@ SPEEDS: tuple[str, ...] = ("accurate", "fast")
 ENGINES: tuple[str, ...] = ("local", "ray")
 
 
-FORMATS: tuple[str, ...] = ("table", "json", "jsonl", "csv", "parquet")
+FORMATS: tuple[str, ...] = ("table", "json", "jsonl", "csv", "csv-excel", "parquet")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from PIL import Image
 from celebattr.errors import DataError, UsageError
 from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.expand import expand
-from celebattr.io.files import reporting, write_bytes, write_text
+from celebattr.io.files import csv_line, reporting, write_bytes, write_text
 from celebattr.io.prefetch import ordered_map
 
 TABLE = "crops.csv"
@@ -47,15 +46,13 @@ def align(
         output.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     taken: set[str] = set()
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table = [csv_line(COLUMNS)]
     inputs = (item.ready() for item in expand(paths))
     for found in ordered_map(Preparer(faces), inputs, workers=workers, ahead=2 * workers):
         path, failure = found.input.path, found.failure
         counts["ok" if failure is None else failure.status] += 1
         if failure is not None:
-            table.writerow(["", path, "", failure.status, *[""] * 5])
+            table.append(csv_line(["", path, "", failure.status, *[""] * 5]))
         for number in range(1, len(found.frames) + 1):
             name = _name(path, number, taken)
             _write(output / name, found, number - 1)
@@ -64,11 +61,11 @@ def align(
             if box is not None:
                 sides = (box.left, box.top, box.right, box.bottom)
                 place = [*(f"{value:.1f}" for value in sides), f"{box.score:.3f}"]
-            table.writerow([name, path, number, "ok", *place])
+            table.append(csv_line([name, path, number, "ok", *place]))
             counts["crops"] += 1
     if not counts:
         raise DataError("there are no photos to align")
-    write_text(output / TABLE, text.getvalue())
+    write_text(output / TABLE, "".join(table))
     return counts
 
 

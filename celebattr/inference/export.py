@@ -1,4 +1,4 @@
-"""Export of a safetensors bundle to ONNX: float32, or int8 weights and activations.
+"""Export of a safetensors bundle to ONNX: float32, float16, or int8 weights and activations.
 
 The graph takes uint8 crops [N, 218, 178, 3] and gives logits and calibrated probabilities, both
 [N, A]: resizing, normalisation and calibration are inside, so nobody who runs it can get them
@@ -37,14 +37,17 @@ CALIBRATION_BATCH = 16
 _QUANTISED = ["Conv", "Gemm", "Add", "MaxPool", "GlobalAveragePool", "Relu"]
 
 
-def export(source: Path, target: Path, *, calibration: FaceDataset | None = None) -> Card:
+def export(
+    source: Path, target: Path, *, calibration: FaceDataset | None = None, half: bool = False
+) -> Card:
     """Write an ONNX bundle.
 
     Args:
         source: a safetensors bundle.
         target: the .onnx file to write.
-        calibration: images whose activations set the int8 ranges; without them the graph stays
-            float32.
+        calibration: images whose activations set the int8 ranges; without them the graph is of
+            floats.
+        half: store and compute in float16, where there are no such images.
 
     Raises:
         WeightsError: the source is not a safetensors bundle.
@@ -65,6 +68,7 @@ def export(source: Path, target: Path, *, calibration: FaceDataset | None = None
         if calibration is None:
             model = onnx.load(path)
             _cast_like_constants(model)
+            model = _halved(model) if half else model
             _finish(model, card, np.zeros(len(card.attributes), np.float32))
         else:
             quantised = _quantise(path, calibration)
@@ -77,7 +81,7 @@ def export(source: Path, target: Path, *, calibration: FaceDataset | None = None
     for opset in [opset for opset in model.opset_import if opset.domain not in used]:
         model.opset_import.remove(opset)  # some readers refuse a domain that they do not know
     onnx.checker.check_model(model)
-    precision = "float32" if calibration is None else "int8"
+    precision = "int8" if calibration is not None else "float16" if half else "float32"
     card = dataclasses.replace(card, precision=precision)
     data = bundle.with_onnx_card(model.SerializeToString(), card)
     write_bytes(target, bundle.seal(data))
@@ -179,6 +183,13 @@ def _cast_like_constants(model: Any) -> None:
     cast.op_type = "CastLike"
     del cast.attribute[:]
     cast.input.append(divided.input[1])
+
+
+def _halved(model: Any) -> Any:
+    """Convert the graph to half precision, but for its output."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    return convert_float_to_float16(model, keep_io_types=True)
 
 
 def _mean_logits(path: Path, images: FaceDataset) -> NDArray[np.float32]:

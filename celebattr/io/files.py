@@ -7,12 +7,14 @@ closed pipe passes through as it is: the command line ends quietly on it.
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import glob
+import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -30,6 +32,7 @@ _REMEDIES: dict[int, str] = {
     errno.EPERM: "Check the permissions of its folder, or choose another one.",
     errno.EROFS: "That disk is read-only: choose another folder.",
     errno.EISDIR: "It is a folder: give the name of a file in it.",
+    errno.EBADF: "It is closed: open it, or give --output FILE.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
 
@@ -187,6 +190,14 @@ def write_text(path: StrPath, text: str) -> None:
         DataError: the file cannot be written.
     """
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """Return a row of CSV; cells with a line end, also a carriage return alone, are quoted."""
+    # Before 3.11.9 and 3.12.3 Python quotes a cell only for characters of the line end.
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def sync_folder(folder: Path) -> None:

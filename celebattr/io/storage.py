@@ -100,7 +100,7 @@ def refusal(url: str, known: Container[str], *, listed: bool = False) -> str:
     if protocol in web.PROTOCOLS and protocol not in known:
         return f"URLs are not opened: download it first, or give --allow-protocol {protocol}"
     if protocol not in known:
-        return f"{printable(protocol)}:// is not opened (see --allow-protocol)"
+        return f"{printable(protocol[:4096])}:// is not opened (see --allow-protocol)"
     if protocol == "file":  # a path, in which nothing has a meaning
         return ""
     if protocol in web.PROTOCOLS:  # `web` judges the host
@@ -114,7 +114,7 @@ def refusal(url: str, known: Container[str], *, listed: bool = False) -> str:
 
 def shown(text: str) -> str:
     """Return a text with addresses on one line and without secrets, for messages."""
-    return printable(_SECRET.sub(r"\1\3***\2", text))
+    return printable(_SECRET.sub(r"\1\3***\2", text)[:4096])
 
 
 def locate(url: str) -> tuple[Any, str]:

@@ -1,7 +1,8 @@
-"""Backends that run a network: onnxruntime on a CPU, torch on anything."""
+"""Backends that run a network: onnxruntime and torch, on a CPU or a GPU."""
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,15 +13,26 @@ from numpy.typing import NDArray
 from celebattr.errors import DeviceError, WeightsError, needs
 from celebattr.models import bundle
 from celebattr.models.card import Card
-from celebattr.models.device import gpu_likely, usable_cores
+from celebattr.models.device import gpu_likely, resolve, usable_cores
 from celebattr.models.weights import bundle_file
 
 if TYPE_CHECKING:
     import torch
 
 
+log = logging.getLogger(__name__)
+
 _AT_ONCE = 16
-"""Crops per call of onnxruntime: more are no faster."""
+"""Crops per call of onnxruntime on a CPU: more are no faster."""
+
+PROVIDERS = {
+    "cpu": ("CPUExecutionProvider", "onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime"),
+    "directml": ("DmlExecutionProvider", "onnxruntime-directml"),
+    "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+}
+"""What runs ONNX bundles on a device: the execution provider, and the package that has it."""
 
 
 class Backend(Protocol):
@@ -47,8 +59,9 @@ class Backend(Protocol):
 def open_backend(weights: str | None, *, device: str = "auto", precision: str = "auto") -> Backend:
     """Load a bundle on the device that suits it.
 
-    ONNX bundles run in onnxruntime on the CPU, without torch; safetensors bundles in torch.
-    Without a name, a GPU gets the half-precision bundle and a CPU the int8 one.
+    ONNX bundles run in onnxruntime, without torch: on the CPU, or on a device of `PROVIDERS`.
+    Safetensors bundles run in torch. Without a name, a GPU gets the half-precision bundle and a CPU
+    the int8 one.
 
     Raises:
         WeightsError: the bundle is missing or damaged.
@@ -60,41 +73,44 @@ def open_backend(weights: str | None, *, device: str = "auto", precision: str = 
     data = bundle.read(path)
     if bundle.kind(data) == "safetensors":
         return TorchBackend(path, device=device, precision=precision)
-    if device not in ("auto", "cpu"):
-        raise DeviceError(
-            f"{path.name} is an ONNX bundle, which runs on the CPU; for --device {device} give "
-            "--weights a .safetensors bundle"
-        )
     if precision not in ("auto", "float32"):
         raise DeviceError(
             f"{path.name} is an ONNX bundle, its arithmetic is fixed; --precision {precision} "
             "needs a .safetensors bundle"
         )
-    return OnnxBackend(path, data)
+    return OnnxBackend(path, data, device)
 
 
 class OnnxBackend:
-    """An ONNX bundle in onnxruntime, on the CPU.
+    """An ONNX bundle in onnxruntime.
 
-    A call takes one core. Several cores that share a batch wait for each other after every layer,
-    and for whichever the system gave to another process: a batch per core is 10 to 25 % faster.
+    On a CPU a call takes one core. Several cores that share a batch wait for each other after every
+    layer, and for whichever the system gave to another process: a batch per core is 10 to 25 %
+    faster.
+
+    Raises:
+        DeviceError: the installed onnxruntime has no provider for the device.
+        WeightsError: the bundle is damaged.
     """
 
-    def __init__(self, path: Path, data: bundle.Data) -> None:
+    def __init__(self, path: Path, data: bundle.Data, device: str = "auto") -> None:
         import onnxruntime
 
         self.path = path
         self.card = bundle.card_in(data, path)
+        provider, settings = _provider(device, path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
-        options.intra_op_num_threads = 1
-        self.at_once = usable_cores()
+        if on_cpu := provider == PROVIDERS["cpu"][0]:
+            options.intra_op_num_threads = 1
+        self.at_once = usable_cores() if on_cpu else 1
+        self._batch = _AT_ONCE if on_cpu else None
         # Hashing leaves Python's lock: it is done on another core while the session is made.
         with ThreadPoolExecutor(1) as pool:
             check = pool.submit(bundle.verify, data, self.card, str(path))
             try:
                 self._session = onnxruntime.InferenceSession(
-                    _model(path, data), options, providers=["CPUExecutionProvider"]
+                    _model(path, data), options, providers=[(provider, settings)]
                 )
             except Exception as error:  # onnxruntime's exceptions share no base but this one
                 check.result()
@@ -102,15 +118,43 @@ class OnnxBackend:
             check.result()
         self._input = self._session.get_inputs()[0].name
         self.precision = self.card.precision
-        self.description = f"CPU, onnxruntime {onnxruntime.__version__}, {self.card.precision}"
+        used = self._session.get_providers()[0]
+        if used != provider:  # onnxruntime falls back without a word
+            log.warning("%s cannot be used: %s runs on the CPU, by onnxruntime", device, path.name)
+        name = "CPU" if used == PROVIDERS["cpu"][0] else device
+        self.description = f"{name}, onnxruntime {onnxruntime.__version__}, {self.card.precision}"
 
     def logits(self, crops_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return logits [N, A] of crops uint8 [N, 218, 178, 3], in small batches."""
+        """Return logits [N, A] of crops uint8 [N, 218, 178, 3]; on a CPU in small batches."""
+        size = self._batch or len(crops_NHWC)
         parts: list[NDArray[np.float32]] = [
-            self._session.run(["logits"], {self._input: crops_NHWC[i : i + _AT_ONCE]})[0]
-            for i in range(0, len(crops_NHWC), _AT_ONCE)
+            self._session.run(["logits"], {self._input: crops_NHWC[i : i + size]})[0]
+            for i in range(0, len(crops_NHWC), size)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _provider(device: str, path: Path) -> tuple[str, dict[str, str]]:
+    """Return onnxruntime's provider for a device, and its settings.
+
+    Raises:
+        DeviceError: there is none, or it is not installed.
+    """
+    import onnxruntime
+
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", *PROVIDERS):
+        raise DeviceError(
+            f"{path.name} is an ONNX bundle, which runs on {', '.join(PROVIDERS)}: for --device "
+            f"{device} give --weights a .safetensors bundle"
+        )
+    provider, package = PROVIDERS["cpu" if kind == "auto" else kind]
+    if provider not in onnxruntime.get_available_providers():
+        raise DeviceError(
+            f"--device {device}: the installed onnxruntime has no {provider}. Put {package} in its "
+            f"place: pip uninstall onnxruntime, then pip install {package}"
+        )
+    return provider, {"device_id": index} if index else {}
 
 
 def _model(path: Path, data: bundle.Data) -> str | bytes:
@@ -128,7 +172,6 @@ class TorchBackend:
     def __init__(self, path: Path, *, device: str = "auto", precision: str = "auto") -> None:
         with needs("train"):
             import torch
-        from celebattr.models.device import resolve
         from celebattr.models.preprocess import Preprocess, PreprocessSpec
 
         self.path = path

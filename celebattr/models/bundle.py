@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from celebattr.errors import WeightsError, needs
+from celebattr.errors import UsageError, WeightsError, needs, printable, reason
+from celebattr.io import schema
 from celebattr.io.files import write_bytes
 from celebattr.models import weights
 from celebattr.models.card import NO_HASH, Card
@@ -108,10 +109,11 @@ def safetensors_metadata(data: Data, where: str) -> dict[str, str]:
     """Return the free metadata of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
     try:
-        header = json.loads(data[8 : 8 + length])
-        return dict(header.get("__metadata__", {}))
-    except (ValueError, AttributeError) as error:
-        raise WeightsError(f"{where} is damaged: its header is not JSON") from error
+        metadata = schema.json_object(data[8 : 8 + length]).get("__metadata__", {})
+        schema.check("__metadata__", metadata, dict[str, str])
+    except ValueError as error:
+        raise WeightsError(f"{where} is damaged: its header is not JSON ({error})") from error
+    return dict(metadata)
 
 
 def card_of(path: Path) -> Card:
@@ -142,8 +144,8 @@ def _onnx_metadata(data: Data) -> str | None:
     if start < 0:
         return None
     position, length, shift = start + len(marker), 0, 0
-    while True:  # a base-128 number: seven bits a byte, the high bit says that more follow
-        byte = data[position]
+    for byte in data[position : position + 9]:
+        # A base-128 number: seven bits a byte, the high bit says that more follow.
         length |= (byte & 0x7F) << shift
         position, shift = position + 1, shift + 7
         if byte < 0x80:
@@ -189,11 +191,12 @@ def rewrite(path: Path, card: Card, target: Path | None = None) -> None:
         length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length])
         header["__metadata__"][METADATA_KEY] = text
-        new = json.dumps(header, separators=(",", ":")).encode()
-        new += b" " * (-len(new) % 8)  # the tensors after it start at a multiple of 8
-        write_bytes(target, seal(len(new).to_bytes(8, "little") + new + data[8 + length :]))
-        return
-    write_bytes(target, seal(with_onnx_card(data, card)))
+        start = json.dumps(header, separators=(",", ":")).encode()
+        start += b" " * (-len(start) % 8)  # the tensors after it start at a multiple of 8
+        new = len(start).to_bytes(8, "little") + start + data[8 + length :]
+    else:
+        new = with_onnx_card(data, card)
+    write_bytes(target, seal(new))
 
 
 def with_onnx_card(data: bytes, card: Card) -> bytes:
@@ -242,11 +245,16 @@ def load(path: Path, *, finest: bool = False) -> tuple[Card, Network]:
     card = card_in(data, path)
     verify(data, card, str(path))
     spec = card.spec
-    if finest:
-        spec = dataclasses.replace(spec, output_stride=min(registry.row(card.arch).output_strides))
-    network = registry.build(spec)
     tensors = tensors_in(data, path)
-    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    try:
+        if finest:
+            strides = registry.row(card.arch).output_strides
+            spec = dataclasses.replace(spec, output_stride=min(strides))
+        network = registry.build(spec)
+        missing, unexpected = network.load_state_dict(tensors, strict=False)
+    except (UsageError, RuntimeError, ValueError, LookupError) as error:  # of torch, for instance
+        why = reason(error)
+        raise WeightsError(f"{path} does not fit {printable(card.arch)}: {why}") from error
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
         raise WeightsError(
@@ -268,5 +276,5 @@ def tensors_in(data: Data, path: Path) -> dict[str, Tensor]:
 
     try:
         return {name: t.float() for name, t in from_bytes(data[:]).items()}
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged: {error}") from error
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} is damaged: {reason(error)}") from error

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebattr.errors import DataError, UsageError, WeightsError
+from celebattr.errors import DataError, UsageError, WeightsError, reason
+from celebattr.io import schema
 from celebattr.models import decisions
 from celebattr.models.spec import ModelSpec
 from celebattr.predictions import check_attributes
@@ -18,6 +19,21 @@ from celebattr.predictions import check_attributes
 SCHEMA = 1
 NO_HASH = "0" * 64
 """Placeholder of the sha256 until the file is whole."""
+
+
+MAX_SIDE, MAX_WIDTH, MAX_LAYERS = 1024, 8192, 8
+"""Bounds of an input's sides, and of the widths and number of hidden layers: a card from a stranger
+must not ask for more memory than there is."""
+
+
+@dataclass(frozen=True)
+class _Preprocess:
+    """What must stand in `Card.preprocess`."""
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    frame: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ class Card:
     unsure_below: float = 0.7
     calibrated_on: str = "validation"
     counts: list[list[list[int]]] = field(default_factory=list)
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     trained_on: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -73,6 +89,21 @@ class Card:
             object.__setattr__(self, name, values)
         object.__setattr__(self, "attributes", tuple(self.attributes))
         object.__setattr__(self, "head", tuple(self.head))
+
+    def _check(self) -> None:
+        """Refuse, with a ValueError, what no network or crop can have."""
+        sides = schema.checked(_Preprocess, self.preprocess)
+        if not all(1 <= side <= MAX_SIDE for side in sides.size) or 0 in sides.std:
+            raise ValueError(f"an input of {sides.size} pixels, divided by {sides.std}")
+        if len(self.head) > MAX_LAYERS or not all(1 <= width <= MAX_WIDTH for width in self.head):
+            raise ValueError(f"hidden layers of {reason(ValueError(self.head), 40)}")
+        count = len(set(self.attributes))
+        if not 0 < count == len(self.attributes):
+            raise ValueError("no attributes, or one twice")
+        shapes = {len(row) for half in self.counts for row in half} | {decisions.BINS}
+        lengths = [len(half) for half in self.counts]
+        if self.counts and (lengths != [count, count] or shapes != {decisions.BINS}):
+            raise ValueError(f"counts are not [2][{count}][{decisions.BINS}]")
 
     def thresholds_at(self, kind: str, least: float = 0.0) -> NDArray[np.float64]:
         """Return the threshold of each attribute, [A], at an operating point.
@@ -122,17 +153,19 @@ class Card:
                 attribute that is not possible.
         """
         try:
-            values = json.loads(text)
+            values = schema.json_object(text)
+            schema.check("schema", values.get("schema"), int)
             if values["schema"] > SCHEMA:
                 raise WeightsError(
                     f"{where} has a card of schema {values['schema']}, newer than this "
                     f"program's {SCHEMA}: update celebattr"
                 )
             known = {f.name for f in dataclasses.fields(cls)}
-            card = cls(**{k: v for k, v in values.items() if k in known})
+            card = schema.checked(cls, {k: v for k, v in values.items() if k in known})
+            card._check()
             check_attributes(card.attributes, f"the card of {where}")
             return card
         except DataError as error:
             raise WeightsError(f"{error} in the data and train again") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise WeightsError(f"{where}: its card cannot be read ({error})") from error
+        except ValueError as error:
+            raise WeightsError(f"{where}: its card cannot be read ({reason(error)})") from error

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from celebattr.attributes import Rule, rules_of
 from celebattr.errors import UsageError
 
+Floats = NDArray[np.floating[Any]]
+"""An array of any float type."""
+
 BINS = 100
 """Bins of `counts`, so thresholds have two decimals: 0.00, 0.01, ... 0.99."""
 
@@ -19,20 +22,10 @@ SUPPORT = 10
 """Number of images called present from which their precision is trusted."""
 
 
-def probabilities(
-    logits_NA: NDArray[np.floating[Any]],
-    scale_A: NDArray[np.floating[Any]],
-    bias_A: NDArray[np.floating[Any]],
-) -> NDArray[np.float32]:
-    """Return calibrated probabilities, p = sigmoid(scale * logit + bias).
+def probabilities(logits_NA: Floats, scale_A: Floats, bias_A: Floats) -> NDArray[np.float32]:
+    """Return calibrated probabilities, p = sigmoid(scale * logit + bias), with a scale over 0.
 
-    Args:
-        logits_NA: [N, A], any float type.
-        scale_A: one per attribute, over 0.
-        bias_A: one per attribute.
-
-    Returns:
-        float32 [N, A], 0 to 1, without overflow however large the logits.
+    They are float32 [N, A], 0 to 1, without overflow however large the logits.
     """
     assert logits_NA.shape[1:] == scale_A.shape == bias_A.shape
     z_NA = np.asarray(logits_NA, np.float64) * scale_A + bias_A
@@ -42,26 +35,17 @@ def probabilities(
     return np.asarray(p_NA, np.float32)
 
 
-def present(
-    probabilities_NA: NDArray[np.floating[Any]], thresholds_A: NDArray[np.floating[Any]]
-) -> NDArray[np.bool_]:
+def present(probabilities_NA: Floats, thresholds_A: Floats) -> NDArray[np.bool_]:
     """Decide, bool [N, A], whether each probability reaches the attribute's threshold."""
     assert probabilities_NA.shape[1:] == thresholds_A.shape
     # In one type: as float64, 0.7 is more than the float32 that stands for 0.7.
-    decided_NA: NDArray[np.bool_] = probabilities_NA >= thresholds_A.astype(probabilities_NA.dtype)
-    return decided_NA
+    return np.asarray(probabilities_NA >= thresholds_A.astype(probabilities_NA.dtype))
 
 
 def contradictions(
     present_NA: NDArray[np.bool_], attributes: Sequence[str], rules: Sequence[Rule]
 ) -> NDArray[np.bool_]:
-    """Return the rules that the answers break, bool [N, R].
-
-    Args:
-        present_NA: answers, bool [N, A].
-        attributes: their A names.
-        rules: R rules between these.
-    """
+    """Return which of R rules between A attributes the answers [N, A] break, bool [N, R]."""
     column = {name: i for i, name in enumerate(attributes)}
     broken_NR = np.zeros((len(present_NA), len(rules)), np.bool_)
     for r, rule in enumerate(rules):
@@ -90,9 +74,7 @@ class Consistent:
             )
         self._groups = [self._group(rules) for rules in _connected(self.rules)]
 
-    def present(
-        self, probabilities_NA: NDArray[np.floating[Any]], thresholds_A: NDArray[np.floating[Any]]
-    ) -> NDArray[np.bool_]:
+    def present(self, probabilities_NA: Floats, thresholds_A: Floats) -> NDArray[np.bool_]:
         """Return decisions without contradictions, bool [N, A].
 
         An answer is worth the sum of the log-odds of what it calls present, each counted from its
@@ -126,7 +108,7 @@ _NEVER = 1e6
 """Log-odds that no group of attributes outweighs."""
 
 
-def _log_odds(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def _log_odds(probabilities: Floats) -> NDArray[np.float64]:
     """Return log(p / (1 - p)), finite for 0 and 1 too; values over 1 count as 1."""
     p = np.clip(np.asarray(probabilities, np.float64), 1e-12, 1.0 - 1e-12)
     return np.asarray(np.log(p) - np.log1p(-p), np.float64)
@@ -146,9 +128,7 @@ def _connected(rules: Sequence[Rule]) -> list[tuple[Rule, ...]]:
 
 
 def unsure(
-    probabilities_NA: NDArray[np.floating[Any]],
-    present_NA: NDArray[np.bool_],
-    below: float,
+    probabilities_NA: Floats, present_NA: NDArray[np.bool_], below: float
 ) -> NDArray[np.bool_]:
     """Return decisions that are less likely right than `below`, bool [N, A].
 
@@ -159,9 +139,7 @@ def unsure(
     return np.asarray(right_NA < below, np.bool_)
 
 
-def counts(
-    probabilities_NA: NDArray[np.floating[Any]], targets_NA: NDArray[Any]
-) -> NDArray[np.int64]:
+def counts(probabilities_NA: Floats, targets_NA: NDArray[Any]) -> NDArray[np.int64]:
     """Count negative and positive images in each bin of probability, [2, A, 100].
 
     Unknown targets, NaN, are not counted.
@@ -169,12 +147,10 @@ def counts(
     """
     assert probabilities_NA.shape == targets_NA.shape
     bins_NA = np.minimum((np.asarray(probabilities_NA, np.float64) * BINS).astype(int), BINS - 1)
-    attributes = targets_NA.shape[1]
-    tally = np.zeros((2, attributes, BINS), np.int64)
+    tally = np.zeros((2, targets_NA.shape[1], BINS), np.int64)
     row_n, column_n = np.nonzero(~np.isnan(targets_NA))
-    np.add.at(
-        tally, (targets_NA[row_n, column_n].astype(int), column_n, bins_NA[row_n, column_n]), 1
-    )
+    labels_n, bins_n = targets_NA[row_n, column_n].astype(int), bins_NA[row_n, column_n]
+    np.add.at(tally, (labels_n, column_n, bins_n), 1)
     return tally
 
 

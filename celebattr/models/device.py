@@ -59,36 +59,27 @@ def resolve(device: str = "auto", precision: str = "auto") -> DeviceChoice:
     with needs("train"):
         import torch
     note = ""
-    if device == "auto" or device.startswith("cuda"):
+    for kind in ("cuda", "mps"):
+        if device != "auto" and not device.startswith(kind):
+            continue
         try:
-            return _cuda(torch, device, precision)
+            if kind == "cuda":
+                return _cuda(torch, device, precision)
+            return _mps(torch, precision, note)
         except _NotThereError as error:
             if device != "auto":
                 raise DeviceError(f"{device} cannot be used: {error}. {_there(torch)}") from error
             # A machine without a GPU needs no explanation; one whose GPU fails does.
             if error.surprising:
-                note = f"; no CUDA: {error}"
-                log.warning("CUDA cannot be used: %s", error)
-    if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
-        try:
-            return _mps(torch, precision, note)
-        except _NotThereError as error:
-            if device != "auto":
-                raise DeviceError(f"mps cannot be used: {error}. {_there(torch)}") from error
-            note += f"; no MPS: {error}"
-            log.warning("MPS cannot be used: %s", error)
+                note += f"; no {kind.upper()}: {error}"
+                log.warning("%s cannot be used: %s", kind.upper(), error)
     return _cpu(torch, precision, note)
 
 
 def resolve_one_of(device: str, precision: str, local_rank: int, local_size: int) -> DeviceChoice:
-    """Choose the device of one of several training processes: a GPU each, or the CPU.
+    """Choose the device of one of `local_size` training processes on this machine.
 
-    Args:
-        device: as `resolve` takes it; where there are several processes on this machine, "cuda" and
-            "auto" give each the GPU of its local rank.
-        precision: as `resolve` takes it.
-        local_rank: which of the processes on this machine.
-        local_size: how many there are on it.
+    As `resolve` does, but "cuda" and "auto" give each the GPU of its local rank.
 
     Raises:
         UsageError: one GPU is asked for by its number.
@@ -157,12 +148,9 @@ def _cuda(torch: Any, device: str, precision: str) -> DeviceChoice:
         said = str(caught[0].message).split(" (Triggered")[0].strip() if caught else ""
         raise _NotThereError(said or "torch sees no CUDA device", surprising=bool(said))
     count = torch.cuda.device_count()
-    if ":" in device:
-        indices = [int(device.partition(":")[2])]
-        if indices[0] >= count:
-            raise _NotThereError(f"there are {count} CUDA devices, counted from cuda:0")
-    else:
-        indices = list(range(count))
+    indices = [int(device.partition(":")[2])] if ":" in device else list(range(count))
+    if indices and indices[0] >= count:
+        raise _NotThereError(f"there are {count} CUDA devices, counted from cuda:0")
     free, errors = {}, []
     for index in indices:
         try:
@@ -203,7 +191,7 @@ def _mps(torch: Any, precision: str, note: str) -> DeviceChoice:
     try:
         _prove(torch, "mps")
     except RuntimeError as error:
-        raise _NotThereError(_first_line(error)) from error
+        raise _NotThereError(_first_line(error), surprising=True) from error
     if precision == "bfloat16" and not torch.backends.mps.is_macos_or_newer(14, 0):
         raise DeviceError("bfloat16 on MPS needs macOS 14: give --precision float32")
     precision = "float32" if precision == "auto" else precision
@@ -219,9 +207,7 @@ def _cpu(torch: Any, precision: str, note: str) -> DeviceChoice:
         )
     if precision == "auto":
         precision = "bfloat16" if instructions else "float32"
-    how = ""
-    if precision == "bfloat16":
-        how = f" ({instructions or 'slower than float32 here'})"
+    how = f" ({instructions or 'slower than float32 here'})" if precision == "bfloat16" else ""
     cores = usable_cores()
     unit = "core" if cores == 1 else "cores"
     return DeviceChoice("cpu", precision, f"CPU, {cores} {unit}, {precision}{how}{note}")
@@ -252,12 +238,9 @@ def _prove(torch: Any, device: str) -> None:
 
 def _there(torch: Any) -> str:
     """List the devices that could be used instead."""
-    names = []
-    if torch.cuda.is_available():
-        names += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        names.append("mps")
-    return f"Devices here: {', '.join([*names, 'cpu'])}"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return f"Devices here: {', '.join([*(f'cuda:{i}' for i in range(count)), *mps, 'cpu'])}"
 
 
 def usable_cores() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Self
 
@@ -10,11 +11,8 @@ from torch import Tensor, nn
 
 from celebattr.models.spec import ModelSpec
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-}
+ACTIVATIONS: dict[str, type[nn.Module]]
+ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
 
 class Network(nn.Module):
@@ -73,12 +71,11 @@ class Network(nn.Module):
 def make_head(features: int, spec: ModelSpec) -> nn.Sequential:
     """Build fully-connected layers: features -> hidden widths, each activated -> attributes."""
     layers: list[nn.Module] = []
-    width = features
-    for hidden in spec.head:
-        layers += [nn.Dropout(spec.dropout), nn.Linear(width, hidden)]
+    widths = (features, *spec.head)
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Dropout(spec.dropout), nn.Linear(before, after)]
         layers.append(ACTIVATIONS[spec.activation]())
-        width = hidden
-    last = nn.Linear(width, spec.attributes)
+    last = nn.Linear(widths[-1], spec.attributes)
     nn.init.normal_(last.weight, std=0.01)
     nn.init.zeros_(last.bias)
     return nn.Sequential(*layers, nn.Dropout(spec.dropout), last)

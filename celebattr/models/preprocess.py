@@ -35,8 +35,7 @@ def resize_matrix(source: int, target: int) -> NDArray[np.float32]:
     centers = (np.arange(target) + 0.5) * scale
     distance = np.abs(np.arange(source)[None, :] + 0.5 - centers[:, None]) / width
     weights = np.clip(1.0 - distance, 0.0, None)
-    normed: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return normed
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,6 @@ class PreprocessSpec:
         )
 
 
-def to_unit(crops_BHWC: Tensor) -> Tensor:
-    """Convert uint8 crops [B, 218, 178, 3] to float32 [B, 3, 218, 178] in 0..1."""
-    return crops_BHWC.permute(0, 3, 1, 2).to(torch.float32) / 255.0
-
-
 class Preprocess(nn.Module):
     """A module: uint8 crops [B, 218, 178, 3] -> normalised images [B, 3, H, W]."""
 
@@ -95,4 +89,4 @@ class Preprocess(nn.Module):
 
     def forward(self, crops_BHWC: Tensor) -> Tensor:
         """Convert uint8 crops [B, 218, 178, 3] to normalised images [B, 3, H, W]."""
-        return self.normalize(to_unit(crops_BHWC))
+        return self.normalize(crops_BHWC.permute(0, 3, 1, 2).to(torch.float32) / 255.0)

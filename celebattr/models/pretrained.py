@@ -1,9 +1,10 @@
-"""Starting weights of a backbone: torchvision's ImageNet, a file, a bundle, or random."""
+"""Starting weights of a backbone: torchvision's ImageNet, or a wider network's, pruned."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from celebattr.errors import WeightsError
 from celebattr.models.network import Network
-from celebattr.models.pruning import narrow
 from celebattr.models.resnet import torchvision_models
 
 
@@ -74,3 +74,37 @@ def load_into(network: Network, tensors: dict[str, Tensor], where: str) -> str:
     loaded = "backbone and head" if same_head else "backbone"
     pruned = any(len(given[n]) != len(t) for n, t in backbone.items() if t.ndim)
     return f"{loaded}, pruned to narrower blocks," if pruned else loaded
+
+
+_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+def narrow(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Prune channels inside the bottleneck blocks of a network to the width of those of another.
+
+    Those go that pass on least: by the scale of their norm times the length of the weights that
+    read them. The channels between blocks stay, so that all else still fits.
+
+    Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, which ranks whole
+    channels by their weights and trains on without the least of them.
+    """
+    kept, end = dict(tensors), ".conv3.weight"  # which only a bottleneck has
+    for block in [name.removesuffix(end) for name in like if name.endswith(end)]:
+        names = [f"conv{i}.weight" for i in (1, 2, 3)]
+        names += [f"bn{i}.{name}" for i in (1, 2) for name in _NORM]
+        if any(f"{block}.{name}" not in tensors for name in names):
+            continue  # whoever loads them says what is missing
+        for i in (1, 2):
+            wide = kept[f"{block}.conv{i}.weight"]
+            room = len(like[f"{block}.conv{i}.weight"])
+            if len(wide) <= room:
+                continue
+            reader = kept[f"{block}.conv{i + 1}.weight"]
+            length_C = reader.float().pow(2).sum(dim=(0, 2, 3)).sqrt()
+            strength_C = kept[f"{block}.bn{i}.weight"].float().abs() * length_C
+            best_C = strength_C.topk(room).indices.sort().values  # in their order
+            kept[f"{block}.conv{i}.weight"] = wide[best_C]
+            kept[f"{block}.conv{i + 1}.weight"] = reader[:, best_C]
+            for name in _NORM:
+                kept[f"{block}.bn{i}.{name}"] = kept[f"{block}.bn{i}.{name}"][best_C]
+    return kept

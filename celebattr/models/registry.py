@@ -7,10 +7,11 @@ To add one, write `models/x.py` with a `build(spec)` that returns a module with 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from celebattr.errors import MissingExtraError, UsageError, suggestion
+from celebattr.errors import UsageError, needs, suggestion
 from celebattr.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ class Architecture:
         head: its fully-connected layers, as `--head` takes them.
         dropout: before each of them.
         lr: peak learning rate of the backbone.
-        mixup, erasing, cut_margins, noise, grey, low_resolution, recompress, dark: augmentation,
-            as the options of these names.
+        augmentation: how much of it, by the options of `train`; 0 where it is not named.
         image_size: height x width of its input; None takes the recipe's for the device.
         fixed: whether it is made for one size, and knows no other.
         light: whether a step on a CPU is less work than decoding its images.
@@ -42,14 +42,7 @@ class Architecture:
     head: str = "linear"
     dropout: float = 0.0
     lr: float = 1e-3
-    mixup: float = 0.0
-    erasing: float = 0.0
-    cut_margins: float = 0.0
-    noise: float = 0.0
-    grey: float = 0.0
-    low_resolution: float = 0.0
-    recompress: float = 0.0
-    dark: float = 0.0
+    augmentation: Mapping[str, float] = field(default_factory=dict)
     image_size: str | None = None
     fixed: bool = False
     light: bool = False
@@ -62,13 +55,10 @@ _RESNET50 = Architecture(
     "ResNet50 (He et al., CVPR 2016), its fully-connected layers made for attributes",
     start="imagenet",
     lr=3e-4,
-    mixup=0.2,
-    erasing=0.25,
-    cut_margins=0.5,
-    noise=0.1,
-    grey=0.05,
-    low_resolution=0.1,
-    recompress=0.5,
+    augmentation={
+        **{"mixup": 0.2, "erasing": 0.25, "cut_margins": 0.5, "noise": 0.1, "grey": 0.05},
+        **{"low_resolution": 0.1, "recompress": 0.5},
+    },
     output_strides=(32, 16, 8),
 )
 
@@ -127,11 +117,6 @@ CATALOG: dict[str, Architecture] = {
 }
 
 
-def names() -> tuple[str, ...]:
-    """Return the names `--arch` takes."""
-    return tuple(CATALOG)
-
-
 def row(arch: str) -> Architecture:
     """Return the row of an architecture.
 
@@ -152,15 +137,11 @@ def build(spec: ModelSpec) -> Network:
         UsageError: there is no such architecture, or it cannot be built so.
         MissingExtraError: torch is not installed.
     """
-    strides = row(spec.arch).output_strides
+    module, strides = row(spec.arch).module, row(spec.arch).output_strides
     if spec.output_stride not in strides:
         known = ", ".join(map(str, strides))
         raise UsageError(f"--output-stride of {spec.arch}: {known}, not {spec.output_stride}")
-    try:
-        module = importlib.import_module(row(spec.arch).module)
-    except ModuleNotFoundError as error:
-        if error.name in ("torch", "torchvision"):
-            raise MissingExtraError(str(error.name), "train") from error
-        raise
-    network: Network = module.build(spec)
+    with needs("train"):
+        import torch  # noqa: F401
+    network: Network = importlib.import_module(module).build(spec)
     return network

@@ -38,11 +38,8 @@ def _signed(value: float) -> str:
 
 def versions() -> list[str]:
     """Names and versions: celebattr, Python, and the packages that decide results."""
-    return [
-        f"celebattr {VERSION}",
-        f"Python {platform.python_version()}",
-        *(_version(name) for name in PACKAGES),
-    ]
+    python = f"Python {platform.python_version()}"
+    return [f"celebattr {VERSION}", python, *map(_version, PACKAGES)]
 
 
 @dataclass(frozen=True)

@@ -35,23 +35,15 @@ _STYLE: Any = {  # newer versions of matplotlib list the names in its type
     "font.size": _FONT,
     "text.parse_math": False,  # names of attributes are no formulas
     "text.color": INK,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": MUTED,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
+    **dict.fromkeys(("axes.edgecolor", "grid.color"), LINE),
+    **dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), MUTED),
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 0),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.unicode_minus": False,
-    "grid.color": LINE,
     "grid.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
 
@@ -123,41 +115,25 @@ def lines(
     def draw(ax: Axes) -> None:
         labels: set[str] = set()
         for curve in curves:
-            xs = [point[0] for point in curve.points]
-            ys = [math.nan if point[1] is None else point[1] for point in curve.points]
-            label = curve.label if curve.label not in labels else ""
+            ys = [math.nan if value is None else value for _, value in curve.points]
+            (drawn,) = ax.plot([place for place, _ in curve.points], ys, **KINDS[curve.kind])
+            drawn.set(marker="o" if curve.dots else "", markersize=4)
+            drawn.set_label("_" if curve.label in labels else curve.label or "_")
             labels.add(curve.label)
-            (drawn,) = ax.plot(
-                xs,
-                ys,
-                label=label or "_",
-                marker="o" if curve.dots else "",
-                markersize=4,
-                **KINDS[curve.kind],
-            )
             if curve.series is not None:
                 drawn.set_gid(f"series{curve.series}")
-        ax.set_xlabel(x)
-        ax.set_ylabel(y)
+        ax.set(xlabel=x, ylabel=y)
         if shares:
-            ax.set_xlim(-0.01, 1.01)
-            ax.set_ylim(-0.01, 1.01)
-            ax.set_aspect("auto")
+            ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         else:
             ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
             ax.margins(x=0.03)
         if percent:
             ax.yaxis.set_major_formatter(_percent)
         if labels - {""}:
+            narrow: Any = {"borderpad": 0.1, "columnspacing": 1.2, "handlelength": 1.8}
             columns = 4 if len(labels) > 2 else 2
-            ax.legend(
-                loc="lower left",
-                bbox_to_anchor=(0.0, 1.0),
-                ncols=columns,
-                borderpad=0.1,
-                columnspacing=1.2,
-                handlelength=1.8,
-            )
+            ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, **narrow)
 
     return _svg(name, title, text, draw, height)
 
@@ -165,15 +141,9 @@ def lines(
 def dots(
     name: str, title: str, text: str, rows: Sequence[Dot], *, x: str, zero: bool = False
 ) -> Markup:
-    """Draw values as dots with their intervals, a row each, the first at the top.
+    """Draw shares in percent as dots with their intervals, a row each, the first at the top.
 
-    Args:
-        name: of the chart on its page, for ids.
-        title: what it is.
-        text: what it says, for those who do not see it.
-        rows: what is drawn; values are shares, written in percent.
-        x: label of the axis.
-        zero: draw a line at 0: the values are differences.
+    The arguments are those of `lines`; `zero` draws a line at 0, for values that are differences.
     """
 
     def draw(ax: Axes) -> None:
@@ -186,8 +156,7 @@ def dots(
                 ax.plot(row.reference, place, "|", color=INK, markersize=9, markeredgewidth=1.6)
         if zero:
             ax.axvline(0.0, color=MUTED, linewidth=1.0)
-        ax.set_yticks(range(len(rows)), [row.label for row in rows])
-        ax.tick_params(axis="y", labelcolor=INK)
+        ax.set_yticks(range(len(rows)), [row.label for row in rows], color=INK)
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.grid(axis="y", visible=False)
         ax.spines["left"].set_visible(False)
@@ -203,11 +172,6 @@ def _percent(value: float, place: float) -> str:
     return f"{round(100 * value, 6):g}".replace("-", "−")  # noqa: RUF001
 
 
-def _coarse(tag: re.Match[str]) -> str:
-    """Round the numbers in tags to hundredths of a unit; text outside tags stays exact."""
-    return re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0])
-
-
 def _svg(name: str, title: str, text: str, draw: Callable[[Axes], None], height: int) -> Markup:
     """Return the <svg> element, named for screen readers."""
     with rc_context(_STYLE):
@@ -220,13 +184,12 @@ def _svg(name: str, title: str, text: str, draw: Callable[[Axes], None], height:
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<[^>]*>", _coarse, svg)
+    # Hundredths of a unit suffice in tags; text outside of them stays exact.
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)
     for colour, variable in _COLOURS.items():
         svg = svg.replace(colour, variable)
     svg = re.sub(r"font-family: [^;\"]*;?", "", svg)  # the page's
-    svg = re.sub(
-        r"<style.*?</style>\s*", "", svg, flags=re.DOTALL
-    )  # of the whole page, it would be
+    svg = re.sub(r"<style.*?</style>\s*", "", svg, flags=re.DOTALL)  # it would be the whole page's
     first = re.search(r'id="series\d+"', svg)
     if first is not None:  # until another is chosen
         svg = svg.replace(first[0], f'class="shown" {first[0]}')

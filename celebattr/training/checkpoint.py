@@ -32,7 +32,8 @@ from celebattr.data import draws
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.faces import how
 from celebattr.data.layouts.load import TERMS
-from celebattr.errors import DataError, UsageError, WeightsError
+from celebattr.errors import DataError, UsageError, WeightsError, reason
+from celebattr.io import schema
 from celebattr.io.files import write_bytes
 from celebattr.models import bundle, weights
 from celebattr.models.card import Card
@@ -138,10 +139,16 @@ def restore(
         UsageError: it was made by another recipe, or with other draws.
     """
     try:
-        state = json.loads(bundle.safetensors_metadata(data, str(path))["state"])
+        state = schema.json_object(bundle.safetensors_metadata(data, str(path)).get("state", ""))
+        for name in ("progress", "recipe"):
+            schema.check(name, state.get(name), dict[str, Any])
+        progress = schema.checked(Progress, state["progress"])
+        for row in progress.history:
+            schema.check("an epoch", row.get("epoch"), int)
+            schema.check("a row of the history", row, dict[str, float | str | None])
         tensors = load_tensors(data)
-    except (SafetensorError, WeightsError, KeyError, ValueError) as error:
-        raise DataError(f"cannot read the checkpoint {path}: {error}") from error
+    except (SafetensorError, WeightsError, ValueError) as error:
+        raise DataError(f"cannot read the checkpoint {path}: {reason(error)}") from error
     if state.get("draws") != draws.VERSION:
         raise UsageError(
             f"{path} was made with the augmentation of another version of celebattr: finish the "
@@ -159,14 +166,19 @@ def restore(
                 "--output ANOTHER"
             )
         raise UsageError(f"{path} was created with different settings: {was}. {remedy}")
-    network.load_state_dict(_under("network.", tensors))
-    if average is not None:
-        average.load_state_dict(_under("average.", tensors))
+    try:
+        network.load_state_dict(_under("network.", tensors))
+        if average is not None:
+            average.load_state_dict(_under("average.", tensors))
+    except RuntimeError as error:
+        raise DataError(f"the checkpoint {path} is of another network: {reason(error)}") from error
     for name, parameter in network.named_parameters():
         slots = _under(f"optimizer.{name}.", tensors)
+        if any(slot.shape not in (parameter.shape, ()) for slot in slots.values()):
+            raise DataError(f"cannot read the checkpoint {path}: another shape of optimizer.{name}")
         if slots:
             optimizer.state[parameter] = {s: _beside(parameter, t) for s, t in slots.items()}
-    return Progress(**state["progress"])
+    return progress
 
 
 def _beside(parameter: Tensor, slot: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from celebattr.options import (
     CACHES,
     Checks,
     Location,
+    allow_outside_option,
     attributes_option,
     column_option,
     data_option,
@@ -47,6 +48,7 @@ class TrainConfig(Checks):
     limit: int | None = option(None, "Use only the first N images of each split.", DATA)
     train_share: float = option(1.0, "Share of the training images to use.", DATA)
     skip_missing: bool = skip_missing_option()
+    allow_outside: bool = allow_outside_option()
     skip_unreadable: bool = skip_unreadable_option()
     faces: str = faces_option()
     column: str | None = column_option()
@@ -59,7 +61,7 @@ class TrainConfig(Checks):
     arch: str = option("resnet50", "Architecture: {choices}.", MODEL)
     backbone_weights: str | None = option(
         None,
-        "Start from imagenet, none (random), or a file.",
+        "Start: imagenet, none (random) or a file.",
         MODEL,
         metavar="PATH",
         shown="by --arch",
@@ -84,9 +86,7 @@ class TrainConfig(Checks):
     dropout: float | None = option(
         None, "Dropout before each layer of the head.", MODEL, shown="by --arch"
     )
-    output_stride: int = option(
-        32, "Output stride of the backbone: 32, 16 (about 1/3 slower) or 8.", MODEL
-    )
+    output_stride: int = option(32, "Output stride of the backbone: 32, 16 or 8.", MODEL)
     image_size: str | None = option(
         None,
         "Input sizes in equal shares of the epochs, for example 128x104,176x144.",
@@ -117,8 +117,8 @@ class TrainConfig(Checks):
         None, "Peak learning rate of the head.", OPTIMISATION, shown="0.001"
     )
     weight_decay: float = option(0.05, "Weight decay of AdamW.", OPTIMISATION)
-    warmup: float = option(
-        0.15, "Share of the steps in which the learning rate rises.", OPTIMISATION
+    warmup: float | None = option(
+        None, "Share of the steps in which the learning rate rises.", OPTIMISATION, shown="0.15"
     )
     loss: str = option("bce", "Loss: {choices}.", OPTIMISATION, choices=LOSSES)
     pos_weight: str | None = option(
@@ -127,8 +127,8 @@ class TrainConfig(Checks):
         OPTIMISATION,
         metavar="X",
     )
-    ema: float = option(
-        0.998, "Decay of the averaged weights; 0 turns averaging off.", OPTIMISATION
+    ema: float | None = option(
+        None, "Decay of the averaged weights; 0 turns averaging off.", OPTIMISATION, shown="0.998"
     )
     person_balance: float = option(
         0.0, "Weight each image by n^-P, n = images of that identity.", OPTIMISATION, metavar="P"
@@ -238,7 +238,8 @@ class TrainConfig(Checks):
         values: dict[str, Any] = json.loads(self.to_json())
         left_out = (
             "patience",  # when a run ends early
-            *("data", "output", "resume", "workers", "device", "skip_missing", "skip_unreadable"),
+            *("data", "output", "resume", "workers", "device"),
+            *("skip_missing", "skip_unreadable", "allow_outside"),
             *("cache", "cache_folder", "compile"),  # where the same figures come from
             *("thumbnails", "tensorboard", "checkpoint_every"),  # what is kept of a run
         )

@@ -194,7 +194,7 @@ class _Run:
             loader.read(self.train_set, parts, workers=config.workers, transform=recompressed)
         )
         for count, batch in zip(map(len, chunks), read, strict=True):
-            rate = lr_factor(progress.step, steps, config.warmup, config.optimizer)
+            rate = lr_factor(progress.step, steps, config.warmup or 0.0, config.optimizer)
             set_lr(self.optimizer, rate)
             place = progress.epoch * self.batches_per_epoch + progress.batches
             last = progress.batches + 1 == self.batches_per_epoch

@@ -18,7 +18,7 @@ from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset, hold_out, leave_out_fold
 from celebattr.data.faces import how, load_crops, usable
 from celebattr.data.soft_labels import soften
-from celebattr.errors import DataError, DeviceError, UsageError
+from celebattr.errors import DataError, DeviceError, UsageError, counted
 from celebattr.models import bundle, pretrained, registry, weights
 from celebattr.models.device import DeviceChoice, resolve, resolve_one_of
 from celebattr.models.network import Network
@@ -112,7 +112,7 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
     listener.begin(config)
     used = (
         f"{dataset.summary}: {len(train_set):,} train, {len(validation_set):,} validation; "
-        f"{len(dataset.attributes)} attributes"
+        f"{counted(len(dataset.attributes), 'attribute')}"
     )
     return Beginning(config, choice, train_set, validation_set, used)
 

@@ -44,7 +44,9 @@ def test_only_the_command_that_runs_is_loaded() -> None:
         "standalone_mode=False); print(*(m for m in sys.modules if m.startswith('celebattr.cli.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.splitlines()[-1].split()) == {"celebattr.cli.app", "celebattr.cli.merge"}
+    assert set(done.stdout.splitlines()[-1].split()) == {
+        *("celebattr.cli.app", "celebattr.cli.merge", "celebattr.cli.streams")
+    }
 
 
 def test_a_mistyped_command_is_answered_with_the_one_it_looks_like() -> None:
@@ -144,7 +146,7 @@ def test_export_writes_a_bundle_that_predicts(tiny_bundle: Path, tmp_path: Path)
     result = run("export", tiny_bundle, "--output", tmp_path / "x.onnx")
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(tmp_path / "x.onnx")
-    card = json.loads(run("info", tmp_path / "x.onnx").stdout)
+    card = json.loads(run("info", tmp_path / "x.onnx", "--format", "json").stdout)
     assert card["precision"] == "float32"
     assert len(card["attributes"]) == 40
 
@@ -212,7 +214,7 @@ def test_figures_are_written_into_the_card_and_shown(
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert sum(one["images"] for one in report["slices"]) == report["images"]
-    card = json.loads(run("info", weights).stdout)
+    card = json.loads(run("info", weights, "--format", "json").stdout)
     written = card["metrics"]["test"]
     assert written["mean_attribute_accuracy"] == report["mean_attribute_accuracy"]
     assert written["intervals"] == report["intervals"]
@@ -245,6 +247,12 @@ def test_the_shipped_card_is_not_written_by_accident(drawn_celeba: Path) -> None
     result = run("evaluate", "--data", drawn_celeba, "--write-card")
     assert result.exit_code == 2
     assert "name it with --weights" in result.stderr
+
+
+def test_a_photo_in_the_place_of_a_command_is_answered_with_predict() -> None:
+    done = run("my photo.jpg", "--faces", "all")
+    assert done.exit_code == 2
+    assert "Did you mean: celebattr predict 'my photo.jpg' --faces all" in done.stderr
 
 
 def test_an_option_of_one_value_given_twice_is_refused() -> None:

@@ -26,9 +26,11 @@ PANELS = {
     "calibrate": ("Data", "Model and decisions", "Output", "Performance"),
     "evaluate": ("Data", "Model and decisions", "Further measurements", "Output", "Performance"),
     "export": ("Output", "int8"),
+    "download": ("Output", "Data"),
     "pack": ("Data", "Output", "Performance"),
     "doctor": ("Data", "Wrong labels", "Performance", "Output"),
     "info": ("Output",),
+    "demo": ("Output",),
 }
 ROOT = Path(__file__).parents[2]
 MOST_LINES = {"predict": 110, "train": 150, "evaluate": 90}

@@ -319,7 +319,7 @@ def test_a_photo_without_a_face_is_an_answer_unless_strict(
     assert result.exit_code == 0, result.output
     (row,) = parsed(result)
     assert (row["status"], row["face"], row["faces"]) == ("no_face", None, 0)
-    assert "1 inputs, 0 faces" in result.stderr
+    assert "1 input, 0 faces" in result.stderr
     assert "1 without a face" in result.stderr
     assert "failed" not in result.stderr
     strict = run(tmp_path / "grey.png", *weights, "--strict")

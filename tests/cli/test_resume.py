@@ -178,7 +178,7 @@ def test_resuming_with_other_options_is_refused(
     result = predict(photos, tiny_onnx, output, "--fail-fast")
     assert result.exit_code == 6
     assert "stopped after 1 failures" in result.stderr
-    assert "x.jsonl.part keeps 6 inputs that are done: continue with --resume" in result.stderr
+    assert "x.jsonl.part keeps 6 finished inputs: continue with --resume" in result.stderr
     result = predict(photos, tiny_onnx, output)
     assert result.exit_code == 3
     assert "unfinished run: give --resume" in result.stderr

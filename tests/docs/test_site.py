@@ -76,6 +76,11 @@ def test_the_site_loads_nothing_from_elsewhere(site: dict[Path, Page]) -> None:
     assert {link for link in loaded if urlsplit(link).netloc} == set()
 
 
+def test_every_page_is_in_the_menu() -> None:
+    menu = (ROOT / "docs/zensical.toml").read_text(encoding="utf-8")
+    assert [p.name for p in ROOT.glob("docs/*.md") if f'"docs/{p.name}"' not in menu] == []
+
+
 def test_pages_notebooks_code_and_formulas_are_in_it(site: dict[Path, Page]) -> None:
     pages = {"/".join(path.parts[-2:]): page for path, page in site.items()}
     for source in [*ROOT.glob("docs/*.md"), ROOT / "docs/course/LISEZMOI.md"]:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import samples
 import torch
 
+import celebattr
 from celebattr.data.layouts.load import load_dataset
-from celebattr.errors import DeviceError, WeightsError
+from celebattr.data.synthetic import draw_face
+from celebattr.errors import DeviceError, UsageError, WeightsError
 from celebattr.inference import export as integers
 from celebattr.inference.export import export
 from celebattr.models import bundle, decisions, registry
@@ -63,7 +69,7 @@ LONG = ("resnet50", "resnet50slim", "unet", "cnn")  # cnn is the `tiny_bundle` o
     "arch",
     [
         pytest.param(name, marks=[pytest.mark.long] if name in LONG else [])
-        for name in registry.names()
+        for name in registry.CATALOG
         if name != "resnet18"
     ],
 )
@@ -202,9 +208,66 @@ def test_one_flipped_bit_in_onnx_is_noticed(tiny_onnx: Path, tmp_path: Path) -> 
         open_backend(str(tmp_path / "bad.onnx"))
 
 
-def test_onnx_on_a_gpu_is_refused_with_the_remedy(tiny_onnx: Path) -> None:
-    with pytest.raises(DeviceError, match=r"give --weights a \.safetensors bundle"):
-        open_backend(str(tiny_onnx), device="cuda")
+@pytest.mark.parametrize(
+    ("device", "told"),
+    [
+        ("mps", r"give --weights a \.safetensors bundle"),
+        ("cuda:1", "pip uninstall onnxruntime, then pip install onnxruntime-gpu"),
+        ("openvino", "pip install onnxruntime-openvino"),
+    ],
+)
+def test_a_device_that_onnxruntime_lacks_is_refused_with_the_remedy(
+    device: str, told: str, tiny_onnx: Path
+) -> None:
+    with pytest.raises(DeviceError, match=told):
+        open_backend(str(tiny_onnx), device=device)
+
+
+def test_a_device_that_onnxruntime_leaves_for_the_cpu_is_told(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a GPU, onnxruntime takes the CPU without a word."""
+    import onnxruntime
+
+    def falls_back(path: str, options: object, providers: list[tuple[str, dict[str, str]]]) -> Any:
+        assert providers == [("CUDAExecutionProvider", {"device_id": "1"})]
+        return session(path, options, providers=["CPUExecutionProvider"])
+
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", falls_back)
+    backend = open_backend(str(tiny_onnx), device="cuda:1")
+    assert backend.description.startswith("CPU")
+    assert "cuda:1 cannot be used" in caplog.text
+
+
+def test_half_precision_has_nearly_the_logits_of_the_float_network(
+    tiny_bundle: Path, tiny_onnx: Path, frames: np.ndarray, tmp_path: Path
+) -> None:
+    half = celebattr.export(tiny_bundle, tmp_path / "half.onnx", half=True)
+    assert half.stat().st_size < 0.6 * tiny_onnx.stat().st_size
+    backend = open_backend(str(half))
+    assert backend.precision == "float16"
+    expected = open_backend(str(tiny_onnx)).logits(frames)
+    np.testing.assert_allclose(backend.logits(frames), expected, atol=0.02)
+    with pytest.raises(UsageError, match="exclude each other"):
+        celebattr.export(tiny_bundle, half=True, int8=True, data="drawn")
+
+
+def test_the_example_of_the_page_gives_our_probabilities(
+    tiny_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    shutil.copy(tiny_onnx, tmp_path / "bundle.onnx")
+    draw_face({"Smiling"}, np.random.default_rng(0)).save(tmp_path / "crop.png")
+    with contextlib.chdir(tmp_path):
+        exec(code, {})
+        (face,) = celebattr.load("bundle.onnx", faces="none")("crop.png")
+    told = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert set(told) == set(face.present)
+    for name, probability in told.items():
+        assert float(probability) == pytest.approx(face.probabilities[name], abs=1e-3)
 
 
 def test_a_model_without_a_card_is_not_a_bundle(tiny_onnx: Path, tmp_path: Path) -> None:

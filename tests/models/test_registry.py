@@ -18,7 +18,7 @@ from celebattr.training.config import ACTIVATIONS
 SIZE = (64, 48)
 
 
-@pytest.fixture(params=registry.names())
+@pytest.fixture(params=registry.CATALOG)
 def arch(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -129,7 +129,7 @@ def test_a_finer_feature_map_has_the_same_at_the_same_places(
 
 
 @pytest.mark.parametrize(
-    "arch", [name for name in registry.names() if not name.startswith("resnet50")]
+    "arch", [name for name in registry.CATALOG if not name.startswith("resnet50")]
 )
 def test_a_finer_feature_map_is_for_blocks_of_three_convolutions(arch: str) -> None:
     with pytest.raises(UsageError, match=f"--output-stride of {arch}: 32, not 16"):

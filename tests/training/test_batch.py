@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from celebattr.attributes import CELEBA
 from celebattr.data.dataset import FaceDataset
@@ -35,7 +36,10 @@ def batch(count: int = 6) -> Batch:
 
 
 def views(
-    attributes: tuple[str, ...] = CELEBA, people: list[int] | None = None, **changes: Any
+    attributes: tuple[str, ...] = CELEBA,
+    people: list[int] | None = None,
+    device: torch.device = CPU,
+    **changes: Any,
 ) -> BatchBuilder:
     train_set = FaceDataset(
         attributes=attributes,
@@ -48,7 +52,7 @@ def views(
         summary="",
     )
     config = dataclasses.replace(TrainConfig(person_balance=0.5), **changes)
-    return BatchBuilder(config, train_set, CPU, autocast)
+    return BatchBuilder(config, train_set, device, autocast)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,29 @@ def test_mixed_views_are_the_same_in_passes_of_any_size(size: int) -> None:
     parts = [mixed.make(some, slice(at, at + size), epoch=1) for at in range(0, 6, size)]
     for values, pieces in zip(whole, zip(*parts, strict=True), strict=True):
         torch.testing.assert_close(torch.cat(pieces), values)
+
+
+class Copied(TorchDispatchMode):
+    """Counts the bytes that go from the host to a device."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and args[0].device != result.device:
+            self.bytes += args[0].numel() * args[0].element_size()
+        return result
+
+
+def test_a_device_gets_the_crops_and_little_else() -> None:
+    """`meta` computes nothing: it stands for a GPU."""
+    shares = {"erasing": 0.25, "low_resolution": 0.2, "noise": 0.2, "grey": 0.1, "dark": 0.1}
+    builder = views(device=torch.device("meta"), person_balance=0.0, mixup=0.2, **shares)
+    given = batch(64)
+    builder.make(given, slice(0, 64), 0)  # noise and matrices, which stay there
+    with Copied() as copied:
+        builder.make(given, slice(0, 64), 1)
+    assert copied.bytes < given.crops_BHWC.nbytes + 64 * 256
 
 
 def test_a_view_depends_on_the_epoch_and_nothing_else() -> None:

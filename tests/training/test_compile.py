@@ -23,7 +23,7 @@ class Told(Silence):
 
 def forward(wanted: str, **changes: Any) -> tuple[nn.Module, Any, list[str]]:
     network, told = nn.Linear(3, 2), Told()
-    options: dict[str, Any] = {"device": "cuda", "processes": 1, "steps": 5000, "batch_size": 4}
+    options: dict[str, Any] = {"device": "cuda", "processes": 1, "steps": 15_000, "batch_size": 4}
     given = make_forward(network, wanted, **options | changes, listener=told)
     return network, given, told.lines
 
@@ -35,7 +35,7 @@ def forward(wanted: str, **changes: Any) -> tuple[nn.Module, Any, list[str]]:
         ("auto", {"device": "cpu"}, "on a CPU it takes longer than it brings"),
         ("auto", {"device": "mps"}, "not known to pay on mps"),
         ("auto", {"processes": 2}, "not known to pay with several processes"),
-        ("auto", {"steps": 1999}, "1,999 steps of a size are too few to pay for it"),
+        ("auto", {"steps": 14_999}, "14,999 steps of a size are too few to pay for it"),
     ],
 )
 def test_it_is_off_where_it_does_not_pay_and_one_line_says_why(

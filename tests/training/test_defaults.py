@@ -16,10 +16,16 @@ def test_more_images_are_seen_less_often(images: int, epochs: int) -> None:
     assert complete(TrainConfig(), images, "cpu").epochs == epochs
 
 
-def test_a_gpu_gets_larger_images() -> None:
-    assert complete(TrainConfig(), 1000, "cpu").size_at(11) == (128, 104)
-    for device in ("cuda", "cuda:1", "mps"):
-        assert complete(TrainConfig(), 1000, device).size_at(11) == (176, 144)
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+def test_a_gpu_gets_one_size_and_with_many_images_larger_batches(device: str) -> None:
+    few, many = (complete(TrainConfig(), images, device) for images in (1000, 100_000))
+    assert few.image_size == many.image_size == "128x104"
+    assert (few.batch_size, few.lr, few.ema) == (64, 3e-4, 0.998)
+    assert (many.batch_size, many.lr, many.head_lr) == (256, 6e-4, 2e-3)
+    assert (many.epochs, many.warmup, many.ema) == (8, 0.1, 0.995)
+    on_cpu = complete(TrainConfig(), 100_000, "cpu")
+    assert (on_cpu.batch_size, on_cpu.warmup, on_cpu.ema) == (64, 0.15, 0.998)
+    assert complete(TrainConfig(arch="cnn"), 100_000, device).batch_size == 64
 
 
 def test_what_is_given_stays_as_it_is() -> None:
@@ -32,6 +38,8 @@ def test_what_is_given_stays_as_it_is() -> None:
         dropout=0.1,
         lr=0.5,
         head_lr=0.25,
+        warmup=0.5,
+        ema=0.5,
         mixup=0.0,
         erasing=0.5,
         cut_margins=0.25,

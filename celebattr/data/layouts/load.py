@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +36,7 @@ def load_dataset(
     folders: Sequence[Location],
     *,
     skip_missing: bool = False,
+    allow_outside: bool = False,
     column: str | None = None,
     attributes: str | None = None,
 ) -> FaceDataset:
@@ -43,6 +46,7 @@ def load_dataset(
         folders: each a data set in one of the layouts, a CSV file of one's own, the URL of shards,
             or `drawn`, faces drawn by program.
         skip_missing: leave out rows whose image is missing, instead of refusing them.
+        allow_outside: read images that a list names outside of its folder.
         column: the column of a CSV that names the image; if None, one of `IMAGE_COLUMNS`.
         attributes: those to use, with commas between; all if None. What a folder does not say of
             an attribute that another has is unknown.
@@ -54,7 +58,10 @@ def load_dataset(
     if not folders:
         raise DataError("no data: name a folder")
     sources = [
-        _present(read_source(parse_location(folder), column), skip_missing) for folder in folders
+        _present(
+            read_source(parse_location(folder), column, allow_outside=allow_outside), skip_missing
+        )
+        for folder in folders
     ]
     names = tuple(dict.fromkeys(name for s in sources for name in s.attributes))
     if attributes is not None:
@@ -84,20 +91,40 @@ def _targets(source: Source, names: Sequence[str]) -> Targets:
     return np.concatenate([source.targets_NA, lacking_N1], axis=1, dtype=np.float32)[:, at]
 
 
-def read_source(path: Location, column: str | None = None) -> Source:
+def read_source(
+    path: Location, column: str | None = None, *, allow_outside: bool = False
+) -> Source:
     """Read the labels of one folder, and the names of its images as its files have them.
 
     Args:
         path: the folder, file or URL.
         column: the column of a CSV that names the image; if None, one of `IMAGE_COLUMNS`.
+        allow_outside: take images that a list names outside of its folder.
 
     Raises:
-        DataError: it is not a data set, a list is damaged, or an attribute's name is not possible.
+        DataError: it is not a data set, a list is damaged, an attribute's name is not possible, or
+            an image is not in the folder.
     """
     with _reporting(path):
-        source = _fitted(_read(path, column))
+        source = _read(path, column)
+        if isinstance(source.store, Folder) and not allow_outside:
+            outside = next(filter(_leads_out, source.names), None)
+            if outside is not None:
+                raise DataError(
+                    f"{path} names an image outside of {source.store.path}: {outside}. If you "
+                    "trust the list, give --allow-outside"
+                )
+        source = _fitted(source)
     check_attributes(source.attributes, str(source.path))
     return source
+
+
+def _leads_out(name: str) -> bool:
+    """Return True if a name of a list is no place below its folder."""
+    name = name.replace("\\", "/")
+    if name.startswith("/") or os.path.splitdrive(name)[0]:
+        return True
+    return ".." in name and posixpath.normpath(name).split("/")[0] == ".."
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from celebattr.options import (
     Checks,
     Location,
     Url,
+    allow_outside_option,
     attributes_option,
     column_option,
     data_option,
@@ -29,6 +30,7 @@ class PackConfig(Checks):
     data: tuple[Location, ...] = data_option()
     limit: int | None = option(None, "Use only the first N images of each split.", "Data")
     skip_missing: bool = skip_missing_option()
+    allow_outside: bool = allow_outside_option()
     skip_unreadable: bool = skip_unreadable_option()
     faces: str = faces_option()
     column: str | None = column_option()

@@ -7,16 +7,20 @@ Without it the packing was cut off.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from celebattr.constants import SPLITS
 from celebattr.data.dataset import Targets
 from celebattr.data.label_files import with_unknown
-from celebattr.errors import DataError
+from celebattr.errors import DataError, reason
+from celebattr.io import schema
 from celebattr.io.folder import Folder
 
 SCHEMA = 1
@@ -43,6 +47,15 @@ class Sample:
     crc: int
     labels: str
     person: int | None
+
+    def fits(self, shard: int) -> bool:
+        """Return True if it has a place in a shard of so many bytes, and every type is right."""
+        texts = type(self.name) is type(self.labels) is str
+        numbers = type(self.offset) is type(self.size) is type(self.crc) is int
+        person = self.person is None or (
+            type(self.person) is int and abs(self.person) < schema.LARGEST
+        )
+        return texts and numbers and person and 0 <= self.offset <= self.offset + self.size <= shard
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,9 @@ class ShardIndex:
         return with_unknown(letters_NA == ord("1"), letters_NA == ord("?"))
 
 
+_HEAD = ("shard", "split", "source", "sha256", "attributes")
+
+
 def index_name(shard: str) -> str:
     """Return the name of the index of a shard."""
     return shard.removesuffix(".tar") + SUFFIX
@@ -107,19 +123,22 @@ def parse(data: bytes, where: str) -> ShardIndex:
     """
     values = _json(data, where)
     try:
-        index = ShardIndex(
-            **{n: values[n] for n in ("shard", "split", "source", "sha256")},
-            size=values["bytes"],
-            attributes=tuple(values["attributes"]),
-            samples=tuple(Sample(*row) for row in values["samples"]),
-        )
+        rows: Any = values.get("samples")
+        schema.check("samples", rows, list[list[Any]])
+        kept = {"size": values.get("bytes")} | {n: values.get(n) for n in _HEAD}
+        index = schema.checked(ShardIndex, kept | {"samples": []})
+        if index.split not in SPLITS:
+            raise ValueError(f"a split {index.split!r}")
+        samples = tuple(Sample(*row) for row in rows)
         width = len(index.attributes)
-        whole = all(len(s.labels) == width and not s.labels.strip("01?") for s in index.samples)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{where} is damaged: pack the data set again ({error!r})") from error
-    if not whole:
-        raise DataError(f"{where} is damaged: labels are other than {width} of 0, 1 and ?")
-    return index
+        if not all(s.fits(index.size) for s in samples):  # by hand: there may be millions
+            raise ValueError("an image is not inside the shard, or has no name, size or checksum")
+        if not all(len(s.labels) == width and not s.labels.strip("01?") for s in samples):
+            raise ValueError(f"labels are other than {width} of 0, 1 and ?")
+    except (ValueError, TypeError) as error:
+        why = f"pack the data set again ({reason(error)})"
+        raise DataError(f"{where} is damaged: {why}") from error
+    return dataclasses.replace(index, samples=samples)
 
 
 def read(files: Folder) -> list[ShardIndex] | None:
@@ -139,18 +158,24 @@ def read(files: Folder) -> list[ShardIndex] | None:
     where = f"{files.path}/{MANIFEST}"
     manifest = _json(files.read(MANIFEST), where)
     try:
-        names = [str(shard["name"]) for shard in manifest["shards"]]
-        hashes = [str(shard["sha256"]) for shard in manifest["shards"]]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{where} is damaged: pack the data set again ({error!r})") from error
+        shards: Any = manifest.get("shards")
+        schema.check("shards", shards, list[dict[str, Any]])
+        names, hashes = ([shard.get(n) for shard in shards] for n in ("name", "sha256"))
+        schema.check("names and hashes of shards", [*names, *hashes], list[str])
+        for name in names:
+            if name in (".", "..") or {"/", "\\", "\0"} & {*name}:
+                raise ValueError(f"a shard {name!r} outside of the folder")
+    except ValueError as error:
+        why = f"pack the data set again ({reason(error)})"
+        raise DataError(f"{where} is damaged: {why}") from error
     found = [
         parse(data, f"{files.path}/{index_name(name)}")
         for name, data in zip(names, files.read_all([index_name(n) for n in names]), strict=True)
     ]
     sizes = files.sizes(".tar")
-    for index, sha256 in zip(found, hashes, strict=True):
+    for index, name, sha256 in zip(found, names, hashes, strict=True):
         size = sizes.get(index.shard)
-        if size != index.size or index.sha256 != sha256:
+        if size != index.size or (index.shard, index.sha256) != (name, sha256):
             raise DataError(
                 f"{files.path}/{index.shard} is not the shard that was packed: it has "
                 f"{'no' if size is None else f'{size:,}'} bytes, its index says {index.size:,}. "
@@ -161,9 +186,9 @@ def read(files: Folder) -> list[ShardIndex] | None:
 
 def manifest(indexes: Sequence[ShardIndex], data: str) -> bytes:
     """Return the manifest of all shards as a file; `data` describes what was packed."""
-    splits: dict[str, int] = {}
+    splits: Counter[str] = Counter()
     for index in indexes:
-        splits[index.split] = splits.get(index.split, 0) + len(index.samples)
+        splits[index.split] += len(index.samples)
     values = {
         "schema": SCHEMA,
         "data": data,
@@ -185,9 +210,10 @@ def manifest(indexes: Sequence[ShardIndex], data: str) -> bytes:
 
 def _json(data: bytes, where: str) -> dict[str, Any]:
     try:
-        values = json.loads(data)
+        values = schema.json_object(data)
     except ValueError as error:
-        raise DataError(f"{where} is not JSON: pack the data set again ({error})") from error
-    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        why = f"pack the data set again ({reason(error)})"
+        raise DataError(f"{where} is not JSON: {why}") from error
+    if values.get("schema") != SCHEMA:
         raise DataError(f"{where} is of another version of celebattr: pack the data set again")
     return values

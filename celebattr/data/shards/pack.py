@@ -13,7 +13,7 @@ from celebattr.data.dataset import FaceDataset
 from celebattr.data.faces import how, load_crops, usable
 from celebattr.data.shards.config import PackConfig
 from celebattr.data.shards.writer import write
-from celebattr.errors import DataError
+from celebattr.errors import DataError, counted
 from celebattr.io.files import free_room
 from celebattr.io.folder import folder_at
 from celebattr.options import Location
@@ -53,8 +53,8 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
         progress=progress,
     )
     told = (
-        f"{done.images:,} images, {done.bytes / 1e6:,.1f} MB in {done.written + done.kept:,} "
-        f"shards, of which {done.kept:,} were there"
+        f"{counted(done.images, 'image')}, {done.bytes / 1e6:,.1f} MB in "
+        f"{counted(done.written + done.kept, 'shard')}, of which {done.kept:,} were there"
     )
     return config.output, "\n".join([f"faces: {found}", *left_out.lines(), told])
 
@@ -85,6 +85,8 @@ def _fill(
         progress(done, len(cached))
     there = sum(map(len, caches))
     if there < len(cached):
-        raise DataError(f"{folder} holds {there:,} of {len(cached):,} images: see above for why")
+        raise DataError(
+            f"{folder} holds {there:,} of {counted(len(cached), 'image')}: see above for why"
+        )
     size = there * cache.CROP_BYTES / 1e6
-    return [*left_out.lines(), f"{there:,} images, {size:,.1f} MB, in {folder}"]
+    return [*left_out.lines(), f"{counted(there, 'image')}, {size:,.1f} MB, in {folder}"]

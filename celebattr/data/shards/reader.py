@@ -188,26 +188,24 @@ def _labels(file: str, key: str, sample: _Sample) -> tuple[dict[str, int | None]
     values: Any
     try:
         values = json.loads(text) if text.lstrip()[:1] in (b"{", b"[") else text.split()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: the labels of {key} are not JSON ({error})") from error
-    person = None
+    person, labels = None, values
     if isinstance(values, dict):
         person = next((values[n] for n in PEOPLE_COLUMNS if isinstance(values.get(n), int)), None)
-    flat = not (isinstance(values, dict) and isinstance(values.get("attributes"), dict | list))
-    if not flat:
-        values = values["attributes"]
-    if isinstance(values, dict):
-        if flat and set(CELEBA) <= values.keys():
-            values = {name: values[name] for name in values if name in CELEBA}
-        values = {n: _one(file, key, n, v) for n, v in values.items() if n not in PEOPLE_COLUMNS}
-    elif isinstance(values, list) and len(values) == len(CELEBA):
-        values = {n: _one(file, key, n, v) for n, v in zip(CELEBA, values, strict=True)}
-    else:
+        labels = values.get("attributes")
+        if not isinstance(labels, dict | list):
+            known = set(CELEBA) if set(CELEBA) <= values.keys() else values.keys()
+            labels = {name: value for name, value in values.items() if name in known}
+    if isinstance(labels, list) and len(labels) == len(CELEBA):
+        labels = dict(zip(CELEBA, labels, strict=True))
+    if not isinstance(labels, dict):
         raise DataError(
             f"{file}: the labels of {key} are neither attributes by name nor {len(CELEBA)} numbers "
             "in CelebA's order"
         )
-    return values, person
+    named = [name for name in labels if name not in PEOPLE_COLUMNS]
+    return {name: _one(file, key, name, labels[name]) for name in named}, person
 
 
 def _targets(rows: list[list[int | None]]) -> Targets:

@@ -64,10 +64,10 @@ def write(
     workers: int = 2,
     progress: Progress = lambda done, total: None,
 ) -> Written:
-    """Write the shards of a data set, their indexes, and last the manifest.
+    """Write the shards of a data set, their indexes, and last the manifest; splits are kept.
 
     Args:
-        dataset: what to pack; splits are kept.
+        dataset: what to pack.
         files: where to.
         shard_bytes: of a shard at most, unless one image alone has more.
         shard_images: likewise.
@@ -77,10 +77,9 @@ def write(
     Raises:
         DataError: an image cannot be read, a file cannot be written, or there is another data set.
     """
-    writer = _Writer(dataset, files, shard_bytes, shard_images, workers, progress)
-    done: list[ShardIndex] = []
-    for split in SPLITS:
-        done += writer.split(split)
+    limits = (shard_bytes, shard_images or len(dataset))
+    writer = _Writer(dataset, files, limits, workers, progress)
+    done = [index for split in SPLITS for index in writer.split(split)]
     if not done:
         raise DataError(f"there is nothing to pack: {dataset.describe()}")
     files.write(MANIFEST, shard_index.manifest(done, dataset.summary))
@@ -88,22 +87,19 @@ def write(
     return Written(len(done) - writer.kept, writer.kept, images, size)
 
 
+@dataclass
 class _Writer:
-    """A packing run in progress."""
+    """A packing run in progress; `limits` are the most bytes and images of a shard."""
 
-    def __init__(
-        self,
-        dataset: FaceDataset,
-        files: Folder,
-        shard_bytes: int,
-        shard_images: int | None,
-        workers: int,
-        progress: Progress,
-    ) -> None:
-        self.dataset, self.files, self.workers, self.progress = dataset, files, workers, progress
-        self.limits = (shard_bytes, shard_images or len(dataset))
-        self.keys = keys(dataset)
-        self.source = _digest(dataset, self.limits)
+    dataset: FaceDataset
+    files: Folder
+    limits: tuple[int, int]
+    workers: int
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.keys = keys(self.dataset)
+        self.source = _digest(self.dataset, self.limits)
         self.there = self._earlier()
         self.kept = self.done = 0
 
@@ -168,15 +164,8 @@ class _Writer:
                     self.done += 1
                     self.progress(self.done, len(self.dataset))
             read.close()  # type: ignore[attr-defined]  # an iterator that is a generator
-            index = ShardIndex(
-                shard,
-                split,
-                self.source,
-                out.size,
-                out.sha256.hexdigest(),
-                self.dataset.attributes,
-                tuple(samples),
-            )
+            names, sha256 = self.dataset.attributes, out.sha256.hexdigest()
+            index = ShardIndex(shard, split, self.source, out.size, sha256, names, tuple(samples))
             # Inside the block, so that the index is in place before the tar gets its name.
             self.files.write(index_name(shard), index.to_json())
         return index
@@ -204,10 +193,8 @@ class _Writer:
 
     def _labels(self, row: int) -> bytes:
         """Return the .json of an image: 0, 1 or null by attribute, and the person."""
-        values: dict[str, Any] = {}
-        if self.dataset.identities_N is not None:
-            values["celeb_id"] = int(self.dataset.identities_N[row])
-        targets = self._targets(row)
+        targets, person = self._targets(row), self._person(row)
+        values: dict[str, Any] = {} if person is None else {"celeb_id": person}
         values["attributes"] = dict(zip(self.dataset.attributes, targets, strict=True))
         return json.dumps(values).encode()
 
@@ -217,10 +204,12 @@ class _Writer:
         return [None if value != value else int(value) for value in values]
 
     def _sample(self, row: int, name: str, offset: int, data: bytes) -> Sample:
-        people = self.dataset.identities_N
         labels = "".join("?" if value is None else str(value) for value in self._targets(row))
-        person = None if people is None else int(people[row])
-        return Sample(name, offset, len(data), zlib.crc32(data), labels, person)
+        return Sample(name, offset, len(data), zlib.crc32(data), labels, self._person(row))
+
+    def _person(self, row: int) -> int | None:
+        people = self.dataset.identities_N
+        return None if people is None else int(people[row])
 
 
 def keys(dataset: FaceDataset) -> list[str]:

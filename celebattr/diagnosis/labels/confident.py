@@ -93,9 +93,7 @@ def once(images: int) -> Resamples:
 def _edges(present: Samples, absent: Samples) -> tuple[Samples, Samples]:
     """Return the highest probability that says absent, and the lowest that says present.
 
-    Args:
-        present: mean probability of present where labelled present.
-        absent: mean probability of absent where labelled absent.
+    From the mean probabilities of either where it is the label.
     """
     # Where both means are reached, which only a network near chance does, the likelier value wins.
     low, high = 1.0 - absent + _SLACK, present - _SLACK
@@ -107,13 +105,10 @@ def _shares(
 ) -> tuple[Samples, Samples]:
     """Return `error_rates` of images sorted by probability, weighted by resample."""
     present_RN, absent_RN = weights_RN * truth_N, weights_RN * (1.0 - truth_N)
-    positives_R, negatives_R = (
-        part.sum(axis=1, dtype=np.float64) for part in (present_RN, absent_RN)
-    )
+    positives_R, negatives_R = (p.sum(axis=1, dtype=float) for p in (present_RN, absent_RN))
     with np.errstate(invalid="ignore", divide="ignore"):
-        low_R, high_R = _edges(
-            present_RN @ p_N / positives_R, absent_RN @ (1.0 - p_N) / negatives_R
-        )
+        means = present_RN @ p_N / positives_R, absent_RN @ (1.0 - p_N) / negatives_R
+        low_R, high_R = _edges(*means)
         above_R = np.searchsorted(p_N, high_R, side="left")
         below_R = np.minimum(np.searchsorted(p_N, low_R, side="right"), above_R)
         # Counts by label and suggestion; one at least is taken to be right, as cleanlab does.
@@ -125,10 +120,8 @@ def _shares(
         false_R = positives_R * false_R / (false_R + kept_present_R)
     total_R = positives_R + negatives_R
     known_R = (positives_R > 0) & (negatives_R > 0)
-    return (
-        np.where(known_R, missing_R / total_R, np.nan),
-        np.where(known_R, false_R / total_R, np.nan),
-    )
+    shares = missing_R / total_R, false_R / total_R
+    return np.where(known_R, shares[0], np.nan), np.where(known_R, shares[1], np.nan)
 
 
 def _first(values_RN: NDArray[np.float32], count_R: NDArray[np.int64]) -> Samples:

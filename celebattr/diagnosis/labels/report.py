@@ -5,9 +5,7 @@ CSV holds the suspects, JSON all of it, the page pictures, and the terminal line
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -16,8 +14,8 @@ from typing import Any
 
 from celebattr.constants import LIST_SEPARATOR, REPORT_SCHEMA
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import MissingExtraError
-from celebattr.io.files import check_target, write_text
+from celebattr.errors import counted, needs
+from celebattr.io.files import check_target, csv_line, write_text
 from celebattr.options import format_of_suffix
 from celebattr.reports.formatting import Made, between, made, percent
 
@@ -82,10 +80,10 @@ class LabelReport:
         images: how many were looked at, by split.
         people: how many different people they show, or None where that is not known.
         estimates: one per attribute and split, attributes in the order of the data.
-        suspects: by attribute, most likely wrong first.
         contradictions: how many images break each rule, by the rule's name.
         duplicates: pairs of nearly equal pictures whose labels differ; None if not looked for.
         notes: what to know before believing it, sentences.
+        suspects: by attribute, most likely wrong first.
     """
 
     data: str
@@ -93,10 +91,10 @@ class LabelReport:
     images: dict[str, int]
     people: int | None
     estimates: tuple[LabelEstimate, ...]
-    suspects: tuple[Suspect, ...]
     contradictions: dict[str, int]
     duplicates: int | None
     notes: tuple[str, ...]
+    suspects: tuple[Suspect, ...]
 
 
 COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank", "reasons")
@@ -105,34 +103,24 @@ COLUMNS = ("image", "split", "attribute", "label", "probability", "score", "rank
 
 def row(suspect: Suspect) -> dict[str, Any]:
     """Return a suspect as the cells of `COLUMNS`: label 0 or 1, probabilities to six places."""
-    return {
-        "image": suspect.image,
-        "split": suspect.split,
-        "attribute": suspect.attribute,
+    return {name: getattr(suspect, name) for name in COLUMNS} | {
         "label": int(suspect.label),
         "probability": round(suspect.probability, 6),
         "score": round(suspect.score, 6),
-        "rank": suspect.rank,
         "reasons": LIST_SEPARATOR.join(suspect.reasons),
     }
 
 
 def to_csv(report: LabelReport) -> str:
     """Return one line per suspect, most likely wrong first."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(row, report.suspects))
-    return text.getvalue()
+    rows = (row(suspect) for suspect in report.suspects)
+    return "".join(map(csv_line, [COLUMNS, *([one[name] for name in COLUMNS] for one in rows)]))
 
 
 def to_json(report: LabelReport) -> str:
     """Return the whole report, without pictures, as one JSON object; null is undefined."""
-    values: dict[str, Any] = {"schema": REPORT_SCHEMA, "data": report.data, "source": report.source}
-    values |= {"images": report.images, "people": report.people}
-    values["estimates"] = [dataclasses.asdict(one) for one in report.estimates]
-    values |= {"contradictions": report.contradictions, "duplicates": report.duplicates}
-    values["notes"] = list(report.notes)
+    plain = dataclasses.replace(report, suspects=())
+    values: dict[str, Any] = {"schema": REPORT_SCHEMA, **dataclasses.asdict(plain)}
     values["suspects"] = [row(one) | {"reasons": list(one.reasons)} for one in report.suspects]
     return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
@@ -153,10 +141,8 @@ def check(config: DoctorConfig) -> None:
     if config.output is not None:
         format_of_suffix(config.output, {suffix: suffix for suffix in FORMATS})
     if config.report is not None:
-        try:
+        with needs("train"):
             import celebattr.reports.page  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(str(error.name), "train") from error
 
 
 def write(report: LabelReport, config: DoctorConfig) -> None:
@@ -169,7 +155,7 @@ def write(report: LabelReport, config: DoctorConfig) -> None:
 
 def headline(report: LabelReport) -> list[tuple[str, str]]:
     """Return the summary of the search, as pairs of name and text."""
-    people = "" if report.people is None else f" of {report.people:,} people"
+    people = "" if report.people is None else f" of {counted(report.people, 'person', 'people')}"
     images = ", ".join(f"{count:,} {split}" for split, count in report.images.items())
     labels = sum(one.images for one in report.estimates)
     share = percent(len(report.suspects) / labels)
@@ -181,14 +167,11 @@ def headline(report: LabelReport) -> list[tuple[str, str]]:
     ]
     if report.contradictions:
         count = sum(report.contradictions.values())
-        worst = max(report.contradictions, key=lambda name: report.contradictions[name])
-        pairs.append(
-            ("contradictions", f"{count:,}, most often {worst} ({report.contradictions[worst]:,})")
-        )
+        worst, most = max(report.contradictions.items(), key=lambda pair: pair[1])
+        pairs.append(("contradictions", f"{count:,}, most often {worst} ({most:,})"))
     if report.duplicates is not None:
-        pairs.append(
-            ("copies", f"{report.duplicates:,} times the same picture with different labels")
-        )
+        text = f"{report.duplicates:,} times the same picture with different labels"
+        pairs.append(("copies", text))
     return pairs
 
 
@@ -202,25 +185,17 @@ def table(report: LabelReport, *, intervals: bool = True) -> tuple[list[str], li
         cell = (percent(one.error_rate) or "-") + (between(one.interval) if intervals else "")
         rows.setdefault(one.attribute, [one.attribute]).append(cell)
         counts[one.attribute] += one.suspects
-    return (
-        ["attribute", *rates, "suspects"],
-        [[*cells, f"{counts[attribute]:,}"] for attribute, cells in rows.items()],
-    )
+    cells = [[*row, f"{counts[attribute]:,}"] for attribute, row in rows.items()]
+    return ["attribute", *rates, "suspects"], cells
 
 
 def page(report: LabelReport, origin: Made) -> str:
-    """Return the page: figures, then the suspects that have a picture, by attribute.
-
-    Args:
-        report: what was found.
-        origin: when, with what and on what.
-    """
+    """Return the page: figures, then the suspects that have a picture, by attribute."""
     from celebattr.reports.page import render
 
-    attributes = list(dict.fromkeys(one.attribute for one in report.estimates))
-    suspects = {
-        name: [one for one in report.suspects if one.attribute == name] for name in attributes
-    }
+    suspects: dict[str, list[Suspect]] = {one.attribute: [] for one in report.estimates}
+    for suspect in report.suspects:
+        suspects[suspect.attribute].append(suspect)
     seen = {name: [one for one in of if one.jpeg is not None] for name, of in suspects.items()}
     return render(
         __package__,

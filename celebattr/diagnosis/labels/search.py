@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from celebattr.diagnosis.labels import confident
 from celebattr.diagnosis.labels import report as reports
 from celebattr.diagnosis.labels.report import LabelEstimate, LabelReport, Suspect
 from celebattr.diagnosis.pictures import spread
+from celebattr.diagnosis.rows import SPLIT_NAMES
 from celebattr.errors import DataError
 from celebattr.evaluation.bootstrap import Interval, Resamples, Samples, interval
 from celebattr.evaluation.examples import thumbnail
@@ -43,6 +46,10 @@ _BY_HEART = (
 )
 
 
+Reasons = dict[tuple[int, int], list[str]]
+"""Why labels are suspected, by row and column."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Labelled images and a network's probabilities for them.
@@ -61,7 +68,7 @@ class Evidence:
     source: str
     notes: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def labels_NA(self) -> NDArray[np.bool_]:
         """The labels of `attributes`, bool [N, A]; False where unknown."""
         return self.images.targets_of(self.attributes) >= 0.5
@@ -81,7 +88,7 @@ def search(config: DoctorConfig, on_progress: Progress = lambda done, total: Non
         MissingExtraError: a page needs Jinja2.
     """
     reports.check(config)
-    dataset = load_dataset(config.data, skip_missing=True)
+    dataset = load_dataset(config.data, skip_missing=True, allow_outside=config.allow_outside)
     dataset, _ = find_faces(dataset, config.faces, workers=config.workers)
     images = choose(dataset, config.split, config.limit)
     (images,), _ = usable((images,), skip_unreadable=False, workers=config.workers)
@@ -163,14 +170,10 @@ def from_file(path: Path, images: FaceDataset) -> Evidence:
         _HARD,
     ]
     if len(rows_n) < len(images):
-        notes.insert(
-            0,
-            f"{path.name} names {len(rows_n):,} of {len(images):,} images: only they "
-            "were looked at.",
-        )
-    return Evidence(
-        images.take(rows_n[order]), images.attributes, p_nA[order], path.name, tuple(notes)
-    )
+        count = f"{len(rows_n):,} of {len(images):,}"
+        notes.insert(0, f"{path.name} names {count} images: only they were looked at.")
+    images = images.take(rows_n[order])
+    return Evidence(images, images.attributes, p_nA[order], path.name, tuple(notes))
 
 
 def find(
@@ -193,12 +196,12 @@ def find(
         pictures: how many of the first suspects of each attribute get one.
     """
     images, p_NA, labels_NA = evidence.images, evidence.probabilities_NA, evidence.labels_NA
-    reasons: dict[tuple[int, int], list[str]] = defaultdict(list)
+    reasons: Reasons = defaultdict(list)
     known_NA = ~np.isnan(images.targets_of(evidence.attributes))
     found_NA = np.zeros_like(known_NA)
-    splits = [name for name, value in SPLITS.items() if (images.splits_N == value).any()]
-    for name in splits:
-        rows_n = np.flatnonzero(images.splits_N == SPLITS[name])
+    rows_of = {name: np.flatnonzero(images.splits_N == value) for name, value in SPLITS.items()}
+    rows_of = {name: rows_n for name, rows_n in rows_of.items() if len(rows_n)}
+    for rows_n in rows_of.values():
         suspected_nA = confident.suspected(p_NA[rows_n], labels_NA[rows_n])
         found_NA[rows_n] = suspected_nA & known_NA[rows_n]
     for row, column in np.argwhere(found_NA).tolist():
@@ -209,53 +212,47 @@ def find(
     reasons = {at: why for at, why in reasons.items() if known_NA[at]}
     for at in reasons:
         found_NA[at] = True
-    suspects = _ranked(evidence, scores_NA, reasons, picture, pictures)
-    estimates = tuple(
-        estimate for name in splits for estimate in _estimates(evidence, labels_NA, found_NA, name)
-    )
     people = images.identities_N
     return LabelReport(
         data=images.summary,
         source=evidence.source,
-        images={name: int((images.splits_N == SPLITS[name]).sum()) for name in splits},
+        images={name: len(rows_n) for name, rows_n in rows_of.items()},
         people=None if people is None else len(np.unique(people)),
-        estimates=tuple(sorted(estimates, key=lambda e: evidence.attributes.index(e.attribute))),
-        suspects=suspects,
+        estimates=tuple(
+            _estimate(evidence, column, name, rows_n[known_NA[rows_n, column]], found_NA)
+            for column in range(len(evidence.attributes))
+            for name, rows_n in rows_of.items()
+            if known_NA[rows_n, column].any()
+        ),
         contradictions=contradictions,
         duplicates=copies_that_differ,
         notes=evidence.notes,
+        suspects=_ranked(evidence, scores_NA, reasons, picture, pictures),
     )
 
 
-def _estimates(
-    evidence: Evidence, labels_NA: NDArray[np.bool_], found_NA: NDArray[np.bool_], split: str
-) -> list[LabelEstimate]:
-    """Return the error rates of the attributes in one split."""
-    images, made = evidence.images, []
-    inside_N, people_N = images.splits_N == SPLITS[split], images.identities_N
-    known_NA = ~np.isnan(images.targets_of(evidence.attributes))
-    for column in np.flatnonzero(known_NA[inside_N].any(axis=0)).tolist():
-        rows_n = np.flatnonzero(inside_N & known_NA[:, column])
-        resamples = Resamples.draw(len(rows_n), None if people_N is None else people_N[rows_n])
-        whole = confident.once(len(rows_n))
-        p_n, labels_n = evidence.probabilities_NA[rows_n, column], labels_NA[rows_n, column]
-        absent, present = (float(one[0]) for one in confident.error_rates(p_n, labels_n, whole))
-        absent_R, present_R = confident.error_rates(p_n, labels_n, resamples)
-        known = math.isfinite(absent)
-        made.append(
-            LabelEstimate(
-                evidence.attributes[column],
-                split,
-                len(rows_n),
-                int(labels_n.sum()),
-                error_rate=absent + present if known else None,
-                interval=_interval(absent_R + present_R, resamples, absent + present),
-                wrongly_absent=absent if known else None,
-                wrongly_present=present if known else None,
-                suspects=int(found_NA[rows_n, column].sum()),
-            )
-        )
-    return made
+def _estimate(
+    evidence: Evidence, column: int, split: str, rows_n: NDArray[Any], found_NA: NDArray[np.bool_]
+) -> LabelEstimate:
+    """Return the error rates of an attribute on the rows of a split that have its label."""
+    people_N, labels_n = evidence.images.identities_N, evidence.labels_NA[rows_n, column]
+    resamples = Resamples.draw(len(rows_n), None if people_N is None else people_N[rows_n])
+    whole = confident.once(len(rows_n))
+    p_n = evidence.probabilities_NA[rows_n, column]
+    absent, present = (float(one[0]) for one in confident.error_rates(p_n, labels_n, whole))
+    absent_R, present_R = confident.error_rates(p_n, labels_n, resamples)
+    known = math.isfinite(absent)
+    return LabelEstimate(
+        evidence.attributes[column],
+        split,
+        len(rows_n),
+        int(labels_n.sum()),
+        error_rate=absent + present if known else None,
+        interval=_interval(absent_R + present_R, resamples, absent + present),
+        wrongly_absent=absent if known else None,
+        wrongly_present=present if known else None,
+        suspects=int(found_NA[rows_n, column].sum()),
+    )
 
 
 def _interval(rates_R: Samples, resamples: Resamples, rate: float) -> Interval | None:
@@ -274,32 +271,26 @@ def _interval(rates_R: Samples, resamples: Resamples, rate: float) -> Interval |
 
 
 def _contradictions(
-    evidence: Evidence,
-    scores_NA: NDArray[np.float64],
-    rules: Sequence[Rule],
-    reasons: dict[tuple[int, int], list[str]],
+    evidence: Evidence, scores_NA: NDArray[np.float64], rules: Sequence[Rule], reasons: Reasons
 ) -> dict[str, int]:
     """Count images that break each rule, and suspect the likelier wrong label."""
     labels_NA, names = evidence.labels_NA, evidence.attributes
-    broken = {}
+    broken: dict[str, int] = {}
     for rule in rules:
         if rule.first not in names or rule.second not in names:
             continue
         a, b = names.index(rule.first), names.index(rule.second)
         rows = np.flatnonzero(labels_NA[:, a] & (labels_NA[:, b] == rule.second_present))
-        broken[rule.name] = len(rows)
+        if len(rows):
+            broken[rule.name] = len(rows)
         for row in rows.tolist():
             wrong, other = (a, b) if scores_NA[row, a] > scores_NA[row, b] else (b, a)
             said = names[other] if labels_NA[row, other] else f"no {names[other]}"
             reasons[row, wrong].append(f"contradicts {said}")
-    return {name: count for name, count in broken.items() if count}
+    return broken
 
 
-def _copies(
-    evidence: Evidence,
-    copies: Sequence[Sequence[int]],
-    reasons: dict[tuple[int, int], list[str]],
-) -> int:
+def _copies(evidence: Evidence, copies: Sequence[Sequence[int]], reasons: Reasons) -> int:
     """Count pairs whose labels differ, and suspect labels that the pair's mean contradicts."""
     labels_NA, names = evidence.labels_NA, evidence.images.names
     differing = 0
@@ -320,13 +311,12 @@ def _copies(
 def _ranked(
     evidence: Evidence,
     scores_NA: NDArray[np.float64],
-    reasons: dict[tuple[int, int], list[str]],
+    reasons: Reasons,
     picture: Callable[[int], bytes] | None,
     pictures: int,
 ) -> tuple[Suspect, ...]:
     """Return the suspects, most likely wrong first; equal ones in the order of the data."""
     images, labels_NA = evidence.images, evidence.labels_NA
-    split_of = {value: name for name, value in SPLITS.items()}
     ranks = [0] * len(evidence.attributes)
     made: dict[int, bytes] = {}  # an image may be suspected for several attributes
     suspects = []
@@ -337,7 +327,7 @@ def _ranked(
         suspects.append(
             Suspect(
                 images.names[row],
-                split_of[int(images.splits_N[row])],
+                SPLIT_NAMES[images.splits_N[row]],
                 evidence.attributes[column],
                 bool(labels_NA[row, column]),
                 float(evidence.probabilities_NA[row, column]),

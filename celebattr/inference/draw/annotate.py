@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from celebattr.inference.draw.layout import Panel, Rect, Text
 from celebattr.io.files import reporting, write_bytes
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     from celebattr.predictions import Prediction
 
@@ -26,9 +27,11 @@ _MAX_FACTOR, _MAX_ENLARGED_SIDE = 8, 4096
 _FONT_SHARE, _FONT_SHARE_CROWD, _CROWD = 1 / 40, 1 / 48, 4
 """Height of the text as a share of the photo's side, for up to four faces and for more."""
 
+Colour = tuple[int, int, int]
+
 # Okabe and Ito's colours, which people with any colour vision can tell apart, light ones first:
 # they stand out from most photos and from the dark panel.
-COLOURS: tuple[tuple[int, int, int], ...] = (
+COLOURS: tuple[Colour, ...] = (
     (86, 180, 233),
     (230, 159, 0),
     (0, 190, 140),
@@ -57,7 +60,7 @@ def annotate(image: Image.Image, predictions: Sequence[Prediction]) -> Image.Ima
     Returns:
         A new RGB image; a small photo comes back larger, see `MIN_SIDE`.
     """
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageFont
 
     canvas, factor = _enlarged(image)
     several = len(predictions) > 1
@@ -69,24 +72,20 @@ def annotate(image: Image.Image, predictions: Sequence[Prediction]) -> Image.Ima
     lists = [labels(prediction) or ["none present"] for prediction in predictions]
     panels = layout.plan(canvas.size, lists, kept, text)
 
-    draw = ImageDraw.Draw(canvas)
-    stroke = max(2, round(min(canvas.size) / 220))
-    faces = [
-        (str(face.face), face, boxes[i], panels[i], COLOURS[i % len(COLOURS)])
-        for i, face in enumerate(predictions)
-    ]
-    for _, _, box, panel, colour in faces:
+    pen = _Pen(canvas, text)
+    faces = list(zip(predictions, boxes, panels, itertools.cycle(COLOURS), strict=False))
+    for _, box, panel, colour in faces:
         if panel is not None:
-            _draw_leader(draw, panel.rect, box, colour, stroke)
-    for _, prediction, box, _, colour in faces:
+            pen.leader(panel.rect, box, colour)
+    for prediction, box, _, colour in faces:
         if prediction.box is not None:
-            _draw_box(draw, box, colour, stroke)
-    for number, _, _, panel, colour in faces:
+            pen.box(box, colour)
+    for prediction, _, panel, colour in faces:
         if panel is not None:
-            _draw_panel(canvas, draw, panel, number, colour, text)
-    for number, _, box, _, colour in faces:
+            pen.panel(panel, str(prediction.face), colour)
+    for prediction, box, _, colour in faces:
         if several:
-            _draw_tag(draw, box, number, colour, text, canvas.size)
+            pen.tag(box, str(prediction.face), colour)
     return canvas
 
 
@@ -150,16 +149,13 @@ def _enlarged(image: Image.Image) -> tuple[Image.Image, int]:
     """Return an RGB copy to draw on and the whole factor it was enlarged by."""
     from PIL import Image
 
-    width, height = image.size
-    factor = min(
-        -(-MIN_SIDE // max(min(width, height), 1)),
-        _MAX_FACTOR,
-        max(_MAX_ENLARGED_SIDE // max(width, height, 1), 1),
-    )
+    room = max(_MAX_ENLARGED_SIDE // max(image.size), 1)
+    factor = min(math.ceil(MIN_SIDE / min(image.size)), _MAX_FACTOR, room)
+    canvas = image.convert("RGB")  # a copy, though it be RGB already
     if factor > 1:
-        size = (width * factor, height * factor)
-        return image.convert("RGB").resize(size, Image.Resampling.LANCZOS), factor
-    return image.convert("RGB") if image.mode != "RGB" else image.copy(), 1
+        size = (image.width * factor, image.height * factor)
+        canvas = canvas.resize(size, Image.Resampling.LANCZOS)
+    return canvas, factor
 
 
 def _box(prediction: Prediction, factor: int, size: tuple[int, int]) -> Rect:
@@ -173,73 +169,59 @@ def _box(prediction: Prediction, factor: int, size: tuple[int, int]) -> Rect:
     return left, top, right, bottom
 
 
-def _draw_box(
-    draw: ImageDraw.ImageDraw, box: Rect, colour: tuple[int, int, int], stroke: int
-) -> None:
-    """Draw the outline, with a dark rim on both sides so that it shows on any background."""
-    rim = max(1, stroke // 3)
-    left, top, right, bottom = (round(v) for v in box)
-    outer = (left - rim, top - rim, right + rim, bottom + rim)
-    draw.rectangle(outer, outline=_DARK, width=stroke + 2 * rim)
-    draw.rectangle((left, top, right, bottom), outline=colour, width=stroke)
+class _Pen:
+    """Draws on a canvas: strokes as wide as suit it, and text of one size."""
 
+    def __init__(self, canvas: Image.Image, text: Text) -> None:
+        from PIL import ImageDraw
 
-def _draw_leader(
-    draw: ImageDraw.ImageDraw,
-    rect: Rect,
-    box: Rect,
-    colour: tuple[int, int, int],
-    stroke: int,
-) -> None:
-    """Draw a line from a panel to its face, unless they are side by side."""
-    if layout.gap(rect, box) < 6 * stroke:
-        return
-    line = layout.leader(rect, box)
-    draw.line(line, fill=_DARK, width=stroke + 2)
-    draw.line(line, fill=colour, width=max(stroke - 1, 1))
+        self.canvas, self.text, self.draw = canvas, text, ImageDraw.Draw(canvas)
+        self.stroke = max(2, round(min(canvas.size) / 220))
 
+    def box(self, box: Rect, colour: Colour) -> None:
+        """Draw the outline, with a dark rim on both sides so that it shows on any background."""
+        rim = max(1, self.stroke // 3)
+        left, top, right, bottom = (round(v) for v in box)
+        outer = (left - rim, top - rim, right + rim, bottom + rim)
+        self.draw.rectangle(outer, outline=_DARK, width=self.stroke + 2 * rim)
+        self.draw.rectangle((left, top, right, bottom), outline=colour, width=self.stroke)
 
-def _draw_tag(
-    draw: ImageDraw.ImageDraw,
-    box: Rect,
-    number: str,
-    colour: tuple[int, int, int],
-    text: Text,
-    size: tuple[int, int],
-) -> None:
-    """Draw the face's number at the box's upper left corner, above it if there is room."""
-    width = text.font.getlength(number) + 0.6 * text.line
-    left = max(min(box[0], size[0] - width), 0)
-    top = box[1] - text.line if box[1] >= text.line else box[1]
-    draw.rectangle((left, top, left + width, top + text.line), fill=colour)
-    middle = (left + width / 2, top + text.line / 2)
-    draw.text(middle, number, fill=_DARK, font=text.font, anchor="mm")
+    def leader(self, rect: Rect, box: Rect, colour: Colour) -> None:
+        """Draw a line from a panel to its face, unless they are side by side."""
+        if layout.gap(rect, box) < 6 * self.stroke:
+            return
+        line = layout.leader(rect, box)
+        self.draw.line(line, fill=_DARK, width=self.stroke + 2)
+        self.draw.line(line, fill=colour, width=max(self.stroke - 1, 1))
 
+    def tag(self, box: Rect, number: str, colour: Colour) -> None:
+        """Draw the face's number at its box's upper left corner, above it if there is room."""
+        text = self.text
+        width = text.font.getlength(number) + 0.6 * text.line
+        left = max(min(box[0], self.canvas.width - width), 0)
+        top = box[1] - text.line if box[1] >= text.line else box[1]
+        self.draw.rectangle((left, top, left + width, top + text.line), fill=colour)
+        middle = (left + width / 2, top + text.line / 2)
+        self.draw.text(middle, number, fill=_DARK, font=text.font, anchor="mm")
 
-def _draw_panel(
-    canvas: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    panel: Panel,
-    number: str,
-    colour: tuple[int, int, int],
-    text: Text,
-) -> None:
-    """Draw the list on a dark, half-transparent ground with the face's colour at the left."""
-    from PIL import Image
+    def panel(self, panel: Panel, number: str, colour: Colour) -> None:
+        """Draw the list on a dark, half-transparent ground with the face's colour at the left."""
+        from PIL import Image
 
-    left, top, right, bottom = (round(v) for v in panel.rect)
-    ground = canvas.crop((left, top, right, bottom))
-    shade = Image.new("RGB", ground.size, _DARK)
-    canvas.paste(Image.blend(ground, shade, _PANEL_OPACITY), (left, top))
-    draw.rectangle((left, top, left + text.head, bottom - 1), fill=colour)
-    first = top + 0.7 * text.padding + text.line / 2
-    if text.numbered:
-        place = (left + text.head / 2, first)
-        draw.text(place, number, fill=_DARK, font=text.font, anchor="mm")
-    rows = -(-len(panel.lines) // panel.columns)
-    step = text.column(panel.lines)
-    for i, line in enumerate(panel.lines):
-        column, row = divmod(i, rows)
-        place = (left + text.head + text.padding + column * step, first + row * text.line)
-        fill = _UNSURE if line.endswith("?") else _WHITE
-        draw.text(place, line, fill=fill, font=text.font, anchor="lm")
+        text = self.text
+        left, top, right, bottom = (round(v) for v in panel.rect)
+        ground = self.canvas.crop((left, top, right, bottom))
+        shade = Image.new("RGB", ground.size, _DARK)
+        self.canvas.paste(Image.blend(ground, shade, _PANEL_OPACITY), (left, top))
+        self.draw.rectangle((left, top, left + text.head, bottom - 1), fill=colour)
+        first = top + 0.7 * text.padding + text.line / 2
+        if text.numbered:
+            place = (left + text.head / 2, first)
+            self.draw.text(place, number, fill=_DARK, font=text.font, anchor="mm")
+        rows = -(-len(panel.lines) // panel.columns)
+        step = text.column(panel.lines)
+        for i, line in enumerate(panel.lines):
+            column, row = divmod(i, rows)
+            place = (left + text.head + text.padding + column * step, first + row * text.line)
+            fill = _UNSURE if line.endswith("?") else _WHITE
+            self.draw.text(place, line, fill=fill, font=text.font, anchor="lm")

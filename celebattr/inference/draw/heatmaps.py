@@ -39,6 +39,12 @@ STAGES = 3
 BLUR = 6.0
 """Standard deviation of the blur in pixels of the crop: maps of an early stage are grainy."""
 
+OPACITY = 0.7
+"""Opacity of the colours at the map's maximum; they fade to nothing where it is 0."""
+
+COLOURS = "inferno"
+"""Colour map of matplotlib: even steps to the eye, in print and for any colour vision."""
+
 
 class Explainer:
     """A safetensors bundle that makes heat maps, in torch on the CPU.
@@ -110,8 +116,7 @@ class Explainer:
             frame = warp(image_HWC, transform, *CROP_SIZE)
             back = inverse(transform)
         maps_KHW = self.maps(frame[None], attributes)[0]
-        placed = [cv2.warpAffine(heat_HW, back, (width, height)) for heat_HW in maps_KHW]
-        return np.stack(placed)
+        return np.stack([cv2.warpAffine(heat_HW, back, (width, height)) for heat_HW in maps_KHW])
 
     def _of_stages(self, images_NCHW: Tensor, columns: list[int]) -> NDArray[np.float32]:
         """Return LayerCAM of the first stages, each blurred and at most 1, multiplied."""
@@ -167,8 +172,7 @@ class Explainer:
         large = functional.grid_sample(
             maps_NKHW.float(), grid_NHW2, padding_mode="border", align_corners=True
         )
-        result: NDArray[np.float32] = large.detach().numpy()
-        return result
+        return np.asarray(large.detach())
 
 
 def _smooth(maps_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -177,15 +181,7 @@ def _smooth(maps_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
 
     smooth_NHW = np.stack([cv2.GaussianBlur(map_HW, (0, 0), BLUR) for map_HW in maps_NHW])
     highest = smooth_NHW.max(axis=(1, 2), keepdims=True)
-    result: NDArray[np.float32] = smooth_NHW / np.maximum(highest, np.finfo(np.float32).tiny)
-    return result
-
-
-OPACITY = 0.7
-"""Opacity of the colours at the map's maximum; they fade to nothing where it is 0."""
-
-COLOURS = "inferno"
-"""Colour map of matplotlib: even steps to the eye, in print and for any colour vision."""
+    return np.asarray(smooth_NHW / np.maximum(highest, np.finfo(np.float32).tiny))
 
 
 def heat(map_HW: NDArray[np.float32], probability: float) -> NDArray[np.float32]:
@@ -198,11 +194,7 @@ def heat(map_HW: NDArray[np.float32], probability: float) -> NDArray[np.float32]
 
 
 def overlay(image: Image.Image, heat_HW: NDArray[np.float32]) -> Image.Image:
-    """Draw heat over a photo, which shows unchanged where there is none.
-
-    Args:
-        image: RGB, the upright photo.
-        heat_HW: in its pixels, 0 to 1.
+    """Draw heat, 0 to 1 in each pixel, over a photo, which shows unchanged where there is none.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

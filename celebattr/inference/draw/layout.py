@@ -5,6 +5,7 @@ Rectangles are (left, top, right, bottom) in pixels.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -104,13 +105,13 @@ def plan(
 
     Where even short lists do not all fit, the faces that have no room get None.
     """
-    for length in _LENGTHS[:-1]:
+    panels: list[Panel | None] = []
+    for length in _LENGTHS:
         shorter = [_shortened(lines, length) for lines in lists]
-        panels = _place_all(canvas, shorter, faces, text, all_or_none=True)
+        panels = _place_all(canvas, shorter, faces, text, length != _LENGTHS[-1])
         if None not in panels:
-            return panels
-    shorter = [_shortened(lines, _LENGTHS[-1]) for lines in lists]
-    return _place_all(canvas, shorter, faces, text)
+            break
+    return panels
 
 
 def _shortened(lines: list[str], length: int) -> list[str]:
@@ -120,12 +121,7 @@ def _shortened(lines: list[str], length: int) -> list[str]:
 
 
 def _place_all(
-    canvas: Size,
-    lists: Sequence[list[str]],
-    faces: Sequence[Rect],
-    text: Text,
-    *,
-    all_or_none: bool = False,
+    canvas: Size, lists: Sequence[list[str]], faces: Sequence[Rect], text: Text, all_or_none: bool
 ) -> list[Panel | None]:
     panels: dict[int, Panel] = {}
     left_over = _MAX_COVERED * canvas[0] * canvas[1]
@@ -135,20 +131,18 @@ def _place_all(
         others = [*faces[:i], *faces[i + 1 :]]
         taken = [panel.rect for panel in panels.values()]
         shapes = _shapes(canvas, lists[i], text)
-        if shapes and shapes[0][1][0] * shapes[0][1][1] <= left_over:
-            sizes = [size for _, size in shapes]
-            found = _place(canvas, faces[i], sizes, others, taken, 0.4 * text.line)
+        if shapes and shapes[0][1] * shapes[0][2] <= left_over:
+            found = _place(canvas, faces[i], shapes, others, taken, 0.4 * text.line)
             if found is not None:
-                choice, rect = found
-                panels[i] = Panel(lists[i], shapes[choice][0], rect)
-                left_over -= area(rect)
+                panels[i] = Panel(lists[i], *found)
+                left_over -= area(panels[i].rect)
         if all_or_none and i not in panels:
             break
     return [panels.get(i) for i in range(len(faces))]
 
 
-def _shapes(canvas: Size, lines: Sequence[str], text: Text) -> list[tuple[int, Size]]:
-    """Return the columns and size of each shape that fits the canvas, narrowest first."""
+def _shapes(canvas: Size, lines: Sequence[str], text: Text) -> list[tuple[int, int, int]]:
+    """Return columns, width and height of each shape that fits the canvas, narrowest first."""
     shapes = []
     for columns in range(1, min(_MAX_COLUMNS, len(lines)) + 1):
         rows = -(-len(lines) // columns)
@@ -157,34 +151,26 @@ def _shapes(canvas: Size, lines: Sequence[str], text: Text) -> list[tuple[int, S
         width = math.ceil(text.head + columns * text.column(lines))
         height = math.ceil(rows * text.line + 1.4 * text.padding)
         if width <= canvas[0] and height <= canvas[1]:
-            shapes.append((columns, (width, height)))
+            shapes.append((columns, width, height))
     return shapes
 
 
 def _place(
     canvas: Size,
     face: Rect,
-    shapes: Sequence[Size],
+    shapes: Sequence[tuple[int, int, int]],
     faces: Sequence[Rect],
     panels: Sequence[Rect],
     margin: float,
 ) -> tuple[int, Rect] | None:
-    """Return the best place for one panel, or None if there is no good one.
+    """Return columns and rectangle of a face's panel where it is best, or None if none is good.
 
-    Args:
-        canvas: width and height of the photo.
-        face: the face that the panel belongs to.
-        shapes: widths and heights the panel can take, the preferred one first; all fit the canvas.
-        faces: the other faces.
-        panels: panels that have a place already.
-        margin: pixels to keep from the face.
-
-    Returns:
-        The index of the shape and the panel's rectangle.
+    Of the shapes the first are preferred. `faces` are the others, `panels` have a place already,
+    and `margin` are the pixels to keep from the face.
     """
     obstacles = [*faces, *panels]
     tried: list[tuple[float, int, Rect]] = []
-    for index, (width, height) in enumerate(shapes):
+    for index, (columns, width, height) in enumerate(shapes):
         for left, top in _places(canvas, face, (width, height), margin):
             rect: Rect = (left, top, left + width, top + height)
             size = max(area(rect), 1.0)
@@ -194,10 +180,10 @@ def _place(
             # A face alone in the photo may be covered: there may be no room beside it.
             own = shared(rect, face) / max(area(face), 1.0) if faces else 0.0
             if hidden <= _MAX_HIDDEN and own <= _MAX_OWN:
-                tried.append((cost, index, rect))
-    for _, index, rect in sorted(tried, key=lambda one: one[0]):
+                tried.append((cost, columns, rect))
+    for _, columns, rect in sorted(tried, key=lambda one: one[0]):
         if not any(_crosses(leader(rect, face), other) for other in faces):
-            return index, rect
+            return columns, rect
     return None
 
 
@@ -237,20 +223,10 @@ def _places(canvas: Size, face: Rect, size: Size, margin: float) -> Iterator[tup
     most_left, most_top = canvas[0] - width, canvas[1] - height
     left, top, right, bottom = face
     middle_x, middle_y = (left + right - width) / 2, (top + bottom - height) / 2
-    beside = [
-        (x, y)
-        for x in (right + margin, left - margin - width)
-        for y in (top, middle_y, bottom - height)
-    ]
-    above_below = [
-        (x, y)
-        for y in (bottom + margin, top - margin - height)
-        for x in (left, middle_x, right - width)
-    ]
-    grid = [
-        (most_left * i / (_GRID - 1), most_top * j / (_GRID - 1))
-        for i in range(_GRID)
-        for j in range(_GRID)
-    ]
+    columns, rows = (left, middle_x, right - width), (top, middle_y, bottom - height)
+    beside = itertools.product((right + margin, left - margin - width), rows)
+    above_below = [(x, y) for y in (bottom + margin, top - margin - height) for x in columns]
+    shares = [i / (_GRID - 1) for i in range(_GRID)]
+    grid = [(most_left * x, most_top * y) for x, y in itertools.product(shares, shares)]
     for x, y in (*beside, *above_below, *grid):
         yield round(min(max(x, 0), most_left)), round(min(max(y, 0), most_top))

@@ -41,19 +41,9 @@ class Pictures:
 
 
 def heat_maps(
-    explainer: Explainer,
-    image: Image.Image,
-    faces: Sequence[Prediction],
-    attributes: Sequence[str],
+    explainer: Explainer, image: Image.Image, faces: Sequence[Prediction], attributes: Sequence[str]
 ) -> Iterator[Image.Image]:
-    """A photo with the heat map over its faces, for each of some attributes.
-
-    Args:
-        explainer: the bundle whose maps they are.
-        image: RGB, the upright photo.
-        faces: the predictions of its faces; at least one.
-        attributes: some of the bundle's attributes.
-    """
+    """Yield an upright RGB photo with the heat map over its faces, for each of some attributes."""
     pixels_HWC = np.asarray(image)
     maps = [explainer.on_photo(pixels_HWC, face, attributes) for face in faces]
     for k, name in enumerate(attributes):

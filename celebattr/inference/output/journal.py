@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from celebattr.errors import DataError, UsageError
+from celebattr.errors import DataError, UsageError, counted
 from celebattr.inference.output import manifest, parquet
 from celebattr.inference.output.manifest import Run, Shard
 from celebattr.inference.output.sinks import Output
@@ -108,7 +108,7 @@ class Growing(Output):
             self._file.seek(end)
             self._file.truncate()
         if self.counts:
-            self._notice(f"{self.path}: continuing after {self.counts['inputs']:,} inputs")
+            self._notice(f"{self.path}: continuing after {counted(self.counts['inputs'], 'input')}")
 
     def write(self, results: Sequence[Result]) -> None:
         """Hand rows to the system, and from time to time to the disk.
@@ -162,7 +162,7 @@ class Growing(Output):
             if error[0] is None:
                 raise
         self._notice(
-            f"{self.part} keeps {self.counts['inputs']:,} inputs that are done: continue with "
+            f"{self.part} keeps {counted(self.counts['inputs'], 'finished input')}: continue with "
             "--resume"
         )
 

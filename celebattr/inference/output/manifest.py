@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from celebattr.errors import DataError, UsageError
+from celebattr.errors import DataError, UsageError, reason
 from celebattr.inference.config import PredictConfig
 from celebattr.inference.inputs.source import Input
+from celebattr.inference.output.writers import FORMATS
+from celebattr.io import schema
 from celebattr.io.files import write_text
 from celebattr.predictions import SCHEMA, check_schema
 
@@ -135,11 +137,17 @@ def parse(data: bytes, name: str) -> Run:
         DataError: that it is not, or of another schema; `name` tells a person where it lies.
     """
     try:
-        values = json.loads(data)
-        check_schema(values["schema"], name)
-        return Run(**values | {"shard": tuple(values["shard"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{name} cannot be read ({error})") from error
+        values = schema.json_object(data)
+        check_schema(values.get("schema"), name)
+        run = schema.checked(Run, values)
+        schema.check("attributes", run.options.get("attributes"), list[str])
+        if run.format not in FORMATS:
+            raise ValueError(f"a format {run.format!r}")
+        if not 1 <= run.shard[0] <= run.shard[1]:
+            raise ValueError(f"shard {run.shard[0]} of {run.shard[1]}")
+    except ValueError as error:
+        raise DataError(f"{name} cannot be read ({reason(error)})") from error
+    return run
 
 
 def write(path: Path, run: Run) -> None:

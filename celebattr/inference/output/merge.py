@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import tempfile
 from array import array
@@ -119,10 +120,11 @@ def _proved(parts: Sequence[Path]) -> tuple[list[_Source], Run]:
         counts.update(run.counts)
     assert first is not None
     count = first[1].shard[1]
-    missing = [f"{i}/{count}" for i in range(1, count + 1) if i not in found]
-    if missing:
-        shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
-        raise DataError(f"{len(missing):,} of {count:,} shards are missing: {shown}")
+    missing = count - len(found)
+    if missing:  # of how many, a manifest says: they are not counted one by one
+        first_ones = itertools.islice((i for i in range(1, count + 1) if i not in found), 10)
+        shown = ", ".join([f"{i}/{count}" for i in first_ones] + ["..."] * (missing > 10))
+        raise DataError(f"{missing:,} of {count:,} shards are missing: {shown}")
     sources = [_Source(parts[found[i]], 1, inputs[found[i]]) for i in range(1, count + 1)]
     return sources, dataclasses.replace(first[1], shard=(1, 1), counts=dict(counts))
 
@@ -212,13 +214,14 @@ def _in_order(folder: Path, run: Run) -> Iterator[Row]:
         for row in parquet.read(part):
             rows += 1
             yield row
-    expected = sum(run.counts.values()) - run.counts["inputs"]
+    expected = sum(run.counts.values()) - run.counts.get("inputs", 0)
     if rows != expected:
         raise DataError(f"{folder} is damaged: it has {rows:,} rows and was made with {expected:,}")
 
 
 def _write(output: Path, rows: Iterator[Row], run: Run) -> None:
-    if output.suffix and (format := format_of(output)) != run.format:
+    suffixes = FORMATS[run.format].suffixes
+    if output.suffix and (format := format_of(output)) and output.suffix.lower() not in suffixes:
         raise UsageError(f"--output {output} is {format} by its suffix, the parts are {run.format}")
     if FORMATS[run.format].parquet:
         values = (json.loads(row.data) for row in rows)

@@ -58,6 +58,7 @@ class Text(Output):
         super().__init__()
         self._text = FORMATS[format].text(attributes)
         self._new: Replacement | None = None
+        self._finished = False
         if isinstance(target, Path):
             self._new = Replacement(target)
             self._name, self._file = str(target), self._new.handle
@@ -73,15 +74,19 @@ class Text(Output):
 
     def finish(self, shard: Shard) -> None:
         """Complete the text, and put the file in place."""
+        self._finished = True
         self._put(self._text.tail)
         if self._new is not None:
             self._new.commit()
             self._new = None
 
     def __exit__(self, *error: object) -> None:
-        """Drop a file that was not finished."""
+        """Drop a file that was not finished; end a stream that has nothing, as JSON must be."""
         if self._new is not None:
             self._new.discard()
+        elif not self._finished and not self.counts["inputs"]:
+            self._finished = True
+            self._put(self._text.tail)
 
     def _put(self, text: str) -> None:
         try:

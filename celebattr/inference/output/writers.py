@@ -3,7 +3,7 @@
 Every line is valid UTF-8, whatever the names of files are (`celebattr.predictions.name_of`).
 
 CSV cells hold names as they are: one that begins with `=`, `+`, `-` or `@` may be taken for a
-formula by a spreadsheet; import the column as text.
+formula by a spreadsheet. `csv-excel` is for those.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from celebattr.constants import LIST_SEPARATOR
 from celebattr.errors import DeviceError, UsageError, suggestion
-from celebattr.io.files import StrPath
+from celebattr.io.files import StrPath, csv_line
 from celebattr.options import format_of_suffix
 from celebattr.predictions import KEYS, Failure, Prediction, Result, check_schema
 
@@ -104,8 +104,11 @@ class Jsonl:
 class _Json(Jsonl):
     """One JSON array, an object per line; valid once it is complete."""
 
-    head, tail = "[", "\n]\n"
-    _before = "\n"
+    _before = "[\n"
+
+    @property
+    def tail(self) -> str:  # type: ignore[override]
+        return "[]\n" if self._before == "[\n" else "\n]\n"
 
     def row(self, result: Result) -> str:
         text = self._before + super().row(result).rstrip("\n")
@@ -134,10 +137,28 @@ class _Csv(Jsonl):
         return {k: cell or None for k, cell in zip(self._columns, line, strict=True)}
 
     def _line(self, line: Sequence[Any]) -> str:
-        # A cell is quoted for the characters of the line end: \r alone would end a row for readers.
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\r\n").writerow(line)
-        return buffer.getvalue().removesuffix("\r\n") + "\n"
+        return csv_line(line)
+
+
+class _CsvExcel(_Csv):
+    """The same for Excel: a mark of UTF-8, and an apostrophe before what may be a formula."""
+
+    def __init__(self, attributes: Sequence[str]) -> None:
+        super().__init__(attributes)
+        self.head = "\ufeff" + self.head
+
+    def columns(self, data: bytes) -> Mapping[str, Any]:
+        found = super().columns(data)
+        return {k: cell[1:] if cell and cell[0] == "'" else cell for k, cell in found.items()}
+
+    def _line(self, line: Sequence[Any]) -> str:
+        # Text alone: a number may be negative. The apostrophe itself, so that it can be read back.
+        return super()._line(
+            [f"'{c}" if isinstance(c, str) and c[:1] in _FORMULA else c for c in line]
+        )
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 @dataclass(frozen=True)
@@ -160,7 +181,8 @@ class Format:
 FORMATS: dict[str, Format] = {
     "jsonl": Format((".jsonl", ".ndjson"), Jsonl),
     "json": Format((".json",), _Json, grows=False),
-    "csv": Format((".csv",), _Csv),
+    "csv-excel": Format((".csv",), _CsvExcel),
+    "csv": Format((".csv",), _Csv),  # after it: the suffix means this one
     "parquet": Format((".parquet", ".pq"), Jsonl, parquet=True),
 }
 _SUFFIXES = {suffix: name for name, row in FORMATS.items() for suffix in row.suffixes}

@@ -147,7 +147,9 @@ def _limit_memory(megabytes: int) -> None:
         # Linux enforces no limit of resident memory per process, only of address space: so the
         # limit is relative to what is mapped already.
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        limit = taken + (megabytes << 20)
+        limit, hard = taken + (megabytes << 20), resource.getrlimit(resource.RLIMIT_AS)[1]
+        if hard != resource.RLIM_INFINITY:  # of ulimit -v, which may be lowered and not raised
+            limit = min(limit, hard)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash on a photo must not dump it
 

@@ -22,7 +22,7 @@ from celebattr.errors import DataError
 from celebattr.inference.inputs import archives
 from celebattr.inference.inputs.source import Input, stored
 from celebattr.inference.output.manifest import Shard
-from celebattr.io import storage
+from celebattr.io import schema, storage
 from celebattr.io.folder import Folder, folder_at
 from celebattr.options import Location
 from celebattr.predictions import Failure
@@ -84,8 +84,8 @@ def read(folder: Folder) -> Plan | None:
     if not folder.exists(ABOUT):
         return None
     try:
-        return Plan(**json.loads(folder.read(ABOUT)))
-    except (ValueError, TypeError) as error:
+        return schema.checked(Plan, schema.json_object(folder.read(ABOUT)))
+    except ValueError as error:
         raise DataError(f"{folder.path}/{ABOUT} is damaged ({error}): start over") from error
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from layouts import write_celeba
 
+import celebattr
 from celebattr.constants import SPLITS
 from celebattr.data import synthetic
 from celebattr.data.dataset import hold_out
@@ -43,6 +44,23 @@ def rows(text: str, folder: Path, name: str = "labels.csv", encoding: str = "utf
 def labels(folder: Path, **options: str) -> list[list[float | None]]:
     targets = load_dataset([folder], **options).targets_NA.tolist()  # type: ignore[arg-type]
     return [[None if value != value else value for value in row] for row in targets]
+
+
+@pytest.mark.parametrize("name", ["../{}/a.jpg", "x/../../{}/a.jpg", "{path}/a.jpg"])
+def test_an_image_outside_of_the_folder_is_read_only_if_it_is_allowed(
+    photos: Path, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    list_of = tmp_path_factory.mktemp("list")
+    (list_of / "x").mkdir()
+    outside = photos.rename(list_of.with_name(f"{list_of.name}-photos"))
+    name = name.format(outside.name, path=outside)
+    rows(f"image,Smiling\n{name},1\n", list_of)
+    with pytest.raises(DataError, match="give --allow-outside"):
+        load_dataset([list_of])
+    assert load_dataset([list_of], allow_outside=True).read(0).shape == (218, 178, 3)
+    report = celebattr.doctor(list_of)
+    assert not report.trains
+    assert celebattr.doctor(list_of, allow_outside=True, faces="none").images_opened == 1
 
 
 def test_with_minus_one_anywhere_zero_is_unknown_everywhere(photos: Path) -> None:

@@ -40,7 +40,7 @@ def frames() -> np.ndarray:
     return np.stack([np.asarray(synthetic.draw_face({"Smiling"}, random)) for _ in range(2)])
 
 
-@pytest.mark.parametrize("arch", registry.names())
+@pytest.mark.parametrize("arch", registry.CATALOG)
 def test_every_architecture_has_a_map_an_attribute(
     arch: str, tmp_path: Path, frames: np.ndarray
 ) -> None:

@@ -39,7 +39,7 @@ def write(path: Path, format: str, numbers: range, shard: tuple[int, int], faces
         output.finish(Shard())
 
 
-@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("format", ["jsonl", "csv", "csv-excel", "parquet"])
 @pytest.mark.parametrize(("inputs", "count"), [(100, 28), (100, 27), (13, 10), (5, 10), (64, 10)])
 def test_bundles_give_the_order_back(
     format: str, inputs: int, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -48,17 +48,18 @@ def test_bundles_give_the_order_back(
         pytest.importorskip("pyarrow")
     monkeypatch.setattr(module, "OPEN_FILES", 3)
     monkeypatch.setattr(module, "OPEN_PARQUET", 3)
-    write(tmp_path / f"whole.{format}", format, range(inputs), (1, 1), "all")
+    end = format.removesuffix("-excel")
+    write(tmp_path / f"whole.{end}", format, range(inputs), (1, 1), "all")
     parts = tmp_path / "parts"
     parts.mkdir()
     for index in range(count):
         shard = (index + 1, count)
-        write(parts / f"{index}.{format}", format, range(index, inputs, count), shard, "all")
+        write(parts / f"{index}.{end}", format, range(index, inputs, count), shard, "all")
         # What a shard says is of all inputs, whichever of them are its own.
-        file = manifest.about(parts / f"{index}.{format}")
-        said = dataclasses.replace(manifest.read(parts / f"{index}.{format}"), inputs=inputs)
+        file = manifest.about(parts / f"{index}.{end}")
+        said = dataclasses.replace(manifest.read(parts / f"{index}.{end}"), inputs=inputs)
         file.write_text(said.to_json())
-    joined = parts / f"joined.{format}"
+    joined = parts / f"joined.{end}"
     for _ in range(2):  # the second time it lies in the folder itself
         whole = merge([parts], joined)
         assert whole.counts["inputs"] == inputs
@@ -66,16 +67,16 @@ def test_bundles_give_the_order_back(
             pq = pytest.importorskip("pyarrow.parquet")
             assert pq.read_table(joined).equals(pq.read_table(tmp_path / "whole.parquet"))
         else:
-            assert joined.read_bytes() == (tmp_path / f"whole.{format}").read_bytes()
+            assert joined.read_bytes() == (tmp_path / f"whole.{end}").read_bytes()
     assert not list(parts.glob(f".{joined.name}*"))
-    data = parts / f"0.{format}"
+    data = parts / f"0.{end}"
     if format == "jsonl" and inputs > count:
         data.write_bytes(b"".join(data.read_bytes().splitlines(keepends=True)[:1]))
         with pytest.raises(DataError, match="fewer rows"):
             merge([parts], joined)
-    about = manifest.about(parts / f"0.{format}")
+    about = manifest.about(parts / f"0.{end}")
     about.write_text(about.read_text().replace('"schema": 2', '"schema": 1'))
-    with pytest.raises(DataError, match=rf"0\.{format}\.run\.json has schema 1, .*again, or use"):
+    with pytest.raises(DataError, match=rf"0\.{end}\.run\.json has schema 1, .*again, or use"):
         merge([parts], joined)
     about.unlink()
     with pytest.raises(DataError, match=f"1 of {count} shards are missing: 1/{count}"):

@@ -78,6 +78,21 @@ def test_no_results_are_a_valid_file(format: str) -> None:
     assert read(format, write(format, ())) == []
 
 
+def test_a_stream_on_which_nothing_came_is_valid_json() -> None:
+    stream = Stream()
+    with pytest.raises(DataError), Text(stream, NAMES, "json"):
+        raise DataError("no images")
+    assert stream.raw_bytes.getvalue() == b"[]\n"
+
+
+def test_no_cell_of_csv_excel_is_a_formula() -> None:
+    names = ["=cmd|'/C calc'!A0.jpg", "+1.jpg", "-1.jpg", "@SUM(1).jpg", "\t=1.jpg", "'x.jpg"]
+    text = write("csv-excel", [FACE, *(Failure(name, "unreadable", name) for name in names)])
+    assert text.startswith("\ufeffschema,")
+    _, *rows = read("csv", text)
+    assert [row["path"] for row in rows] == [f"'{name}" for name in names]
+
+
 @pytest.mark.parametrize("format", ["jsonl", "json"])
 def test_json_is_the_row_of_the_result(format: str) -> None:
     assert read(format, write(format)) == [result.row() for result in RESULTS]
