@@ -21,6 +21,7 @@ __version__ = VERSION
 if TYPE_CHECKING:
     from celebattr.api import (
         align,
+        calibrate,
         doctor,
         download,
         evaluate,
@@ -47,6 +48,7 @@ __all__ = [
     "Failure",
     "Model",
     "align",
+    "calibrate",
     "doctor",
     "download",
     "evaluate",

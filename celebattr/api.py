@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from celebattr.constants import Progress
 from celebattr.data.shards.config import PackConfig
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import MissingExtraError, UsageError
-from celebattr.evaluation.config import EvaluateConfig
+from celebattr.errors import UsageError, needs
+from celebattr.evaluation.config import CalibrateConfig, EvaluateConfig
 from celebattr.inference.config import PredictConfig, ScoreOptions
 from celebattr.inference.run import Summary
 from celebattr.models.weights import SPEEDS
 from celebattr.options import Location, from_keywords
-from celebattr.training.config import TrainConfig
+from celebattr.training.config import TrainConfig, read_config
 
 if TYPE_CHECKING:
     from celebattr.diagnosis.labels.report import LabelReport
     from celebattr.diagnosis.report import DoctorReport
+    from celebattr.evaluation.recalibrate import Calibration
     from celebattr.evaluation.report import EvalReport
     from celebattr.model import Model
     from celebattr.training.callbacks import Listener
@@ -45,10 +46,9 @@ def options_of(*configs: type) -> Callable[[F], F]:
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         names = {p.name for p in own} | {"speed"}  # `weights` takes its values
         fields = [field for config in configs for field in dataclasses.fields(config)]
+        keyword = inspect.Parameter.KEYWORD_ONLY
         own += [
-            inspect.Parameter(
-                f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type
-            )
+            inspect.Parameter(f.name, keyword, default=f.default, annotation=f.type)
             for f in fields
             if f.name not in names
         ]
@@ -67,8 +67,7 @@ def load(weights: StrPath = "accurate", **options: Any) -> Model:
         **options: those of `celebattr predict`: faces="all", device, operating_point, ...
 
     Raises:
-        UsageError: an option is unknown or not possible.
-        WeightsError, DeviceError: the bundle cannot be loaded.
+        UsageError, WeightsError, DeviceError: an option is not possible, or the bundle.
     """
     from celebattr.model import Model
 
@@ -91,12 +90,10 @@ def score(
         output: a file in jsonl, json, csv or parquet; with engine="ray", a folder or URL.
         weights: as `load` takes them.
         notice: told one line at a time what the command prints on standard error.
-        **options: the fields of `ScoreOptions` (resume, shard, annotate, ...) and of
-            `PredictConfig` (faces, workers, ...).
+        **options: those of `celebattr predict`: resume, shard, annotate, faces, ...
 
     Returns:
-        How many inputs and faces there are, and how many inputs failed; with `strict`, a photo
-        without a face is one of them.
+        How many inputs and faces there are, and how many inputs failed.
 
     Raises:
         UsageError: an option is unknown or not possible.
@@ -106,46 +103,45 @@ def score(
     """
     from celebattr.inference.run import score as run
 
-    paths = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     names = [field.name for field in dataclasses.fields(ScoreOptions)]
-    written = {name: options.pop(name) for name in names if name in options}
-    return run(
-        [os.fspath(path) for path in paths],
-        os.fspath(output),
-        _predict_config(weights, options, names),
-        from_keywords(ScoreOptions, written),
-        notice=notice,
-    )
+    how = from_keywords(ScoreOptions, {n: options.pop(n) for n in names if n in options})
+    config = _predict_config(weights, options, names)
+    return run(_paths(inputs), os.fspath(output), config, how, notice=notice)
 
 
 @options_of(TrainConfig)
 def train(
-    data: Data, output: StrPath = "runs/train", *, listener: Listener | None = None, **options: Any
+    data: Data = (),
+    output: StrPath | None = None,
+    *,
+    config: StrPath | None = None,
+    listener: Listener | None = None,
+    **options: Any,
 ) -> Path:
     """Train a network on CelebA or on your own attributes.
 
     Args:
         data: data sets to join.
-        output: the run folder.
+        output: the run folder; runs/train without it.
+        config: config.json of a run, whose settings hold where no other is given.
         listener: told of steps and epochs; without it, they are logged.
         **options: those of `celebattr train`: epochs, arch, lr, ...
 
     Returns:
-        The path of the best bundle, for `load`.
+        The path of the best bundle, for `load`; with `folds`, of out-of-fold probabilities.
 
     Raises:
-        UsageError: an option is unknown or not possible.
-        DataError, WeightsError, DeviceError: see `celebattr.training.loop.train`.
+        UsageError, DataError, WeightsError, DeviceError: see `celebattr.training.loop.train`.
     """
     from celebattr.io.files import temporary_beside
 
-    config = from_keywords(TrainConfig, {"data": data, "output": output, **options})
-    temporary_beside(config.output)  # before matplotlib is imported
-    try:
-        from celebattr.training.loop import train as run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "train") from error
-    return run(config, listener)
+    given = {name: value for name, value in (("data", data), ("output", output)) if value}
+    written = read_config(Path(config)) if config else {}
+    chosen = from_keywords(TrainConfig, written | given | options)
+    temporary_beside(chosen.output)  # before matplotlib is imported
+    with needs("train"):
+        from celebattr.training.folds import train as run
+    return run(chosen, listener)
 
 
 @options_of(EvaluateConfig)
@@ -169,17 +165,40 @@ def evaluate(
         **options: those of `celebattr evaluate`: split, slices, against, ...
 
     Raises:
-        UsageError: an option is unknown or not possible.
-        DataError, WeightsError, DeviceError: see `celebattr.evaluation.evaluate.evaluate`.
+        UsageError, DataError, WeightsError, DeviceError: see `celebattr.evaluation.evaluate`.
     """
     from celebattr.evaluation.run import run
 
-    return run(
-        from_keywords(EvaluateConfig, {"weights": weights, "data": data, **options}),
-        page=None if report is None else Path(report),
-        write_card=write_card,
-        on_progress=on_progress,
-    )
+    config = from_keywords(EvaluateConfig, {"weights": weights, "data": data, **options})
+    page = Path(report) if report else None
+    return run(config, page=page, write_card=write_card, on_progress=on_progress)
+
+
+@options_of(CalibrateConfig)
+def calibrate(
+    weights: StrPath,
+    data: Data,
+    output: StrPath | None = None,
+    *,
+    on_progress: Progress = lambda done, total: None,
+    **options: Any,
+) -> Calibration:
+    """Fit scales and thresholds of a bundle to labelled images, without training.
+
+    Args:
+        weights: a bundle, as `load` takes it.
+        data: data sets to join.
+        output: the bundle to write, of the same format; without it, the bundle itself.
+        on_progress: told of images done and their total.
+        **options: those of `celebattr calibrate`: split, operating_point, ...
+
+    Raises:
+        UsageError, DataError, WeightsError, DeviceError: see `celebattr.evaluation.recalibrate`.
+    """
+    config = from_keywords(CalibrateConfig, {"data": data, **options})
+    with needs("train"):
+        from celebattr.evaluation.recalibrate import calibrate as run
+    return run(os.fspath(weights), config, Path(output) if output else None, on_progress)
 
 
 def export(
@@ -219,7 +238,7 @@ def export(
     from celebattr.inference import export as exporting
     from celebattr.models.weights import bundle_file
 
-    source = bundle_file(os.fspath(weights))
+    source, calibration = bundle_file(os.fspath(weights)), None
     if hub is not None:
         if int8 or half or output is not None:
             raise UsageError("--hub takes a bundle as it is: export it first, then give the result")
@@ -229,7 +248,6 @@ def export(
     if seal:
         exporting.seal(source, Path(output or source))
         return Path(output or source)
-    calibration = None
     if int8 and half:
         raise UsageError("--int8 and --half exclude each other: give one")
     if int8:
@@ -284,8 +302,7 @@ def align(
     """
     from celebattr.inference.crops import align as run
 
-    paths = [photos] if isinstance(photos, str | os.PathLike) else photos
-    return dict(run([os.fspath(p) for p in paths], Path(output), faces=faces, workers=workers))
+    return dict(run(_paths(photos), Path(output), faces=faces, workers=workers))
 
 
 @options_of(PackConfig)
@@ -308,14 +325,12 @@ def pack(
         Where the files are.
 
     Raises:
-        UsageError: an option is unknown or not possible.
-        DataError, DeviceError: see `celebattr.data.shards.pack.run`.
+        UsageError, DataError, DeviceError: see `celebattr.data.shards.pack.run`.
     """
     from celebattr.data.shards.pack import run
 
-    return run(from_keywords(PackConfig, {"data": data, "output": output, **options}), on_progress)[
-        0
-    ]
+    config = from_keywords(PackConfig, {"data": data, "output": output, **options})
+    return run(config, on_progress)[0]
 
 
 def download(
@@ -369,6 +384,10 @@ def doctor(data: Data, *, labels: bool = False, **options: Any) -> DoctorReport 
     from celebattr.diagnosis.examine import examine
 
     return examine(config)
+
+
+def _paths(given: StrPath | Sequence[StrPath]) -> list[str]:
+    return [os.fspath(p) for p in ([given] if isinstance(given, str | os.PathLike) else given)]
 
 
 def _predict_config(

@@ -7,6 +7,7 @@ from it: names, types, defaults and texts stand once.
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import os
 import re
 import typing
@@ -125,10 +126,10 @@ def decoders_option(panel: str = "Performance") -> int:
     return option(2, "Threads that decode images.", panel)
 
 
-def operating_point_option() -> str:
+def operating_point_option(default: str = "default") -> str:
     """Return the field of --operating-point."""
     text = "Thresholds: default, f1, precision=P or recall=P."
-    return option("default", text, DECISIONS, metavar="POINT")
+    return option(default, text, DECISIONS, metavar="POINT")
 
 
 def unsure_below_option() -> float | None:
@@ -192,25 +193,34 @@ def from_keywords(
     for name in values:
         if name not in hints:
             known = [*others, *hints]
-            raise UsageError(
-                f"unknown option {name!r}.{suggestion(name, known)} Known: {', '.join(known)}"
-            )
-    return kind(**{name: _fitted(value, hints[name]) for name, value in values.items()})
+            meant = suggestion(name, known) or f" Known: {', '.join(known)}"
+            raise UsageError(f"unknown option {name!r}.{meant}")
+    return kind(**{name: _fitted(name, value, hints[name]) for name, value in values.items()})
 
 
-def _fitted(value: Any, hint: Any) -> Any:
-    """A value as the field of a config holds it."""
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
+
+
+def _fitted(name: str, value: Any, hint: Any) -> Any:
+    """Return a value as the field of a config holds it, or refuse its type."""
     if typing.get_origin(hint) is tuple:
-        many = (value,) if isinstance(value, str | Path) else value
-        return tuple(_fitted(one, typing.get_args(hint)[0]) for one in many)
+        many = value if isinstance(value, list | tuple) else (value,)
+        return tuple(_fitted(name, one, typing.get_args(hint)[0]) for one in many)
     kinds = typing.get_args(hint) or (hint,)
     if isinstance(value, list | tuple) and str in kinds:
         return join_names(map(str, value))
-    if not isinstance(value, str | Path):
-        return value
-    if Url in kinds:
-        return parse_location(value)
-    return Path(value) if Path in kinds else str(value)
+    if isinstance(value, str | Path):
+        for kind, made in ((Url, parse_location), (Path, Path), (str, str)):
+            if kind in kinds:
+                return made(value)
+    elif value is None or isinstance(value, bool):
+        if type(value) in kinds:
+            return value
+    elif isinstance(value, numbers.Integral) and int in kinds:
+        return int(value)
+    elif isinstance(value, numbers.Real) and (float in kinds or str in kinds):
+        return float(value) if float in kinds else str(value)
+    raise UsageError(f"{flag(name)} {value!r} is not {_WORDS.get(kinds[0], 'text')}")
 
 
 def flag(name: str) -> str:

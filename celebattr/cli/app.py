@@ -26,6 +26,7 @@ COMMANDS = (
     "merge",
     "train",
     "evaluate",
+    "calibrate",
     "export",
     "download",
     "pack",
@@ -66,6 +67,8 @@ class Command(typer.core.TyperCommand):
             if option.name in given:
                 raise UsageError(f"{name} is given twice, and takes one value")
             given.add(str(option.name))
+        # Help comes before the callback of an option, which may read a file that is not there.
+        args = sorted(args, key=lambda word: word not in ("--help", "-h"))
         return super().make_context(info_name, args, parent, **extra)
 
     def get_help_option(self, ctx: Any) -> Any:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from celebattr.cli.options import Quiet, ShowProgress, command
-from celebattr.errors import UsageError, counted, escaped
+from celebattr.errors import UsageError, counted, escaped, needs
 from celebattr.models import registry
-from celebattr.training.config import TrainConfig
+from celebattr.training.config import TrainConfig, read_config
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -22,8 +23,30 @@ MUCH_WAITING = 0.1
 """Share of an epoch spent waiting for images above which a notice is printed."""
 
 
+def _read(context: typer.Context, file: Path | None) -> None:
+    """Make the settings of a file the defaults of all options."""
+    if file is not None:
+        context.default_map = {n: v for n, v in read_config(file).items() if v is not None}
+
+
 @command(arch=tuple(registry.CATALOG))
-def train(*, config: TrainConfig, progress: ShowProgress = None, quiet: Quiet = False) -> None:
+def train(
+    *,
+    config: TrainConfig,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Settings from a config.json.",
+            callback=_read,
+            is_eager=True,
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    progress: ShowProgress = None,
+    quiet: Quiet = False,
+) -> None:
     """Train a network on CelebA or on your own attributes.
 
     With only --data it fine-tunes ResNet50. Ctrl-C saves and exits with 130.
@@ -35,15 +58,12 @@ def train(*, config: TrainConfig, progress: ShowProgress = None, quiet: Quiet = 
     """
     if not config.data:
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
-    from celebattr.errors import MissingExtraError
     from celebattr.io.files import temporary_beside
 
     temporary_beside(config.output)  # before matplotlib is imported
-    try:
+    with needs("train"):
         from celebattr.training.distributed import World
-        from celebattr.training.loop import train as run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "train") from error
+        from celebattr.training.folds import train as run
     if not World.here().is_main:  # torchrun started several: rank 0 draws and reports
         run(config)
         return

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from celebattr.constants import CROP_SIZE, SPLITS, TRAIN, VALIDATION
 from celebattr.data.image_stores import Distant, Store
-from celebattr.errors import counted
+from celebattr.errors import DataError, counted
 from celebattr.images.open import open_image
 from celebattr.images.photo import to_frame
 from celebattr.images.turns import in_turn
@@ -22,6 +22,9 @@ Targets: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]
 
 HELD_OUT = 0.1
 """Share of the training images that becomes validation where there is none."""
+
+NO_SPLIT = -1
+"""Value in `splits_N` of images that are in none."""
 
 
 class CropCache(Protocol):
@@ -182,16 +185,62 @@ def hold_out(dataset: FaceDataset, seed: int) -> tuple[FaceDataset, str]:
     train_n = np.flatnonzero(dataset.splits_N == TRAIN)
     if (dataset.splits_N == VALIDATION).any() or len(train_n) < 2:
         return dataset, ""
-    people_n, who = train_n, ""
-    if dataset.identities_N is not None and len(np.unique(dataset.identities_N[train_n])) > 1:
-        people_n, who = dataset.identities_N[train_n], "of other people than train, "
-    people, person_n, counts = np.unique(people_n, return_inverse=True, return_counts=True)
-    order = np.random.default_rng(seed).permutation(len(people))
+    person_n, counts = _people(dataset, train_n)
+    who = "of other people than train, " if len(counts) < len(train_n) else ""
+    order = np.random.default_rng(seed).permutation(len(counts))
     wanted = max(1, round(HELD_OUT * len(train_n)))
     # Up to the person with whom the tenth is reached, and never all of them.
-    last = min(int(np.searchsorted(np.cumsum(counts[order]), wanted)) + 1, len(people) - 1)
+    last = min(int(np.searchsorted(np.cumsum(counts[order]), wanted)) + 1, len(counts) - 1)
     held_n = train_n[np.isin(person_n, order[:last])]
     splits_N = dataset.splits_N.copy()
     splits_N[held_n] = VALIDATION
     told = f"{len(held_n):,} of {len(train_n):,} train images held out, {who}by seed {seed}"
     return replace(dataset, splits_N=splits_N), told
+
+
+def leave_out_fold(
+    dataset: FaceDataset, fold: int, folds: int, *, seed: int, limit: int | None = None
+) -> tuple[FaceDataset, NDArray[np.int64]]:
+    """Take one of several folds out of the training images, by person if known.
+
+    Args:
+        dataset: whose training images are split into folds of about the same size.
+        fold: which, from 1.
+        folds: how many there are.
+        seed: of the folds, which are the same for all of them.
+        limit: training images that are used, the first ones; the others are in no split.
+
+    Returns:
+        The data set, whose images of the fold are in no split, and their rows.
+
+    Raises:
+        DataError: there are fewer people, or images, than folds.
+    """
+    train_n = np.flatnonzero(dataset.splits_N == TRAIN)
+    used_n = train_n[:limit]
+    person_n, counts = _people(dataset, used_n)
+    if len(counts) < folds:
+        what = "people" if len(counts) < len(used_n) else "images"
+        raise DataError(f"--folds {folds}: there are {len(counts)} {what} to train on")
+    order = np.random.default_rng(seed).permutation(len(counts))
+    # A person is in the fold in which the middle one of its images is.
+    middles = np.cumsum(counts[order]) - counts[order] / 2.0
+    fold_of = np.empty(len(counts), np.int64)
+    fold_of[order] = middles * folds / len(used_n)
+    held_n = used_n[fold_of[person_n] == fold - 1]
+    if len(held_n) == 0:
+        raise DataError(f"--folds {folds}: fold {fold} is empty, one person has most images")
+    splits_N = dataset.splits_N.copy()
+    splits_N[held_n] = splits_N[train_n[len(used_n) :]] = NO_SPLIT
+    return replace(dataset, splits_N=splits_N), held_n
+
+
+def _people(
+    dataset: FaceDataset, rows_n: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return who is in some rows, from 0, and the images of each; without people, each its own."""
+    people_n = rows_n
+    if dataset.identities_N is not None and len(np.unique(dataset.identities_N[rows_n])) > 1:
+        people_n = dataset.identities_N[rows_n]
+    _, person_n, counts = np.unique(people_n, return_inverse=True, return_counts=True)
+    return person_n, counts

@@ -52,8 +52,9 @@ def read_probabilities(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Read the probabilities of a CSV for the images of a data set that it names.
 
-    Images are matched by file name, without folders. Rows without probabilities, such as the
-    failures that `celebattr predict` reports, are left out, and so are images not in the data set.
+    Images are matched by name or else by file name, without folders. Rows without probabilities,
+    such as the failures that `celebattr predict` reports, are left out, and so are images not in
+    the data set.
 
     Args:
         dataset: whose attributes, in their order, the columns are.
@@ -74,9 +75,10 @@ def read_probabilities(
     given_N = (cells != "").any(axis=1)
     values_NA = _numbers(path, table, cells, given_N)
     place = {PurePath(name).name: row for row, name in enumerate(dataset.names)}
+    exactly = {name: row for row, name in enumerate(dataset.names)}
     taken: dict[int, int] = {}
     for line, name in enumerate(np.array(table.images)[given_N].tolist()):
-        at = place.get(PurePath(name).name)
+        at = exactly.get(name, place.get(PurePath(name).name))
         if at is None:
             continue
         if at in taken:

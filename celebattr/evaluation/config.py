@@ -32,17 +32,48 @@ MEASURES = "Further measurements"
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(Checks):
-    """Options of `celebattr evaluate`."""
+class CalibrateConfig(Checks):
+    """Options of `celebattr calibrate`, which `celebattr evaluate` has too."""
 
     data: tuple[Location, ...] = data_option()
-    split: str = option("test", "Split to evaluate: {choices}.", "Data", choices=(*SPLITS, "all"))
+    split: str | None = option(
+        None,
+        "Split to use: {choices}.",
+        "Data",
+        choices=(*SPLITS, "all"),
+        shown="validation, or all",
+    )
     limit: int | None = option(None, "Use only the first N images of the split.", "Data")
     skip_missing: bool = skip_missing_option()
     allow_outside: bool = allow_outside_option()
     faces: str = faces_option()
     column: str | None = column_option()
     attributes: str | None = attributes_option()
+    operating_point: str = operating_point_option("f1")
+    batch_size: int = option(32, "Images per batch.", "Performance")
+    workers: int = decoders_option()
+    device: str = device_option()
+    precision: str = precision_option()
+    cache: str = option(
+        "off",
+        "Keep decoded images: disk or off.",
+        "Performance",
+        choices=("disk", "off"),
+    )
+    cache_folder: Path | None = option(
+        None, "Folder of --cache disk.", "Performance", metavar="DIR", shown="$CELEBATTR_CACHE"
+    )
+
+    def __post_init__(self) -> None:
+        self._check(batch_size=(1, 65_536), workers=(1, 256), limit=(1, 10**9))
+        parse_operating_point(self.operating_point)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(CalibrateConfig):
+    """Options of `celebattr evaluate`."""
+
+    split: str = option("test", "Split to evaluate: {choices}.", "Data", choices=(*SPLITS, "all"))
     weights: str | None = weights_option(DECISIONS, "accurate")
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()
@@ -70,26 +101,7 @@ class EvaluateConfig(Checks):
         None, "Images per kind of mistake in --report.", "Output", shown="12"
     )
     thumbnails: bool = thumbnails_option()
-    batch_size: int = option(32, "Images per batch.", "Performance")
-    workers: int = decoders_option()
-    device: str = device_option()
-    precision: str = precision_option()
-    cache: str = option(
-        "off",
-        "Keep decoded images: disk or off.",
-        "Performance",
-        choices=("disk", "off"),
-    )
-    cache_folder: Path | None = option(
-        None, "Folder of --cache disk.", "Performance", metavar="DIR", shown="$CELEBATTR_CACHE"
-    )
 
     def __post_init__(self) -> None:
-        self._check(
-            unsure_below=(0.0, 1.0),
-            batch_size=(1, 65_536),
-            workers=(1, 256),
-            limit=(1, 10**9),
-            examples=(0, 200),
-        )
-        parse_operating_point(self.operating_point)
+        super().__post_init__()
+        self._check(unsure_below=(0.0, 1.0), examples=(0, 200))

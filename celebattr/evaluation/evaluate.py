@@ -18,7 +18,7 @@ from celebattr.data.faces import how, load_crops, usable
 from celebattr.errors import DataError, UsageError
 from celebattr.evaluation import metrics
 from celebattr.evaluation.comparison import compare, robustness
-from celebattr.evaluation.config import EvaluateConfig
+from celebattr.evaluation.config import CalibrateConfig, EvaluateConfig
 from celebattr.evaluation.consistency import logic
 from celebattr.evaluation.corruptions import chosen
 from celebattr.evaluation.curves import with_curves
@@ -58,10 +58,10 @@ def evaluate(
         WeightsError, DeviceError: see `open_backend`.
     """
     corruptions = chosen(config.corrupt)
-    images, no_face = _images(config, notice)
+    images, no_face = load_split(config, config.split, notice)
     backend = open_backend(config.weights, device=config.device, precision=config.precision)
     card = backend.card
-    attributes = _attributes(images, backend)
+    attributes = shared_attributes(images, backend)
     columns = [card.attributes.index(name) for name in attributes]
     targets_NA, people_N = images.targets_of(attributes), images.identities_N
     other = _other(config, backend, attributes)
@@ -122,18 +122,30 @@ def evaluate(
     return report
 
 
-def _images(config: EvaluateConfig, notice: Callable[[str], None]) -> tuple[FaceDataset, int]:
-    """Return the images of the split with their cache, and how many photos without a face are not.
+def load_split(
+    config: CalibrateConfig, split: str | None, notice: Callable[[str], None]
+) -> tuple[FaceDataset, int]:
+    """Return the images of a split with their cache, and how many photos without a face are not.
 
     Photos that are aligned are kept in memory, where it holds them: they are opened before they
     are scored, to know which have a face.
+
+    Args:
+        config: the data sets.
+        split: None for validation or, where there is none, all.
+        notice: told what was decided about the images.
+
+    Raises:
+        DataError: the data cannot be read, or has no such images.
     """
     dataset, found = load_crops(config)
     notice(f"faces      {found}")
-    images = dataset.split(config.split, config.limit)
+    if split is None:
+        split = "validation" if len(dataset.split("validation")) else "all"
+    images = dataset.split(split, config.limit)
     if len(images) == 0:
         raise DataError(
-            f"no {config.split} images in {', '.join(map(str, config.data))}: "
+            f"no {split} images in {', '.join(map(str, config.data))}: "
             f"{dataset.describe()}. Give --split all to evaluate on every image"
         )
     mode = "ram" if config.cache == "off" and how(images) != "none" else config.cache
@@ -150,7 +162,7 @@ def _images(config: EvaluateConfig, notice: Callable[[str], None]) -> tuple[Face
     return images, len(left_out.no_face)
 
 
-def _attributes(images: FaceDataset, backend: Backend) -> tuple[str, ...]:
+def shared_attributes(images: FaceDataset, backend: Backend) -> tuple[str, ...]:
     """Return the attributes of a bundle of which some labels are known; warn of the others.
 
     Raises:

@@ -66,6 +66,26 @@ def probabilities(
     return [np.concatenate(part, axis=1) for part in parts]
 
 
+def logits(
+    backend: Backend,
+    images: FaceDataset,
+    *,
+    batch_size: int,
+    workers: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> NDArray[np.float32]:
+    """Return uncalibrated logits [N, A]; arguments and errors as of `probabilities`."""
+    parts: list[NDArray[np.float32]] = []
+    batches = loader.batches(images, np.arange(len(images)), batch_size=batch_size, workers=workers)
+    cores = backend.at_once
+    for part in ordered_map(
+        lambda batch: backend.logits(batch.crops_BHWC), batches, workers=cores, ahead=cores
+    ):
+        parts.append(part)
+        on_progress(sum(map(len, parts)), len(images))
+    return np.concatenate(parts)
+
+
 def _judged(backend: Backend, crops_BHWC: NDArray[np.uint8], flip: bool) -> NDArray[np.float32]:
     """Return calibrated probabilities [B, A] of crops, averaged with their mirrors if `flip`."""
     logits_BA = backend.logits(crops_BHWC)

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from celebattr.errors import UsageError, WeightsError, needs, printable, reason
 from celebattr.io import schema
 from celebattr.io.files import write_bytes
@@ -151,13 +153,19 @@ def save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
     write_bytes(path, seal(to_bytes(stored, metadata={METADATA_KEY: card.to_json()})))
 
 
-def rewrite(path: Path, card: Card) -> None:
+def rewrite(path: Path, card: Card, target: Path | None = None) -> None:
     """Replace the card of a bundle; its weights stay as they are, byte for byte.
+
+    Args:
+        path: the bundle.
+        card: of the same network.
+        target: the file to write, of the same format; without it, the bundle itself.
 
     Raises:
         WeightsError: it is damaged.
         MissingExtraError: it is ONNX, and the package onnx is not installed.
     """
+    target = target or path
     data = read(path)[:]  # a mapped file cannot be replaced on every system
     verify(data, card_in(data, path), str(path))
     if kind(data) == "safetensors":
@@ -170,14 +178,15 @@ def rewrite(path: Path, card: Card) -> None:
         new = len(start).to_bytes(8, "little") + start + data[8 + length :]
     else:
         new = with_onnx_card(data, card)
-    write_bytes(path, seal(new))
+    write_bytes(target, seal(new))
 
 
 def with_onnx_card(data: bytes, card: Card) -> bytes:
     """Put a card into the bytes of an ONNX model, not yet sealed.
 
     Beside the card's JSON stands what a reader without this program needs: names, thresholds,
-    scales and biases of the attributes, separated by commas, in the order of the outputs.
+    scales and biases of the attributes, separated by commas, in the order of the outputs. Scales
+    and biases of the graph itself, which make its second output, become the card's.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
@@ -185,6 +194,11 @@ def with_onnx_card(data: bytes, card: Card) -> bytes:
     with needs("train"):
         import onnx
     model = onnx.load_from_string(data)
+    for tensor in model.graph.initializer:
+        if tensor.name in ("scale", "bias"):  # see `celebattr.inference.export`
+            kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            values_A = np.array(getattr(card, tensor.name), kind)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values_A, tensor.name))
     values: dict[str, str] = {
         "input": "RGB, uint8 [N, 218, 178, 3]: faces in CelebA's aligned crop",
         "attributes": ",".join(card.attributes),

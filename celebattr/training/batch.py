@@ -43,7 +43,7 @@ class BatchBuilder:
         device: torch.device,
         autocast: Callable[[], torch.autocast],
     ) -> None:
-        self.config, self.device = config, device
+        self.config, self.device, self.shares_A = config, device, train_set.shares_A
         self.weights_N = person_weights(train_set.identities_N, config.person_balance)
         self.teachers = [
             Teacher(path, train_set.attributes, autocast).to(device) for path in config.teacher

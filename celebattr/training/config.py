@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from celebattr.errors import DataError, UsageError, reason
 from celebattr.options import (
     CACHES,
     Checks,
@@ -19,6 +20,7 @@ from celebattr.options import (
     decoders_option,
     device_option,
     faces_option,
+    from_keywords,
     option,
     parse_sizes,
     parse_widths,
@@ -28,7 +30,7 @@ from celebattr.options import (
     thumbnails_option,
 )
 
-LOSSES: tuple[str, ...] = ("bce", "mse")
+LOSSES: tuple[str, ...] = ("bce", "mse", "focal", "asymmetric")
 OPTIMIZERS: tuple[str, ...] = ("adamw", "sgd", "gd")
 ACTIVATIONS: tuple[str, ...] = ("relu", "sigmoid", "tanh")
 COMPILE: tuple[str, ...] = ("auto", "on", "off")
@@ -51,13 +53,15 @@ class TrainConfig(Checks):
     faces: str = faces_option()
     column: str | None = column_option()
     attributes: str | None = attributes_option()
+    folds: int | None = option(None, "Cross-validate: train one run per fold.", DATA, metavar="K")
+    fold: int | None = option(None, "Train only this one of --folds.", DATA)
     leave_out_repeats: bool = option(
         False, "Leave out training images repeated in validation or test.", DATA
     )
     arch: str = option("resnet50", "Architecture: {choices}.", MODEL)
     backbone_weights: str | None = option(
         None,
-        "Start from imagenet, none (random), or a file.",
+        "Start: imagenet, none (random) or a file.",
         MODEL,
         metavar="PATH",
         shown="by --arch",
@@ -82,9 +86,7 @@ class TrainConfig(Checks):
     dropout: float | None = option(
         None, "Dropout before each layer of the head.", MODEL, shown="by --arch"
     )
-    output_stride: int = option(
-        32, "Output stride of the backbone: 32, 16 (about 1/3 slower) or 8.", MODEL
-    )
+    output_stride: int = option(32, "Output stride of the backbone: 32, 16 or 8.", MODEL)
     image_size: str | None = option(
         None,
         "Input sizes in equal shares of the epochs, for example 128x104,176x144.",
@@ -118,7 +120,13 @@ class TrainConfig(Checks):
     warmup: float | None = option(
         None, "Share of the steps in which the learning rate rises.", OPTIMISATION, shown="0.15"
     )
-    loss: str = option("bce", "bce (binary cross-entropy) or mse.", OPTIMISATION, choices=LOSSES)
+    loss: str = option("bce", "Loss: {choices}.", OPTIMISATION, choices=LOSSES)
+    pos_weight: str | None = option(
+        None,
+        "Weight of positives: a number or auto.",
+        OPTIMISATION,
+        metavar="X",
+    )
     ema: float | None = option(
         None, "Decay of the averaged weights; 0 turns averaging off.", OPTIMISATION, shown="0.998"
     )
@@ -174,7 +182,11 @@ class TrainConfig(Checks):
     thumbnails: bool = thumbnails_option()
 
     def __post_init__(self) -> None:
+        if self.fold is not None and self.folds is None:
+            raise UsageError("--fold is part of --folds: add --folds K")
         self._check(
+            folds=(2, 100),
+            fold=(1, self.folds or 1),
             epochs=(1, 10_000),
             patience=(1, 10_000),
             freeze_stages=(0, 5),
@@ -205,6 +217,10 @@ class TrainConfig(Checks):
             parse_sizes(self.image_size)
         if self.head is not None:
             parse_widths(self.head)
+        if self.pos_weight is not None:
+            if self.loss == "mse":
+                raise UsageError("--pos-weight is for --loss bce, focal and asymmetric, not mse")
+            parse_pos_weight(self.pos_weight)
 
     def size_at(self, epoch: int) -> tuple[int, int]:
         """Return the input's height and width in pixels at an epoch, from 0."""
@@ -228,3 +244,48 @@ class TrainConfig(Checks):
             *("thumbnails", "tensorboard", "checkpoint_every"),  # what is kept of a run
         )
         return {name: value for name, value in values.items() if name not in left_out}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the settings that a run wrote, all but whether it was resumed.
+
+    Args:
+        path: a run's config.json, or its folder.
+
+    Raises:
+        DataError: it cannot be read, or holds no settings.
+        UsageError: a setting is unknown, or its value is not possible.
+    """
+    path = path / "config.json" if path.is_dir() else path
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not the config.json of a run: {reason(error)}") from error
+    values.pop("resume", None)
+    try:
+        from_keywords(TrainConfig, values)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    earlier = {f.metadata["was"][2:]: f.name for f in dataclasses.fields(TrainConfig)}
+    return {str(earlier.get(name, name)): value for name, value in values.items()}
+
+
+def parse_pos_weight(text: str) -> float | None:
+    """Parse a weight of positives: "auto" is None.
+
+    Raises:
+        UsageError: it is neither "auto" nor a number over 0 and up to 1,000.
+    """
+    if text == "auto":
+        return None
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = 0.0
+    if not 0.0 < weight <= 1000.0:
+        raise UsageError(
+            f"--pos-weight {text} is neither auto nor a number over 0 and up to 1000, such as 5"
+        )
+    return weight

@@ -20,7 +20,7 @@ from celebattr.training.checkpoint import Progress
 from celebattr.training.compile import Forward
 from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World, norms_at_rest
-from celebattr.training.losses import LOSSES
+from celebattr.training.losses import make_loss
 
 
 class GradientAccumulator:
@@ -56,7 +56,8 @@ class GradientAccumulator:
         self.choice, self.device = choice, torch.device(choice.device)
         self.network, self.forward, self.builder = network, forward, builder
         self.autocast, self.scaler = autocast, scaler
-        self.loss, self.batch_size = LOSSES[config.loss], config.batch_size or 0
+        self.loss = make_loss(config.loss, config.pos_weight, builder.shares_A, self.device)
+        self.batch_size = config.batch_size or 0
         self.seen, self.world, self.listener = seen, world, listener
         self.fits: tuple[Preprocess | None, int] = None, 0
 

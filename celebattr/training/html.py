@@ -30,6 +30,7 @@ def page(
     recipe: Mapping[str, Any],
     device: str,
     made: Made,
+    done: bool = False,
     examples: Sequence[Example] = (),
 ) -> str:
     """Return the page of a run after an epoch.
@@ -37,10 +38,11 @@ def page(
     Args:
         history: rows of history.jsonl, at least one.
         name: of the run.
-        epochs: how many the run will have.
+        epochs: how many the run will have at most.
         recipe: the settings that decide the result.
         device: which, and why.
         made: when, with what and on what.
+        done: whether the run has ended.
         examples: validation images, once the run is done.
     """
     known = [row for row in history if row[_PRECISION] is not None]
@@ -52,6 +54,7 @@ def page(
         last=history[-1],
         name=name,
         epochs=epochs,
+        done=done,
         recipe=recipe,
         device=device,
         made=made,

@@ -26,7 +26,7 @@ from celebattr.training.compile import keep_freed, make_forward
 from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World
 from celebattr.training.gradients import GradientAccumulator
-from celebattr.training.losses import LOSSES
+from celebattr.training.losses import make_loss
 from celebattr.training.optimizer import averaged, lr_factor, make_optimizer, set_lr, train_mode
 from celebattr.training.setup import begin, start
 
@@ -156,8 +156,9 @@ class _Run:
                 write_bytes(config.output / "config.json", config.to_json().encode())
             if progress.epoch == self.epochs or self._out_of_patience():
                 self.listener.notice(
-                    "finished   all epochs of this run are done. To train on, start another run "
-                    f"from it: --backbone-weights {config.output} --output ANOTHER"
+                    f"finished   {progress.epoch} of {self.epochs} epochs are done. To train on, "
+                    f"start another run from it: --backbone-weights {config.output} "
+                    "--output ANOTHER"
                 )
             while progress.epoch < self.epochs and not self._out_of_patience():
                 size = config.size_at(progress.epoch)
@@ -268,10 +269,9 @@ class _Run:
         if not self.world.is_main:
             self._next_epoch()
             return
-        targets_NA = self.validation_set.targets_NA
-        measured = validation.measure(
-            logits, targets_NA, self.train_set.shares_A, LOSSES[config.loss]
-        )
+        targets_NA, shares_A = self.validation_set.targets_NA, self.train_set.shares_A
+        loss = make_loss(config.loss, config.pos_weight, shares_A)
+        measured = validation.measure(logits, targets_NA, shares_A, loss)
         summary = measured.summary
         row = run_folder.row(progress, measured, size, self.optimizer.param_groups[0]["lr"])
         progress.history.append(row)

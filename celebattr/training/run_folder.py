@@ -89,7 +89,8 @@ class RunFolder:
         config = self.config
         curves.curves(rows, config.output / "curves.png")
         shown: tuple[Example, ...] = ()
-        if rows[-1]["epoch"] == config.epochs:
+        done = rows[-1]["epoch"] == config.epochs or out_of_patience(rows, config.patience)
+        if done:
             shown = examples(
                 validation,
                 probabilities_NA,
@@ -103,6 +104,7 @@ class RunFolder:
             rows,
             name=config.output.resolve().name,
             epochs=config.epochs or 0,
+            done=done,
             recipe=config.recipe(),
             device=self.device,
             made=made(self.data),

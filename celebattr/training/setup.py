@@ -15,7 +15,7 @@ import torch
 
 from celebattr.data import duplicates
 from celebattr.data.cache import attach_cache
-from celebattr.data.dataset import FaceDataset, hold_out
+from celebattr.data.dataset import FaceDataset, hold_out, leave_out_fold
 from celebattr.data.faces import how, load_crops, usable
 from celebattr.data.soft_labels import soften
 from celebattr.errors import DataError, DeviceError, UsageError, counted
@@ -126,6 +126,10 @@ def _read(
         DataError: the data cannot be read, a part is empty, or an attribute has no known label.
     """
     dataset, found = load_crops(config)
+    if config.folds is not None and config.fold is not None:
+        dataset, _ = leave_out_fold(
+            dataset, config.fold, config.folds, seed=config.seed, limit=config.limit
+        )
     dataset, held_out = hold_out(dataset, config.seed)
     train_set = soften(
         dataset.split("train", config.limit).share(config.train_share, config.seed),

@@ -14,7 +14,9 @@ from celebattr import __version__
 from celebattr.cli.app import Commands, app
 from celebattr.models import bundle
 
-COMMANDS = ("predict", "train", "evaluate", "export", "pack", "align", "doctor", "info")
+COMMANDS = (
+    *("predict", "train", "evaluate", "calibrate", "export", "pack", "align", "doctor", "info"),
+)
 
 
 def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:

@@ -23,6 +23,7 @@ PANELS = {
     "train": (
         *("Data", "Model", "Optimisation", "Augmentation", "Distillation", "Runtime", "Output"),
     ),
+    "calibrate": ("Data", "Model and decisions", "Output", "Performance"),
     "evaluate": ("Data", "Model and decisions", "Further measurements", "Output", "Performance"),
     "export": ("Output", "int8"),
     "download": ("Output", "Data"),

@@ -39,13 +39,13 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("loss", ["bce", "mse"])
+@pytest.mark.parametrize("loss", ["bce", "mse", "focal", "asymmetric --pos-weight auto"])
 def test_train_holds_out_a_tenth_and_learns_from_what_is_known(
     mine: Path, tmp_path: Path, loss: str
 ) -> None:
     found = run(
         *("train", "--data", mine, "--output", tmp_path / "run", "--arch", "linear"),
-        *("--epochs", "2", "--batch-size", "8", "--loss", loss),
+        *("--epochs", "2", "--batch-size", "8", "--loss", *loss.split()),
         *("--attributes", "eyeglasses,Smiling", "--device", "cpu"),
     )
     assert found.exit_code == 0, found.output

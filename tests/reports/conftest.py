@@ -204,6 +204,7 @@ def training_page(full_report: EvalReport) -> str:
         history(4),
         name="run <1>",
         epochs=4,
+        done=True,
         recipe={"arch": "resnet50", "lr": None, "freeze_backbone": False, "teacher": []},
         device="CPU, 2 cores",
         made=MADE,

@@ -502,7 +502,7 @@ def test_patience_the_majority_and_a_finished_run(drawn_celeba: Path, tmp_path: 
     assert any("always the more frequent value has" in line for line in watch.notices)
     watch = Watch()
     loop.train(dataclasses.replace(settings, resume=True), watch)
-    assert any(line.startswith("finished") for line in watch.notices)
+    assert any(line.startswith("finished   2 of 6 epochs are done.") for line in watch.notices)
     with pytest.raises(UsageError, match="--backbone-weights"):
         loop.train(dataclasses.replace(settings, resume=True, epochs=9))
 

@@ -37,6 +37,14 @@ def test_the_page_is_written_after_each_epoch_and_shows_examples_at_the_end(
     assert "CPU" in done
 
 
+def test_a_run_that_patience_ended_is_done_on_its_page(drawn_celeba: Path, tmp_path: Path) -> None:
+    still = {"lr": 0.0, "head_lr": 0.0, "patience": 1, "epochs": 6}
+    loop.train(config(drawn_celeba, tmp_path / "run", **still))
+    page = (tmp_path / "run/report.html").read_text()
+    assert "Done: 2 of 6 epochs, ended by --patience" in page
+    assert page.count("data:image/jpeg") == 2 * run_folder.EXAMPLES
+
+
 def test_no_picture_leaves_where_none_may(drawn_celeba: Path, tmp_path: Path) -> None:
     loop.train(config(drawn_celeba, tmp_path / "run", epochs=1, thumbnails=False))
     page = (tmp_path / "run/report.html").read_text()

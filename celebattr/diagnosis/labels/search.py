@@ -42,7 +42,7 @@ _HARD = (
 _BY_HEART = (
     "A network learns the wrong labels of its own training images by heart: if the train images "
     "here are among them, it finds fewer of theirs, and their error rates are too low. For these, "
-    "give --probabilities of networks that did not see them (cross-validation)."
+    "give --probabilities of networks that did not see them, which train --folds writes."
 )
 
 
