@@ -42,16 +42,20 @@ class Command(typer.core.TyperCommand):
         for word in words:
             if word == "--":
                 break
-            name, equals, _ = word.partition("=")
+            name, attached, _ = word.partition("=")
+            if word[:1] == "-" != word[1:2]:  # letters, the last one's value may follow: -qwNAME
+                at = next((i for i, c in enumerate(word) if f"-{c}" in single), len(word) - 1)
+                name, attached = f"-{word[at]}", word[at + 1 :]
             option = single.get(name)
             if option is None:
                 continue
-            if not equals:
+            if not attached:
                 next(words, None)  # its value, which may look like an option
-            if option.name in given:
+            chosen = str(option.name).removeprefix("earlier_")
+            if chosen in given:
                 typer.echo(f"celebattr: {name} is given twice, and takes one value", err=True)
                 sys.exit(ExitCode.USAGE)
-            given.add(str(option.name))
+            given.add(chosen)
         return super().make_context(info_name, args, parent, **extra)
 
     def get_help_option(self, ctx: Any) -> Any:

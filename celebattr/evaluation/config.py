@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from celebattr.attributes import parse_thresholds
 from celebattr.constants import SPLITS
 from celebattr.options import (
     DECISIONS,
@@ -22,6 +23,7 @@ from celebattr.options import (
     parse_operating_point,
     precision_option,
     skip_missing_option,
+    threshold_option,
     thumbnails_option,
     unsure_below_option,
     weights_option,
@@ -42,6 +44,7 @@ class EvaluateConfig(Checks):
     column: str | None = column_option()
     attributes: str | None = attributes_option()
     weights: str | None = weights_option(DECISIONS, "accurate")
+    threshold: str | float | None = threshold_option()
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()
     unsure_below: float | None = unsure_below_option()
@@ -91,3 +94,4 @@ class EvaluateConfig(Checks):
             examples=(0, 200),
         )
         parse_operating_point(self.operating_point)
+        parse_thresholds("0" if self.threshold is None else self.threshold)

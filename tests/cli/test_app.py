@@ -14,7 +14,7 @@ from celebattr import __version__
 from celebattr.cli.app import Commands, app
 from celebattr.models import bundle
 
-COMMANDS = ("predict", "train", "evaluate", "export", "pack", "align", "doctor", "info")
+COMMANDS = ("predict", "train", "evaluate", "export", "pack", "align", "doctor", "info", "merge")
 
 
 def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
@@ -245,7 +245,26 @@ def test_the_shipped_card_is_not_written_by_accident(drawn_celeba: Path) -> None
     assert "name it with --weights" in result.stderr
 
 
-def test_an_option_of_one_value_given_twice_is_refused() -> None:
-    done = CliRunner().invoke(app, ["predict", "-w", "a", "--weights", "b", "x.jpg"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_option_of_one_value_given_twice_is_refused(command: str) -> None:
+    found = Commands().get_command(None, command)
+    single = [p for p in found.params if p.param_type_name == "option" and not p.multiple]
+    option = next(p for p in single if not p.is_flag and not p.is_eager and not p.hidden)
+    done = run(command, option.opts[0], "1", "x", f"{option.opts[-1]}=1")
     assert done.exit_code == 2
-    assert "--weights is given twice" in done.stderr
+    assert f"{option.opts[-1]} is given twice" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "twice"),
+    [
+        (["predict", "-w", "a", "--weights", "b"], True),
+        (["predict", "-wa", "-qwb"], True),
+        (["train", "--out", "a", "--output", "b"], True),  # the first is its earlier name
+        (["predict", "-q", "-q", "-w", "-w"], False),  # flags, and a value
+        (["train", "--data", "a", "-d", "b"], False),  # takes several
+    ],
+)
+def test_however_an_option_is_spelled_it_is_one(words: list[str], twice: bool) -> None:
+    done = run(*words, "x.jpg")
+    assert ("is given twice" in done.stderr) == twice
