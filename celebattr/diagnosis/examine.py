@@ -57,7 +57,7 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
         findings += leaks.check(sources)
         if not config.quick:
             for source in sources:
-                findings.append(pictures.faces(source, config.faces, config.workers))
+                findings += pictures.faces(source, config.faces, config.workers)
             found, opened = _pictures(sources, config, progress)
             findings += found
     return DoctorReport(tuple(folders), tuple(findings), opened)
@@ -101,6 +101,8 @@ def _remedy(error: Exception) -> str:
         return "Check the path; `drawn` stands for faces drawn by program"
     if _HQ_NAME.search(text):
         return f"{files.NUMBERING}. {files.NUMBERING_REMEDY}"
+    if "unpack it" in text:
+        return "Unpack it, and look at the folder again"
     if "list_eval_partition" in text:
         return (
             "Take list_eval_partition.txt from where CelebA came and put it beside the list of "

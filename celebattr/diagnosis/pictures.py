@@ -70,14 +70,19 @@ def missing(source: Source) -> Iterator[Finding]:
         yield Finding("note", "crops", where, what, remedy)
 
 
-def faces(source: Source, wanted: str, workers: int) -> Finding:
-    """Return whether the images of a folder are aligned crops, as train and evaluate decide it."""
+def faces(source: Source, wanted: str, workers: int) -> Iterator[Finding]:
+    """Yield whether the images of a folder are aligned crops, as train and evaluate decide it."""
+    gone = set(source.store.missing(source.names))
+    there = [name for name in source.names if name not in gone]
+    if not there:
+        return
     chosen, why = wanted, "as asked"
     if wanted == "auto":
-        chosen, why = decide(source.store, source.names, workers=workers)
+        chosen, why = decide(source.store, there, workers=workers)
     if chosen == "none":
-        return Finding("ok", "faces", str(source.path), f"taken as aligned crops: {why}")
-    return Finding(
+        yield Finding("ok", "faces", str(source.path), f"taken as aligned crops: {why}")
+        return
+    yield Finding(
         "note",
         "faces",
         str(source.path),
