@@ -78,6 +78,14 @@ def read(path: Path) -> Data:
             data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    if data[:23] == b"version https://git-lfs":
+        raise WeightsError(f"{path} is a Git LFS pointer, not the bundle: run `git lfs pull`")
+    size = _size(data)
+    if len(data) < size:
+        raise WeightsError(
+            f"{path} is cut off, {len(data):,} bytes of at least {size:,}: "
+            "download or copy it again"
+        )
     if kind(data) is None:
         looks = "a pickle" if data[:2] == b"PK" or data[:1] == b"\x80" else "something else"
         raise WeightsError(
@@ -90,6 +98,48 @@ def read(path: Path) -> Data:
             "Save the model with its weights inside."
         )
     return data
+
+
+_MAX_HEADER = 100_000_000
+"""Bytes of the longest header that safetensors itself accepts."""
+
+
+def _size(data: Data) -> int:
+    """Return the bytes that a safetensors or ONNX file must have by its own account, or fewer."""
+    header = 8 + int.from_bytes(data[:8], "little")
+    if not data:
+        return 1
+    if data[8:9] == b"{" and header < _MAX_HEADER:
+        if header > len(data):
+            return header
+        try:
+            entries = json.loads(data[8:header])
+            return header + max(
+                (one["data_offsets"][1] for name, one in entries.items() if name[:2] != "__"),
+                default=0,
+            )
+        except (ValueError, AttributeError, LookupError, TypeError):
+            return 0  # said where it is read
+    at = 0
+    while data[:1] == weights.ONNX_BEGINS and at < len(data):
+        # A protobuf is a row of fields: a key, and a number (kind 0) or a length and its bytes.
+        key, at = _varint(data, at)
+        value, at = _varint(data, at)
+        if key & 7 == 2:
+            at += value
+        elif key & 7:
+            return 0
+    return at
+
+
+def _varint(data: Data, at: int) -> tuple[int, int]:
+    """Return a base-128 number, seven bits a byte, the high bit says that more follow; its end."""
+    value, shift, more = 0, 0, True
+    while more:
+        byte = data[at] if at < len(data) else 0
+        value |= (byte & 0x7F) << shift
+        at, shift, more = at + 1, shift + 7, byte >= 0x80
+    return value, at
 
 
 def kind(data: Data) -> str | None:
@@ -139,13 +189,7 @@ def _onnx_metadata(data: Data) -> str | None:
     start = data.rfind(marker)
     if start < 0:
         return None
-    position, length, shift = start + len(marker), 0, 0
-    while True:  # a base-128 number: seven bits a byte, the high bit says that more follow
-        byte = data[position]
-        length |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            break
+    length, position = _varint(data, start + len(marker))
     return data[position : position + length].decode("utf-8", "replace")
 
 

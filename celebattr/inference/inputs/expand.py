@@ -17,9 +17,11 @@ from typing import BinaryIO, NamedTuple
 from celebattr.constants import IMAGE_SUFFIXES, MAX_NAME
 from celebattr.errors import DataError, reason
 from celebattr.inference.inputs.source import (
+    DRAWN,
     STDIN,
     Input,
     failed,
+    is_drawn,
     listed_photo,
     resolve_address,
     stored,
@@ -49,6 +51,7 @@ class _How(NamedTuple):
     column: str | None
     known: Container[str]
     left_out: Counter[str]
+    into: str | None
 
 
 def expand(
@@ -60,6 +63,7 @@ def expand(
     archive: Opener | None = None,
     allow: Iterable[str] = (),
     left_out: Counter[str] | None = None,
+    drawn: str | os.PathLike[str] | None = None,
 ) -> Iterator[Input]:
     """Yield the photos that `paths` stand for, in a stable order; no photo is opened yet.
 
@@ -80,8 +84,9 @@ def expand(
         column: every path is a list, and this its column of paths; "-" is a CSV then.
         archive: what to make of an archive; without it, the images in it.
         allow: more protocols to open, and see `storage.ALLOW`.
-        left_out: counts the videos and pictures of folders and archives that are never opened, by
-            suffix.
+        left_out: counts the files of folders and archives that are never opened: videos and other
+            pictures by suffix, those that `--annotate` wrote as `DRAWN`.
+        drawn: where this run writes such pictures: those there are left out if named outright too.
 
     Raises:
         UsageError: `allow` has a protocol that is never opened.
@@ -92,7 +97,8 @@ def expand(
     left_out = Counter() if left_out is None else left_out
     if archive is None:
         archive = functools.partial(_members, left_out=left_out)
-    how = _How(archive, column, known, left_out)
+    into = None if drawn is None else os.path.join(os.path.realpath(drawn), "")  # noqa: PTH118
+    how = _How(archive, column, known, left_out, into)
     for path in paths:
         if path == STDIN:
             stream = stdin or sys.stdin.buffer
@@ -134,6 +140,8 @@ def _local(path: str, how: _How) -> Iterator[Input]:
             if how.column is None and os.path.isdir(match):  # noqa: PTH112
                 searched += (os.path.join(match, ""),)  # noqa: PTH118
                 yield from _folder(match, set(), how.left_out)
+            elif suffix_of(match) in IMAGE_SUFFIXES and is_drawn(match, local=True):
+                how.left_out[DRAWN] += 1
             elif how.column is not None or suffix_of(path) == suffix_of(match) != "":
                 yield from _file(match, how)
             else:
@@ -152,7 +160,10 @@ def _file(path: str, how: _How) -> Iterator[Input]:
     elif how.column is not None or suffix in _LIST_SUFFIXES:
         yield from _list(path, how.column, how.known)
     elif suffix in IMAGE_SUFFIXES:  # a million photos are not opened twice
-        yield Input(path)
+        if how.into and is_drawn(path, local=True) and os.path.realpath(path).startswith(how.into):
+            how.left_out[DRAWN] += 1
+        else:
+            yield Input(path)
     else:
         # Imported here: it needs `Input`, and who has photos only need not wait for it.
         from celebattr.inference.inputs import archives
@@ -226,7 +237,7 @@ def _folder(folder: str, above: set[tuple[int, int]], left_out: Counter[str]) ->
             continue
         if _is_folder(entry):
             yield from _folder(entry.path, above | {identity}, left_out)
-        elif wanted(entry.name, left_out):
+        elif wanted(entry.path, left_out, local=True):
             yield Input(entry.path)
 
 

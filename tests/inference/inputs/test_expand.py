@@ -15,7 +15,7 @@ from celebattr.constants import MAX_NAME
 from celebattr.errors import DataError, UnreadableImageError
 from celebattr.images.open import open_image
 from celebattr.inference.inputs.expand import expand
-from celebattr.inference.inputs.source import Input
+from celebattr.inference.inputs.source import DRAWN, Input
 
 
 def names(*paths: str, **options: object) -> list[str]:
@@ -290,3 +290,22 @@ def test_those_in_an_archive_are_counted_too(folder: Path, tmp_path: Path, kind:
 def test_a_picture_of_any_format_may_come_on_standard_input(start: bytes) -> None:
     (item,) = expand(["-"], stdin=io.BytesIO(start + b"\0" * 40))
     assert item.data is not None
+
+
+def test_pictures_of_an_earlier_run_are_no_inputs(folder: Path, tmp_path: Path) -> None:
+    before = names(str(folder))
+    drawn = folder / "drawn"
+    drawn.mkdir()
+    # A heat map lies beside its annotated picture; a name with dots alone is a photo's.
+    for name in ("a.annotated.jpg", "a.Smiling.jpg", "a.b.annotated.png", "a.b.A.B.png", "x.y.jpg"):
+        (drawn / name).touch()
+    left_out: Counter[str] = Counter()
+    photo = str(drawn / "x.y.jpg")
+    assert set(names(str(folder), left_out=left_out)) == {*before, photo}
+    assert left_out[DRAWN] == 4
+    assert names(str(drawn / "*.[jp][pn]g")) == [photo]
+    outright = [str(drawn / "a.annotated.jpg"), photo]  # as a shell's own pattern gives them
+    assert names(*outright) == outright
+    assert names(*outright, drawn=drawn) == [photo]
+    packed = zip_of(tmp_path / "packed.zip", "a.annotated.jpg", "x.y.jpg")
+    assert names(str(packed)) == [f"{packed}/x.y.jpg"]
