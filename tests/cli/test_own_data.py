@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,34 @@ def test_train_holds_out_a_tenth_and_learns_from_what_is_known(
     assert report["people"] == COUNT // 2
     known = {row["attribute"]: row["images"] for row in report["attributes"]}
     assert known == {"Eyeglasses": COUNT // 2, "Smiling": COUNT}
+
+
+@pytest.mark.parametrize("names", ["Smiling", "Smiling,Eyeglasses"])
+def test_tables_say_how_many_labels_are_known_where_some_are_not(
+    mine: Path, tiny_onnx: Path, tmp_path: Path, names: str
+) -> None:
+    page = tmp_path / "page.html"
+    words = ("evaluate", "--data", mine, "--weights", tiny_onnx, "--split", "all")
+    words = (*words, "--attributes", names)
+    text = run(*words, "--format", "csv", "--report", page).stdout
+    rows = {row["attribute"]: row for row in csv.DictReader(text.splitlines())}
+    table = run(*words, "--format", "table").stdout
+    (head,) = [line.split()[:3] for line in table.splitlines() if line.startswith("attribute ")]
+    markdown = run(*words, "--format", "markdown").stdout
+    html = page.read_text()
+    if names == "Smiling":
+        assert "images" not in rows["Smiling"]
+        assert head == ["attribute", "positives", "accuracy"]
+        assert "| known |" not in markdown
+        assert ">known<" not in html
+        return
+    assert (rows["Smiling"]["images"], rows["Eyeglasses"]["images"]) == ("40", "20")
+    assert rows["mean"]["images"] == ""
+    assert head == ["attribute", "known", "positives"]
+    assert ["Eyeglasses", "20", "7"] in [line.split()[:3] for line in table.splitlines()]
+    assert "| Eyeglasses | 20 | 7 |" in markdown
+    assert '<td data-value="20">20</td>\n<td data-value="7">7</td>' in re.sub(r"\n+", "\n", html)
+    assert "7 of 20 images show it" in html
 
 
 def test_evaluate_scores_what_data_and_bundle_share(
