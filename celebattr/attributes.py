@@ -187,7 +187,7 @@ def join_names(names: Iterable[str]) -> str:
     return line.getvalue()
 
 
-def _split(text: str) -> list[str]:
+def split_names(text: str) -> list[str]:
     """Split a text at its commas, as a CSV: what holds one stands in double quotes."""
     try:
         return next(csv.reader([text], skipinitialspace=True), []) or [text]
@@ -201,7 +201,7 @@ def parse_thresholds(asked: str | float) -> float | dict[str, float]:
     Raises:
         UsageError: it is neither, a name stands twice, or a threshold is outside 0 to 1.
     """
-    pairs = [word.rpartition("=") for word in _split(str(asked))]
+    pairs = [word.rpartition("=") for word in split_names(str(asked))]
     try:
         named = {name.strip(): float(value) for name, _, value in pairs}
     except ValueError:
@@ -229,7 +229,7 @@ def select(asked: str | Sequence[str], known: Sequence[str]) -> list[str]:
     Raises:
         UsageError: a name is not among `known`.
     """
-    asked = _split(asked) if isinstance(asked, str) else asked
+    asked = split_names(asked) if isinstance(asked, str) else asked
     spelled = {key_of(name): name for name in known} | {name: name for name in known}
     chosen: list[str] = []
     for word in map(str.strip, asked):

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from celebattr.errors import UsageError
+from celebattr.errors import ExitCode, UsageError
+from celebattr.predictions import NO_FACE
 
 
 def align(
@@ -58,3 +59,5 @@ def align(
     told = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     typer.echo(f"{crops:,} crops of {sum(counts.values()):,} photos ({told})", err=True)
     typer.echo(output)
+    if set(counts) - {"ok", NO_FACE}:
+        raise typer.Exit(ExitCode.SOME_FAILED)

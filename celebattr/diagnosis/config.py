@@ -10,6 +10,8 @@ from celebattr.errors import UsageError
 from celebattr.options import (
     Checks,
     Location,
+    attributes_option,
+    column_option,
     data_option,
     decoders_option,
     device_option,
@@ -30,6 +32,8 @@ class DoctorConfig(Checks):
     data: tuple[Location, ...] = data_option()
     limit: int | None = option(None, "Open only N images per folder, evenly spread.", "Data")
     faces: str = faces_option()
+    column: str | None = column_option()
+    attributes: str | None = attributes_option()
     quick: bool = option(False, "Check lists and names only; open no image.", "Data")
     labels: bool = option(False, "Search for labels that are likely wrong.", LABELS)
     weights: str | None = weights_option(LABELS, "accurate")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from celebattr.attributes import key_of, select, split_names
 from celebattr.constants import SPLITS, Progress
 from celebattr.data import duplicates, synthetic
 from celebattr.data.dataset import Source
@@ -38,6 +39,9 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
     Args:
         config: which folders, and how thoroughly.
         progress: called after each image.
+
+    Raises:
+        UsageError: no folder has one of `config.attributes`.
     """
     findings: list[Finding] = []
     folders: list[FolderReport] = []
@@ -52,13 +56,16 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
         layout = source.layout + source.note
         folders.append(FolderReport(str(path), layout, rows.splits(source)))
     opened = 0
+    if sources and config.attributes is not None:
+        select(config.attributes, sorted({name for s in sources for name in s.attributes}))
     if sources:
         findings += _together(sources)
         findings += leaks.check(sources)
         if not config.quick:
             for source in sources:
                 findings += pictures.faces(source, config.faces, config.workers)
-            found, opened = _pictures(sources, config, progress)
+            photos = {found.where for found in findings if found.what.startswith(pictures.PHOTOS)}
+            found, opened = _pictures(sources, photos, config, progress)
             findings += found
     return DoctorReport(tuple(folders), tuple(findings), opened)
 
@@ -70,7 +77,9 @@ def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[F
     try:
         if not isinstance(path, Url):
             seen += files.look(path, hashes=not config.quick)
-        source = read_source(path)
+        source = read_source(path, config.column)
+        if config.attributes is not None:
+            source = _only(source, config.attributes)
         found = [*pictures.missing(source), *rows.check(source)]
     except (CelebattrError, OSError) as error:
         if not any(_explains(finding, str(error)) for finding in seen):
@@ -84,6 +93,16 @@ def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[F
             for finding in seen
         ]
     return source, [layout, *seen, *found]
+
+
+def _only(source: Source, asked: str) -> Source:
+    """Return a folder with those of some attributes that it has; with all if it has none."""
+    keys = set(map(key_of, split_names(asked)))
+    at = [i for i, name in enumerate(source.attributes) if key_of(name) in keys]
+    if not at:
+        return source
+    names = tuple(source.attributes[i] for i in at)
+    return replace(source, attributes=names, targets_NA=source.targets_NA[:, at])
 
 
 def _explains(finding: Finding, error: str) -> bool:
@@ -146,7 +165,7 @@ def _together(sources: list[Source]) -> Iterator[Finding]:
 
 
 def _pictures(
-    sources: list[Source], config: DoctorConfig, progress: Progress
+    sources: list[Source], photos: set[str], config: DoctorConfig, progress: Progress
 ) -> tuple[list[Finding], int]:
     chosen = []
     for source in sources:
@@ -164,7 +183,8 @@ def _pictures(
     source_N, row_N, thumbnails = [], [], []
     for number, (source, picked) in enumerate(zip(sources, chosen, strict=True)):
         opened = duplicates.open_all(source, picked, workers=config.workers, progress=step)
-        findings += pictures.check(source, picked, opened)
+        aligned = str(source.path) not in photos
+        findings += pictures.check(source, picked, opened, aligned=aligned)
         if source.store.path == Path(synthetic.NAME):
             continue  # drawings of the same attributes are all but one picture
         for row, picture in zip(picked, opened, strict=True):

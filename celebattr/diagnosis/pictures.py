@@ -26,6 +26,10 @@ STRETCH = 1.05
 """Ratio to CelebA's aspect of 218 to 178 beyond which a face is visibly stretched."""
 
 
+PHOTOS = "photos, not aligned crops"
+"""How the finding begins on images whose faces are to be found and aligned."""
+
+
 def spread(count: int, limit: int | None) -> NDArray[np.int64]:
     """Return rows to open, evenly spread over all."""
     if limit is None or limit >= count:
@@ -86,13 +90,15 @@ def faces(source: Source, wanted: str, workers: int) -> Iterator[Finding]:
         "note",
         "faces",
         str(source.path),
-        f"photos, not aligned crops: {why}",
+        f"{PHOTOS}: {why}",
         "train and evaluate find and align their faces; celebattr align writes the crops",
     )
 
 
-def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> Iterator[Finding]:
-    """Yield findings on the opened images of a folder: unreadable ones, sizes, shapes."""
+def check(
+    source: Source, rows: Sequence[int], pictures: Sequence[Picture], *, aligned: bool
+) -> Iterator[Finding]:
+    """Yield findings on the opened images of a folder: unreadable ones; sizes of aligned crops."""
     where = str(source.path)
     broken = [(source.names[r], p) for r, p in zip(rows, pictures, strict=True) if p.error]
     of = f"of {len(pictures):,} opened"
@@ -110,7 +116,7 @@ def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> I
         what = f"all {len(pictures):,} images that were opened can be read"
         yield Finding("ok", "unreadable images", where, what)
     sizes = Counter(p.size for p in pictures if not p.error)
-    if sizes:
+    if sizes and aligned:
         yield from _sizes(source, sizes, where)
 
 
