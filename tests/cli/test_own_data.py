@@ -52,6 +52,7 @@ def test_train_holds_out_a_tenth_and_learns_from_what_is_known(
     assert found.exit_code == 0, found.output
     (line,) = [line for line in found.stderr.splitlines() if "held out" in line]
     assert line == "validation 4 of 40 train images held out, of other people than train, by seed 0"
+    assert "the same in every training image" not in found.stderr
     rows = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
     assert len(rows) == 2
     assert all(np.isfinite(row[f"{part}_loss"]) for row in rows for part in ("train", "validation"))
@@ -123,6 +124,20 @@ def test_evaluate_scores_what_data_and_bundle_share(
     none = run(*words, "--split", "all", "--attributes", "Happy")
     assert none.exit_code == 3
     assert "labels for none of the attributes that tiny.onnx predicts" in none.stderr
+
+
+def test_a_constant_attribute_is_warned_of(mine: Path, tmp_path: Path) -> None:
+    text = (mine / "labels.csv").read_text().splitlines()
+    lines = [line + (",Alive,Dead" if i == 0 else ",1,0") for i, line in enumerate(text)]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    (tmp_path / "images").symlink_to(mine / "images")
+    found = run(
+        *("train", "--data", tmp_path, "--output", tmp_path / "run", "--arch", "linear"),
+        *("--epochs", "1", "--attributes", "Smiling,Alive,Dead", "--device", "cpu"),
+    )
+    assert found.exit_code == 0, found.output
+    (line,) = [line for line in found.stderr.splitlines() if "the same in every" in line]
+    assert line == "warning    the same in every training image, so not to be learnt: Alive, Dead"
 
 
 def test_pack_keeps_what_is_unknown_and_who_is_shown(mine: Path, tmp_path: Path) -> None:

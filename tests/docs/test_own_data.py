@@ -26,7 +26,7 @@ COUNT = 24
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The page's spreadsheet, continued: `mine/`, its photos in `images/`; and a photo in `new/`."""
+    """The page's spreadsheet, continued, its photos in `images/`; and a photo in `new/`."""
     first = list(csv.DictReader(SHEET))
     photos = tmp_path / "mine" / "images"
     photos.mkdir(parents=True)
