@@ -175,8 +175,8 @@ def rules_of(attributes: Iterable[str]) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if {rule.first, rule.second} <= known)
 
 
-def _key(name: str) -> str:
-    """A name without case, and with one underscore for spaces, hyphens and underscores."""
+def key_of(name: str) -> str:
+    """Return a name without case, and with one underscore for spaces, hyphens and underscores."""
     return re.sub(r"[\s_-]+", "_", name.strip()).casefold()
 
 
@@ -185,6 +185,34 @@ def join_names(names: Iterable[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(names)
     return line.getvalue()
+
+
+def split_names(text: str) -> list[str]:
+    """Split a text at its commas, as a CSV: what holds one stands in double quotes."""
+    try:
+        return next(csv.reader([text], skipinitialspace=True), []) or [text]
+    except csv.Error as error:
+        raise UsageError(f"{text!r} is no list of attributes: {error}") from error
+
+
+def parse_thresholds(asked: str | float) -> float | dict[str, float]:
+    """Parse "0.7", one threshold for all attributes, or "Smiling=0.7,Bald=0.3", those of some.
+
+    Raises:
+        UsageError: it is neither, a name stands twice, or a threshold is outside 0 to 1.
+    """
+    pairs = [word.rpartition("=") for word in split_names(str(asked))]
+    try:
+        named = {name.strip(): float(value) for name, _, value in pairs}
+    except ValueError:
+        named = {}
+    once = len(named) == len(pairs) and ("" not in named or len(pairs) == 1)
+    if not (once and all(0.0 <= value <= 1.0 for value in named.values())):
+        raise UsageError(
+            f"--threshold {str(asked)!r} is neither P nor NAME=P,NAME=P, with each name once and P "
+            "from 0 to 1, for example 0.6 or Smiling=0.7,Bald=0.3"
+        )
+    return named.get("", named)
 
 
 def select(asked: str | Sequence[str], known: Sequence[str]) -> list[str]:
@@ -201,15 +229,11 @@ def select(asked: str | Sequence[str], known: Sequence[str]) -> list[str]:
     Raises:
         UsageError: a name is not among `known`.
     """
-    if isinstance(asked, str):
-        try:
-            asked = next(csv.reader([asked], skipinitialspace=True), []) or [asked]
-        except csv.Error as error:
-            raise UsageError(f"{asked!r} is no list of attributes: {error}") from error
-    spelled = {_key(name): name for name in known} | {name: name for name in known}
+    asked = split_names(asked) if isinstance(asked, str) else asked
+    spelled = {key_of(name): name for name in known} | {name: name for name in known}
     chosen: list[str] = []
     for word in map(str.strip, asked):
-        name = spelled.get(word) or spelled.get(_key(word))
+        name = spelled.get(word) or spelled.get(key_of(word))
         if name is None:
             raise UsageError(
                 f"unknown attribute {word!r}.{suggestion(word, known)} Known: {', '.join(known)}"

@@ -132,6 +132,12 @@ def operating_point_option(default: str = "default") -> str:
     return option(default, text, DECISIONS, metavar="POINT")
 
 
+def threshold_option() -> str | float | None:
+    """Return the field of --threshold."""
+    text = "Least probability of a present attribute: P, or NAME=P,NAME=P for some."
+    return option(None, text, DECISIONS, metavar="P|NAMES", shown="the bundle's own")
+
+
 def unsure_below_option() -> float | None:
     """Return the field of --unsure-below."""
     text = "Report decisions below this confidence as unsure."
@@ -177,7 +183,7 @@ def from_keywords(
     """Build a config from keyword arguments.
 
     Paths and URLs may be strings; a field that takes several values also takes one; one that takes
-    names separated by commas also takes a list.
+    names separated by commas also takes a list, and NAME=VALUE pairs a mapping.
 
     Args:
         kind: the config.
@@ -207,6 +213,8 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
         many = value if isinstance(value, list | tuple) else (value,)
         return tuple(_fitted(name, one, typing.get_args(hint)[0]) for one in many)
     kinds = typing.get_args(hint) or (hint,)
+    if isinstance(value, Mapping) and str in kinds:
+        value = [f"{name}={one}" for name, one in value.items()]
     if isinstance(value, list | tuple) and str in kinds:
         return join_names(map(str, value))
     if isinstance(value, str | Path):

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
 from celebattr.attributes import CELEBA
+from celebattr.data import synthetic
 from celebattr.evaluation.report import EvalReport
 from celebattr.training.config import TrainConfig
 
@@ -62,3 +66,17 @@ def save_bundle(path: Path, arch: str) -> Path:
     torch.nn.init.normal_(network.head[-1].weight, std=0.05)  # type: ignore[arg-type]
     bundle.save(path, card, network.state_dict())
     return path
+
+
+def scene(present: set[str], seed: int) -> Image.Image:
+    """A photo of 480x360 pixels with one drawn face somewhere in it, which the detector finds."""
+    rng = np.random.default_rng(seed)
+    photo = Image.new("RGB", (480, 360), tuple(rng.integers(60, 200, 3).tolist()))
+    draw = ImageDraw.Draw(photo)
+    for left, top, *colour in rng.integers(0, 255, (6, 5)).tolist():
+        draw.rectangle((left * 2, top, left * 2 + 60, top + 60), fill=tuple(colour))
+    face = synthetic.draw_face(present, rng)
+    face.thumbnail((round(rng.uniform(170, 218)),) * 2)
+    room = (photo.width - face.width, photo.height - face.height)
+    photo.paste(face, tuple(rng.integers(0, room).tolist()))
+    return photo.filter(ImageFilter.GaussianBlur(1))

@@ -200,6 +200,16 @@ def test_scoring_into_a_file_resumes(
     assert celebattr.score([faceless, photo], output, weights=tiny_onnx, resume=True).complete
 
 
+def test_thresholds_are_a_mapping(tiny_onnx: Path, photo: Path, drawn_celeba: Path) -> None:
+    (face,) = celebattr.load(tiny_onnx, threshold={"smiling": 0.0, "Bald": 1})(photo)
+    assert "Smiling" in face.present
+    assert "Bald" not in face.present
+    options = {"threshold": {"Smiling": 0}, "attributes": ["Smiling"], "against": tiny_onnx}
+    report = celebattr.evaluate(tiny_onnx, drawn_celeba, limit=8, **options)
+    (smiling,) = report.attributes
+    assert smiling.accuracy == smiling.positives / 8
+
+
 @pytest.mark.parametrize(
     ("call", "meant"),
     [

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from celebattr.attributes import CELEBA, RULES, Rule, join_names, reliability, rules_of, select
+from celebattr.attributes import (
+    CELEBA,
+    RULES,
+    Rule,
+    join_names,
+    parse_thresholds,
+    reliability,
+    rules_of,
+    select,
+)
 from celebattr.data.layouts.load import load_dataset
 from celebattr.errors import UsageError
 from celebattr.models.decisions import contradictions
@@ -67,3 +76,22 @@ def test_a_name_with_a_comma_is_quoted_and_an_exact_name_comes_first() -> None:
 def test_what_is_no_name_is_refused(typed: str) -> None:
     with pytest.raises(UsageError):
         select(typed, CELEBA)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("0.7", 0.7),
+        (0.7, 0.7),
+        ("Smiling=0.7,Bald=1", {"Smiling": 0.7, "Bald": 1.0}),
+        ('"has glasses, dark"=.5, a=b=0.2', {"has glasses, dark": 0.5, "a=b": 0.2}),
+    ],
+)
+def test_thresholds_are_one_or_some_by_name(typed: str | float, meant: object) -> None:
+    assert parse_thresholds(typed) == meant
+
+
+@pytest.mark.parametrize("typed", ["", "1.2", "nan", "0.5,0.6", "A", "A=2", "A=1,A=0", "A=1,0.5"])
+def test_what_is_no_threshold_is_refused(typed: str) -> None:
+    with pytest.raises(UsageError, match="neither P nor NAME=P"):
+        parse_thresholds(typed)

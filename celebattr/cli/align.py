@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from celebattr.cli.streams import say
-from celebattr.errors import UsageError, counted
+from celebattr.errors import ExitCode, UsageError, counted
+from celebattr.predictions import NO_FACE
 
 
 def align(
@@ -59,3 +60,5 @@ def align(
     told = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     say(f"{counted(crops, 'crop')} of {counted(sum(counts.values()), 'photo')} ({told})")
     typer.echo(output)
+    if set(counts) - {"ok", NO_FACE}:
+        raise typer.Exit(ExitCode.SOME_FAILED)

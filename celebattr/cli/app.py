@@ -58,15 +58,19 @@ class Command(typer.core.TyperCommand):
         for word in words:
             if word == "--":
                 break
-            name, equals, _ = word.partition("=")
+            name, attached, _ = word.partition("=")
+            if word[:1] == "-" != word[1:2]:  # letters, the last one's value may follow: -qwNAME
+                at = next((i for i, c in enumerate(word) if f"-{c}" in single), len(word) - 1)
+                name, attached = f"-{word[at]}", word[at + 1 :]
             option = single.get(name)
             if option is None:
                 continue
-            if not equals:
+            if not attached:
                 next(words, None)  # its value, which may look like an option
-            if option.name in given:
+            chosen = str(option.name).removeprefix("earlier_")
+            if chosen in given:
                 raise UsageError(f"{name} is given twice, and takes one value")
-            given.add(str(option.name))
+            given.add(chosen)
         # Help comes before the callback of an option, which may read a file that is not there.
         args = sorted(args, key=lambda word: word not in ("--help", "-h"))
         return super().make_context(info_name, args, parent, **extra)

@@ -118,7 +118,7 @@ def from_config(config: type, choices: Mapping[str, Sequence[str]]) -> list[insp
         listed = choices.get(field.name) or said["choices"]
         if typing.get_origin(kind) is tuple:
             kind, default = list[str], []
-        elif Path in (kind, *typing.get_args(kind)):
+        elif Path in (kind, *typing.get_args(kind)) or str in typing.get_args(kind):
             kind = str | None  # a Path would lose a slash of a URL
         plain = (typing.get_args(kind) or (kind,))[0]
         usual = "NAME" if not listed else field.name.upper()

@@ -17,7 +17,7 @@ from rich.text import Text
 from celebattr.constants import SURE_SCORE
 from celebattr.errors import printable
 from celebattr.evaluation.report import MEANS, EvalReport
-from celebattr.evaluation.tables import TITLES, Part, parts
+from celebattr.evaluation.tables import TITLES, Part, counts, parts
 from celebattr.evaluation.writers import headline
 from celebattr.inference.output.sinks import Output
 from celebattr.predictions import Failure, Prediction, Result
@@ -209,7 +209,7 @@ class _EvaluationTable:
         yield Text()
         table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
         table.add_column(TITLES["attribute"], no_wrap=True, overflow="ellipsis")
-        for name in ("positives", *columns):
+        for name in (*counts(report), *columns):
             title = TITLES[name] + (" " if name == columns[0] else "")
             table.add_column(title, justify="right", no_wrap=True)
         for row in report.attributes:
@@ -218,14 +218,17 @@ class _EvaluationTable:
             shares = [percent(getattr(row, name)) or "-" for name in columns]
             shares[0] += "!" if below else " "
             label = Text(_name(row.attribute, options))
-            table.add_row(label, str(row.positives), *shares, style="red" if below else "")
+            numbers = (str(getattr(row, name)) for name in counts(report))
+            table.add_row(label, *numbers, *shares, style="red" if below else "")
         means = [percent(getattr(report, MEANS[name])) or "-" for name in columns]
         means[0] += " "
-        table.add_row(Text("mean"), "", *means, style="bold")
+        table.add_row(Text("mean"), *("" for _ in counts(report)), *means, style="bold")
         yield table
         for part in parts(report, most=_LARGEST):
             yield from _part(part, options)
         note = "percent; - is undefined; ! is below the majority's answer"
+        if "images" in counts(report):
+            note += "; known: images whose label is known"
         if len(columns) < len(MEANS):
             note += "; more columns in a wider terminal or with --format csv"
         yield Text(note, style="dim")

@@ -11,6 +11,8 @@ from celebattr.options import (
     Checks,
     Location,
     allow_outside_option,
+    attributes_option,
+    column_option,
     data_option,
     decoders_option,
     device_option,
@@ -32,6 +34,8 @@ class DoctorConfig(Checks):
     limit: int | None = option(None, "Open only N images per folder, evenly spread.", "Data")
     faces: str = faces_option()
     allow_outside: bool = allow_outside_option()
+    column: str | None = column_option()
+    attributes: str | None = attributes_option()
     quick: bool = option(False, "Check lists and names only; open no image.", "Data")
     labels: bool = option(False, "Search for labels that are likely wrong.", LABELS)
     weights: str | None = weights_option(LABELS, "accurate")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from celebattr.attributes import key_of, select, split_names
 from celebattr.constants import SPLITS, Progress
 from celebattr.data import duplicates, synthetic
 from celebattr.data.dataset import Source
@@ -33,6 +34,9 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
     Args:
         config: which folders, and how thoroughly.
         progress: called after each image.
+
+    Raises:
+        UsageError: no folder has one of `config.attributes`.
     """
     findings: list[Finding] = []
     folders: list[FolderReport] = []
@@ -47,14 +51,18 @@ def examine(config: DoctorConfig, progress: Progress = lambda done, total: None)
         layout = source.layout + source.note
         folders.append(FolderReport(str(path), layout, rows.splits(source)))
     opened = 0
+    if sources and config.attributes is not None:
+        select(config.attributes, sorted({name for s in sources for name in s.attributes}))
     if sources:
         everywhere = ", ".join(str(source.path) for source in sources)
         findings += _at(everywhere, [*_together(sources), *leaks.check(sources)])
         if not config.quick:
             for source in sources:
-                faces = pictures.faces(source, config.faces, config.workers)
-                findings += _at(str(source.path), [faces])
-            found, opened = _pictures(sources, config, progress)
+                findings += _at(
+                    str(source.path), pictures.faces(source, config.faces, config.workers)
+                )
+            photos = {found.where for found in findings if found.what.startswith(pictures.PHOTOS)}
+            found, opened = _pictures(sources, photos, config, progress)
             findings += _at(everywhere, found)
     return DoctorReport(tuple(folders), tuple(findings), opened)
 
@@ -70,7 +78,9 @@ def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[F
     try:
         if not isinstance(path, Url):
             seen += files.look(path, hashes=not config.quick)
-        source = read_source(path, allow_outside=config.allow_outside)
+        source = read_source(path, config.column, allow_outside=config.allow_outside)
+        if config.attributes is not None:
+            source = _only(source, config.attributes)
         found = [*pictures.missing(source), *rows.check(source)]
     except (CelebattrError, OSError) as error:
         if not any(_explains(finding, str(error)) for finding in seen):
@@ -84,6 +94,16 @@ def _folder(path: Location, config: DoctorConfig) -> tuple[Source | None, list[F
             for finding in seen
         ]
     return source, [layout, *seen, *found]
+
+
+def _only(source: Source, asked: str) -> Source:
+    """Return a folder with those of some attributes that it has; with all if it has none."""
+    keys = set(map(key_of, split_names(asked)))
+    at = [i for i, name in enumerate(source.attributes) if key_of(name) in keys]
+    if not at:
+        return source
+    names = tuple(source.attributes[i] for i in at)
+    return replace(source, attributes=names, targets_NA=source.targets_NA[:, at])
 
 
 def _explains(finding: Finding, error: str) -> bool:
@@ -101,6 +121,8 @@ def _remedy(error: Exception) -> str:
         return "Check the path; `drawn` stands for faces drawn by program"
     if _HQ_NAME.search(text):
         return f"{files.NUMBERING}. {files.NUMBERING_REMEDY}"
+    if "unpack it" in text:
+        return "Unpack it, and look at the folder again"
     if "list_eval_partition" in text:
         place = "beside the list of attributes"
         return f"Take list_eval_partition.txt from where CelebA came and put it {place}"
@@ -134,7 +156,7 @@ def _together(sources: list[Source]) -> Iterator[Finding]:
 
 
 def _pictures(
-    sources: list[Source], config: DoctorConfig, progress: Progress
+    sources: list[Source], photos: set[str], config: DoctorConfig, progress: Progress
 ) -> tuple[list[Finding], int]:
     chosen = []
     for source in sources:
@@ -150,7 +172,8 @@ def _pictures(
             opened.append(picture)
             done += 1
             progress(done, total)
-        findings += _at(str(source.path), pictures.check(source, picked, opened))
+        aligned = str(source.path) not in photos
+        findings += _at(str(source.path), pictures.check(source, picked, opened, aligned=aligned))
         if source.store.path == Path(synthetic.NAME):
             continue  # drawings of the same attributes are all but one picture
         for row, picture in zip(picked, opened, strict=True):

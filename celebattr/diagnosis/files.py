@@ -150,9 +150,8 @@ def _seven_zip(file: Path) -> Finding:
     if "png" in file.name.lower():
         what = f"{file.name} is a part of the PNG images, 7z archives which are not read here"
         remedy = (
-            "Take the JPEGs instead, img_align_celeba.zip from the same place, and put it beside "
-            "them; or unpack all parts at once with `7z x` on the first, and rename the images to "
-            ".jpg as in the lists"
+            "Unpack all parts at once with `7z x` on the first; or take the JPEGs instead, "
+            "img_align_celeba.zip from the same place, and put it beside them"
         )
         return Finding("problem", "png archive", what, remedy)
     remedy = (

@@ -26,6 +26,10 @@ STRETCH = 1.05
 """Ratio to CelebA's aspect of 218 to 178 beyond which a face is visibly stretched."""
 
 
+PHOTOS = "photos, not aligned crops"
+"""How the finding begins on images whose faces are to be found and aligned."""
+
+
 def spread(count: int, limit: int | None) -> NDArray[np.int64]:
     """Return rows to open, evenly spread over all."""
     if limit is None or limit >= count:
@@ -63,19 +67,26 @@ def missing(source: Source) -> Iterator[Finding]:
         yield Finding("note", "crops", what, remedy)
 
 
-def faces(source: Source, wanted: str, workers: int) -> Finding:
-    """Return whether the images of a folder are aligned crops, as train and evaluate decide it."""
+def faces(source: Source, wanted: str, workers: int) -> Iterator[Finding]:
+    """Yield whether the images of a folder are aligned crops, as train and evaluate decide it."""
+    gone = set(source.store.missing(source.names))
+    there = [name for name in source.names if name not in gone]
+    if not there:
+        return
     chosen, why = wanted, "as asked"
     if wanted == "auto":
-        chosen, why = decide(source.store, source.names, workers=workers)
+        chosen, why = decide(source.store, there, workers=workers)
     if chosen == "none":
-        return Finding("ok", "faces", f"taken as aligned crops: {why}")
+        yield Finding("ok", "faces", f"taken as aligned crops: {why}")
+        return
     remedy = "train and evaluate find and align their faces; celebattr align writes the crops"
-    return Finding("note", "faces", f"photos, not aligned crops: {why}", remedy)
+    yield Finding("note", "faces", f"{PHOTOS}: {why}", remedy)
 
 
-def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> Iterator[Finding]:
-    """Yield findings on the opened images of a folder: unreadable ones, sizes, shapes."""
+def check(
+    source: Source, rows: Sequence[int], pictures: Sequence[Picture], *, aligned: bool
+) -> Iterator[Finding]:
+    """Yield findings on the opened images of a folder: unreadable ones; sizes of aligned crops."""
     broken = [source.names[r] for r, p in zip(rows, pictures, strict=True) if p.error]
     if broken:
         first = next(picture.error for picture in pictures if picture.error)
@@ -87,7 +98,7 @@ def check(source: Source, rows: Sequence[int], pictures: Sequence[Picture]) -> I
         what = f"all {len(pictures):,} images that were opened can be read"
         yield Finding("ok", "unreadable images", what)
     sizes = Counter(p.size for p in pictures if not p.error)
-    if sizes:
+    if sizes and aligned:
         yield from _sizes(sizes)
 
 

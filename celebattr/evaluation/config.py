@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from celebattr.attributes import parse_thresholds
 from celebattr.constants import SPLITS
 from celebattr.options import (
     DECISIONS,
@@ -23,6 +24,7 @@ from celebattr.options import (
     parse_operating_point,
     precision_option,
     skip_missing_option,
+    threshold_option,
     thumbnails_option,
     unsure_below_option,
     weights_option,
@@ -75,6 +77,7 @@ class EvaluateConfig(CalibrateConfig):
 
     split: str = option("test", "Split to evaluate: {choices}.", "Data", choices=(*SPLITS, "all"))
     weights: str | None = weights_option(DECISIONS, "accurate")
+    threshold: str | float | None = threshold_option()
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()
     unsure_below: float | None = unsure_below_option()
@@ -105,3 +108,4 @@ class EvaluateConfig(CalibrateConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check(unsure_below=(0.0, 1.0), examples=(0, 200))
+        parse_thresholds("0" if self.threshold is None else self.threshold)

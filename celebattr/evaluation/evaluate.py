@@ -32,7 +32,6 @@ from celebattr.inference.draw.heatmaps import Explainer
 from celebattr.models import decisions
 from celebattr.models.backends import Backend, open_backend
 from celebattr.models.card import Card
-from celebattr.options import parse_operating_point
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +65,14 @@ def evaluate(
     targets_NA, people_N = images.targets_of(attributes), images.identities_N
     other = _other(config, backend, attributes)
     backends = [backend] if other is None else [backend, other]
-    decide, *others_decide = (_decider(one.card, config) for one in backends)
+    thresholds = [
+        one.card.thresholds_at(config.operating_point, config.threshold, others=one is other)
+        for one in backends
+    ]
+    decide, *others_decide = (
+        _decider(one.card, thresholds_A, consistent=config.consistent)
+        for one, thresholds_A in zip(backends, thresholds, strict=True)
+    )
     by = select(config.slices, attributes) if config.slices else []
     explainer = Explainer(config.weights) if config.pointing else None
     started = time.monotonic()
@@ -95,14 +101,13 @@ def evaluate(
         # With another network, or corrupted images, the time is not this one's.
         images_per_second=None if other or corruptions else len(images) / seconds,
     )
-    thresholds_A = card.thresholds_at(*parse_operating_point(config.operating_point))[columns]
     report = replace(
         measured.report,
         measured_in=backend.precision + "+flip" * config.flip,
         consistent=config.consistent,
         faces=how(images),
         no_face=no_face,
-        logic=logic(p_NA, targets_NA, thresholds_A, attributes, people_N),
+        logic=logic(p_NA, targets_NA, thresholds[0][columns], attributes, people_N),
         corruptions=robustness(p_VNA, targets_NA, present_VNA, corruptions, people_N),
         published=published(attributes),
     )
@@ -192,10 +197,9 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:3] if more else names) + more
 
 
-def _decider(card: Card, config: EvaluateConfig) -> Decide:
-    """Return the decision function of a bundle at the chosen operating point."""
-    thresholds_A = card.thresholds_at(*parse_operating_point(config.operating_point))
-    how = decisions.Consistent(card.attributes).present if config.consistent else decisions.present
+def _decider(card: Card, thresholds_A: NDArray[np.float64], *, consistent: bool) -> Decide:
+    """Return the decision function of a bundle at its thresholds."""
+    how = decisions.Consistent(card.attributes).present if consistent else decisions.present
     return partial(how, thresholds_A=thresholds_A)
 
 

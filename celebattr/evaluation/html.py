@@ -56,6 +56,7 @@ def page(report: EvalReport, card: Mapping[str, Any], made: Made) -> str:
         titles=TITLES,
         tables={name: make(report, None) for name, make in tables.PARTS.items()},
         means=MEANS,
+        counts=tables.counts(report),
     )
 
 
@@ -76,7 +77,10 @@ def charts(report: EvalReport) -> dict[str, Markup]:
             "Average precision of each attribute",
             "Each attribute's average precision with its 95 % interval, and the share of images "
             "that show it. The table below holds the same numbers.",
-            [_dot(row, "average_precision", row.positives / report.images) for row in rows],
+            [
+                _dot(row, "average_precision", row.positives / (row.images or report.images))
+                for row in rows
+            ],
             x="average precision, %",
         ),
     }

@@ -26,6 +26,7 @@ TITLES: dict[str, str] = {
     **{name: title for name, _, title, _ in METRICS},
     **{
         "attribute": "attribute",
+        "images": "known",
         "positives": "positives",
         "exact_match_ratio": "exact match ratio",
     },
@@ -33,6 +34,12 @@ TITLES: dict[str, str] = {
 """Short titles for people, of fields of `AttributeReport` and `EvalReport`."""
 
 _LOW_IS_GOOD = ("mean_expected_calibration_error", "mean_brier_score")
+
+
+def counts(report: EvalReport) -> tuple[str, ...]:
+    """Return the counts of the table of attributes: `images` too where some labels are unknown."""
+    partly = any(row.images not in (None, report.images) for row in report.attributes)
+    return ("images", "positives") if partly else ("positives",)
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,10 @@ from celebattr.evaluation.report import (
     EvalReport,
     GapReport,
 )
-from celebattr.evaluation.tables import TITLES, Part, parts
+from celebattr.evaluation.tables import TITLES, Part, counts, parts
 from celebattr.io.files import StrPath, csv_line
 from celebattr.options import format_of_suffix
 from celebattr.reports.formatting import between, percent
-
-COLUMNS: tuple[str, ...] = ("attribute", "positives", *MEANS)
-"""Columns of the table of attributes, in order."""
 
 BOUNDS: tuple[str, ...] = tuple(f"{name}_{end}" for name in MEANS for end in ("low", "high"))
 """Further columns of a CSV: both ends of each metric's 95 % interval."""
@@ -94,8 +91,9 @@ def to_json(report: EvalReport) -> str:
 def to_csv(report: EvalReport) -> str:
     """Return one line per attribute, then the line `mean`; some metrics are only in JSON.
 
-    Exact match ratio and speed: see `to_json`. With columns for the differences to another bundle,
-    and for the gaps between slices, where there are any.
+    `images`, how many labels are known, is there where some are not. Exact match ratio and speed:
+    see `to_json`. With columns for the differences to another bundle, and for the gaps between
+    slices, where there are any.
     """
     gaps = {one.attribute: _gap(one) for one in report.gaps}
     against: dict[str | None, dict[str, Any]] = {}
@@ -103,10 +101,11 @@ def to_csv(report: EvalReport) -> str:
         against.setdefault(one.attribute, {}).update(_difference(one))
     # Some attributes have no gap or no counterpart: the columns are those that any has.
     extra = dict.fromkeys(name for rows in (against, gaps) for row in rows.values() for name in row)
-    columns = [*COLUMNS, *BOUNDS, *extra]
+    own = ("attribute", *counts(report), *MEANS)
+    columns = [*own, *BOUNDS, *extra]
     rows: list[dict[str, Any]] = []
     for row in report.attributes:
-        values = {name: _defined(getattr(row, name)) for name in COLUMNS}
+        values = {name: _defined(getattr(row, name)) for name in own}
         values |= _bounds({name: row.intervals.get(name) for name in MEANS})
         rows.append(values | against.get(row.attribute, {}) | gaps.get(row.attribute, {}))
     means = {column: _defined(getattr(report, field)) for column, field in MEANS.items()}
@@ -146,14 +145,14 @@ def to_markdown(report: EvalReport) -> str:
     """Return a summary and a table in percent, as a README shows it."""
     lines = [f"- {name}: {value}" for name, value in headline(report)]
     lines.insert(0, f"- weights: {_cell(report.weights)}")
-    titles = [TITLES[name] for name in COLUMNS]
+    titles = [TITLES[name] for name in ("attribute", *counts(report), *MEANS)]
     lines += ["", f"| {' | '.join(titles)} |", "| --- |" + " ---: |" * (len(titles) - 1)]
     for row in report.attributes:
-        cells = [_cell(row.attribute), str(row.positives)]
+        cells = [_cell(row.attribute), *(str(getattr(row, name)) for name in counts(report))]
         cells += [percent(getattr(row, name)) for name in MEANS]
         lines.append(f"| {' | '.join(cells)} |")
     means = [f"**{text}**" if (text := percent(getattr(report, f))) else "" for f in MEANS.values()]
-    lines.append(f"| **mean** |  | {' | '.join(means)} |")
+    lines.append(f"| **mean** |{'  |' * len(counts(report))} {' | '.join(means)} |")
     for part in parts(report):
         lines += _part(part)
     lines += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,12 @@ def refusal(data: bytes) -> str:
         if brands[:1] == (b"crx ",):
             return f"a camera's raw file: {_CONVERT}"
         return ": ".join(_VIDEO)
-    return f"not a {NAMES} image"
+    text = ", but text: give a list of photos as `celebattr predict - < LIST`"
+    return f"not a {NAMES} image{text if _TEXT.fullmatch(data[:4096]) else ''}"
+
+
+_TEXT = re.compile(rb"[^\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+")
+"""Text in any encoding but UTF-16: what has other control characters is not."""
 
 
 def _brands(data: bytes) -> tuple[bytes, ...]:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from celebattr.attributes import key_of, parse_thresholds
 from celebattr.constants import MIN_SCORE
 from celebattr.errors import UsageError
 from celebattr.models import weights
@@ -20,6 +21,7 @@ from celebattr.options import (
     option,
     parse_operating_point,
     precision_option,
+    threshold_option,
     unsure_below_option,
     weights_option,
 )
@@ -104,13 +106,7 @@ class PredictConfig(Checks):
         DECISIONS,
         metavar="NAMES",
     )
-    threshold: float | None = option(
-        None,
-        "Probability from which an attribute is present.",
-        DECISIONS,
-        metavar="P",
-        shown="the bundle's own",
-    )
+    threshold: str | float | None = threshold_option()
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()
     unsure_below: float | None = unsure_below_option()
@@ -141,7 +137,6 @@ class PredictConfig(Checks):
 
     def __post_init__(self) -> None:
         self._check(
-            threshold=(0.0, 1.0),
             unsure_below=(0.0, 1.0),
             min_face=(0, 100_000),
             min_score=(0.3, 1.0),
@@ -157,10 +152,21 @@ class PredictConfig(Checks):
             for name in ("address", "actors", "gpus_per_actor"):
                 if getattr(self, name):
                     raise UsageError(f"{flag(name)} is for --engine ray")
-        if parse_operating_point(self.operating_point).kind != "default" and (
-            self.threshold is not None
-        ):
+        point = parse_operating_point(self.operating_point)
+        if point.kind != "default" and isinstance(self.thresholds, float):
             raise UsageError("--threshold and --operating-point exclude each other: give one")
+
+    @property
+    def thresholds(self) -> float | dict[str, float] | None:
+        """The threshold of all attributes, or those of some by name; None: the bundle's own.
+
+        Names have one spelling, whatever was typed.
+        """
+        given = None if self.threshold is None else parse_thresholds(self.threshold)
+        if not isinstance(given, dict):
+            return given
+        alike = {key_of(name): value for name, value in given.items()}
+        return alike if len(alike) == len(given) else given
 
     @property
     def bundle(self) -> str:

@@ -13,7 +13,6 @@ from celebattr.inference.faces import Prepared
 from celebattr.inference.output.manifest import Facts
 from celebattr.models import decisions
 from celebattr.models.backends import Backend, open_backend
-from celebattr.options import parse_operating_point
 from celebattr.predictions import Failure, Prediction, Result
 
 
@@ -35,12 +34,10 @@ class Predictor:
         if config.attributes is not None:
             self.attributes = tuple(select(config.attributes, card.attributes))
         self._columns = np.array([card.attributes.index(a) for a in self.attributes])
-        self._thresholds = card.thresholds_at(*parse_operating_point(config.operating_point))
+        self._thresholds = card.thresholds_at(config.operating_point, config.threshold)
         self._unsure_below = card.unsure_below
         if config.unsure_below is not None:
             self._unsure_below = config.unsure_below
-        if config.threshold is not None:
-            self._thresholds = np.full(len(card.attributes), config.threshold)
         # All of the bundle's attributes decide together, also where some are reported only.
         self._present = (
             decisions.Consistent(card.attributes).present

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from celebattr.errors import DataError, TooManyFailuresError, UsageError
 from celebattr.inference.config import PredictConfig, ScoreOptions
+from celebattr.inference.inputs.source import DRAWN
 from celebattr.inference.output.sinks import Output, Text
 from celebattr.inference.output.writers import FORMATS, format_of
 from celebattr.predictions import NO_FACE
@@ -27,10 +28,16 @@ def failures(counts: Counter[str], *, strict: bool = False) -> int:
     return counts.total() - counts["inputs"] - counts["ok"] - no_face
 
 
-def unopened(left_out: Counter[str]) -> str:
-    """Return a line about the files of folders and archives that are of no use."""
+def _unopened(left_out: Counter[str], notice: Callable[[str], None]) -> None:
+    """Say which files of folders and archives have no row."""
+    drawn = left_out.pop(DRAWN, 0)
+    if drawn:
+        notice(f"left out, written by --annotate: {drawn:,} pictures")
     kinds = ", ".join(f"{n:,} {suffix}" for suffix, n in sorted(left_out.items()))
-    return f"left out, as they are never opened: {kinds} (convert pictures, take frames of videos)"
+    if kinds:
+        notice(
+            f"left out, as they are never opened: {kinds} (convert pictures, take frames of videos)"
+        )
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,7 @@ def score(
                 column=options.column,
                 allow=config.allow_protocol,
                 left_out=left_out,
+                drawn=options.annotate,
             )
         )
         with out:
@@ -130,8 +138,7 @@ def score(
                 if pictures is not None:
                     pictures.write(item, results)
                 watch(out.counts)
-            if left_out:
-                notice(unopened(left_out))
+            _unopened(left_out, notice)
             if not shard.inputs:
                 raise DataError(f"no images in {', '.join(paths)}")
             out.finish(shard)
@@ -229,7 +236,6 @@ def _on_ray(
         resume=options.resume,
         show=watch,
     )
-    if left_out:
-        notice(unopened(left_out))
+    _unopened(left_out, notice)
     seconds = time.monotonic() - started
     return Summary(counts, counts["inputs"], seconds, strict=config.strict)

@@ -83,6 +83,14 @@ def read(path: Path) -> Data:
             data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    if data[:23] == b"version https://git-lfs":
+        raise WeightsError(f"{path} is a Git LFS pointer, not the bundle: run `git lfs pull`")
+    size = _size(data)
+    if len(data) < size:
+        raise WeightsError(
+            f"{path} is cut off, {len(data):,} bytes of at least {size:,}: "
+            "download or copy it again"
+        )
     if kind(data) is None:
         looks = "a pickle" if data[:2] == b"PK" or data[:1] == b"\x80" else "something else"
         raise WeightsError(
@@ -92,6 +100,29 @@ def read(path: Path) -> Data:
     if kind(data) == "onnx":
         onnx_file.check(data, path)
     return data
+
+
+_MAX_HEADER = 100_000_000
+"""Bytes of the longest header that safetensors itself accepts."""
+
+
+def _size(data: Data) -> int:
+    """Return the bytes that a safetensors or ONNX file must have by its own account, or fewer."""
+    header = 8 + int.from_bytes(data[:8], "little")
+    if not data:
+        return 1
+    if data[8:9] == b"{" and header < _MAX_HEADER:
+        if header > len(data):
+            return header
+        try:
+            entries = json.loads(data[8:header])
+            return header + max(
+                (one["data_offsets"][1] for name, one in entries.items() if name[:2] != "__"),
+                default=0,
+            )
+        except (ValueError, AttributeError, LookupError, TypeError):
+            return 0  # said where it is read
+    return onnx_file.least_size(data) if data[:1] == weights.ONNX_BEGINS else 0
 
 
 def kind(data: Data) -> str | None:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celebattr.attributes import key_of, parse_thresholds, select
 from celebattr.errors import DataError, UsageError, WeightsError, reason
 from celebattr.io import schema
 from celebattr.models import decisions
 from celebattr.models.spec import ModelSpec
+from celebattr.options import parse_operating_point
 from celebattr.predictions import check_attributes
 
 SCHEMA = 1
@@ -108,18 +110,35 @@ class Card:
         if self.counts and (lengths != [count, count] or shapes != {decisions.BINS}):
             raise ValueError(f"counts are not [2][{count}][{decisions.BINS}]")
 
-    def thresholds_at(self, kind: str, least: float = 0.0) -> NDArray[np.float64]:
-        """Return the threshold of each attribute, [A], at an operating point.
+    def thresholds_at(
+        self, point: str, threshold: str | float | None = None, *, others: bool = False
+    ) -> NDArray[np.float64]:
+        """Return the threshold of each attribute, [A].
 
         Infinite where an attribute can never be called present.
 
         Args:
-            kind: default, f1, precision or recall.
-            least: of precision or recall, 0 to 1.
+            point: the operating point, as `parse_operating_point` takes it.
+            threshold: for all attributes, or for some by name, as `parse_thresholds` takes it.
+            others: whether names may be of attributes that the bundle does not have.
 
         Raises:
-            UsageError: the card has no counts to choose other thresholds from.
+            UsageError: a name is unknown, or the card has no counts to choose thresholds from.
         """
+        given = {} if threshold is None else parse_thresholds(threshold)
+        if not isinstance(given, dict):
+            return np.full(len(self.attributes), given)
+        chosen_A = self._at(*parse_operating_point(point))
+        known = set(map(key_of, self.attributes))
+        mine = [name for name in given if not others or key_of(name) in known]
+        names = select(mine, self.attributes)
+        if len(names) < len(mine):
+            raise UsageError(f"--threshold {threshold!r} names an attribute twice")
+        for name, word in zip(names, mine, strict=True):
+            chosen_A[self.attributes.index(name)] = given[word]
+        return chosen_A
+
+    def _at(self, kind: str, least: float) -> NDArray[np.float64]:
         if kind == "default":
             return np.array(self.thresholds)
         if not self.counts:

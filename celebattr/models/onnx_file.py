@@ -76,6 +76,23 @@ def check(data: bytes | mmap.mmap, path: Path) -> None:
         raise WeightsError(f"{path} is damaged: it is no ONNX file ({error})") from error
 
 
+def least_size(data: bytes | mmap.mmap) -> int:
+    """Return the bytes that a file must have by its own account; fewer if that is no ONNX."""
+    at = 0
+    try:
+        while at < len(data):
+            tag, at = _varint(data, at)
+            value, at = _varint(data, at)
+            if tag & 7 not in (_VARINT, _BYTES):
+                return 0
+            at += value if tag & 7 == _BYTES else 0
+    except ValueError:
+        return 0
+    except IndexError:  # it ends within a number
+        return len(data) + 1
+    return at
+
+
 def metadata(data: bytes | mmap.mmap, key: str) -> str | None:
     """Return a value of the metadata of a file that was checked."""
     found = None

@@ -16,6 +16,7 @@ from celebattr.models import bundle
 
 COMMANDS = (
     *("predict", "train", "evaluate", "calibrate", "export", "pack", "align", "doctor", "info"),
+    "merge",
 )
 
 
@@ -255,7 +256,26 @@ def test_a_photo_in_the_place_of_a_command_is_answered_with_predict() -> None:
     assert "Did you mean: celebattr predict 'my photo.jpg' --faces all" in done.stderr
 
 
-def test_an_option_of_one_value_given_twice_is_refused() -> None:
-    done = CliRunner().invoke(app, ["predict", "-w", "a", "--weights", "b", "x.jpg"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_option_of_one_value_given_twice_is_refused(command: str) -> None:
+    found = Commands().get_command(None, command)
+    single = [p for p in found.params if p.param_type_name == "option" and not p.multiple]
+    option = next(p for p in single if not p.is_flag and not p.is_eager and not p.hidden)
+    done = run(command, option.opts[0], "1", "x", f"{option.opts[-1]}=1")
     assert done.exit_code == 2
-    assert "--weights is given twice" in done.stderr
+    assert f"{option.opts[-1]} is given twice" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "twice"),
+    [
+        (["predict", "-w", "a", "--weights", "b"], True),
+        (["predict", "-wa", "-qwb"], True),
+        (["train", "--out", "a", "--output", "b"], True),  # the first is its earlier name
+        (["predict", "-q", "-q", "-w", "-w"], False),  # flags, and a value
+        (["train", "--data", "a", "-d", "b"], False),  # takes several
+    ],
+)
+def test_however_an_option_is_spelled_it_is_one(words: list[str], twice: bool) -> None:
+    done = run(*words, "x.jpg")
+    assert ("is given twice" in done.stderr) == twice

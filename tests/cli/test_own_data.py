@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ def test_train_holds_out_a_tenth_and_learns_from_what_is_known(
     assert found.exit_code == 0, found.output
     (line,) = [line for line in found.stderr.splitlines() if "held out" in line]
     assert line == "validation 4 of 40 train images held out, of other people than train, by seed 0"
+    assert "the same in every training image" not in found.stderr
     rows = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
     assert len(rows) == 2
     assert all(np.isfinite(row[f"{part}_loss"]) for row in rows for part in ("train", "validation"))
@@ -61,6 +63,34 @@ def test_train_holds_out_a_tenth_and_learns_from_what_is_known(
     assert report["people"] == COUNT // 2
     known = {row["attribute"]: row["images"] for row in report["attributes"]}
     assert known == {"Eyeglasses": COUNT // 2, "Smiling": COUNT}
+
+
+@pytest.mark.parametrize("names", ["Smiling", "Smiling,Eyeglasses"])
+def test_tables_say_how_many_labels_are_known_where_some_are_not(
+    mine: Path, tiny_onnx: Path, tmp_path: Path, names: str
+) -> None:
+    page = tmp_path / "page.html"
+    words = ("evaluate", "--data", mine, "--weights", tiny_onnx, "--split", "all")
+    words = (*words, "--attributes", names)
+    text = run(*words, "--format", "csv", "--report", page).stdout
+    rows = {row["attribute"]: row for row in csv.DictReader(text.splitlines())}
+    table = run(*words, "--format", "table").stdout
+    (head,) = [line.split()[:3] for line in table.splitlines() if line.startswith("attribute ")]
+    markdown = run(*words, "--format", "markdown").stdout
+    html = page.read_text()
+    if names == "Smiling":
+        assert "images" not in rows["Smiling"]
+        assert head == ["attribute", "positives", "accuracy"]
+        assert "| known |" not in markdown
+        assert ">known<" not in html
+        return
+    assert (rows["Smiling"]["images"], rows["Eyeglasses"]["images"]) == ("40", "20")
+    assert rows["mean"]["images"] == ""
+    assert head == ["attribute", "known", "positives"]
+    assert ["Eyeglasses", "20", "7"] in [line.split()[:3] for line in table.splitlines()]
+    assert "| Eyeglasses | 20 | 7 |" in markdown
+    assert '<td data-value="20">20</td>\n<td data-value="7">7</td>' in re.sub(r"\n+", "\n", html)
+    assert "7 of 20 images show it" in html
 
 
 def test_evaluate_scores_what_data_and_bundle_share(
@@ -94,6 +124,20 @@ def test_evaluate_scores_what_data_and_bundle_share(
     none = run(*words, "--split", "all", "--attributes", "Happy")
     assert none.exit_code == 3
     assert "labels for none of the attributes that tiny.onnx predicts" in none.stderr
+
+
+def test_a_constant_attribute_is_warned_of(mine: Path, tmp_path: Path) -> None:
+    text = (mine / "labels.csv").read_text().splitlines()
+    lines = [line + (",Alive,Dead" if i == 0 else ",1,0") for i, line in enumerate(text)]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    (tmp_path / "images").symlink_to(mine / "images")
+    found = run(
+        *("train", "--data", tmp_path, "--output", tmp_path / "run", "--arch", "linear"),
+        *("--epochs", "1", "--attributes", "Smiling,Alive,Dead", "--device", "cpu"),
+    )
+    assert found.exit_code == 0, found.output
+    (line,) = [line for line in found.stderr.splitlines() if "the same in every" in line]
+    assert line == "warning    the same in every training image, so not to be learnt: Alive, Dead"
 
 
 def test_pack_keeps_what_is_unknown_and_who_is_shown(mine: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -184,6 +185,17 @@ def test_annotated_pictures_are_written_beside_each_other(
     assert 0.005 < changed.mean() < 0.6
 
 
+def test_annotated_pictures_in_the_scored_folder_are_left_out_and_counted(
+    photos: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    shutil.copy(photos / "a.png", tmp_path)
+    words = (tmp_path, "--weights", tiny_bundle, "--device", "cpu", "--annotate", tmp_path)
+    for told in (False, True):
+        result = run(*words, "--faces", "none", "--explain", "Bald")
+        assert [row["path"] for row in parsed(result)] == [str(tmp_path / "a.png")]
+        assert ("left out, written by --annotate: 2 pictures" in result.stderr) == told
+
+
 def test_faces_none_takes_any_image_as_a_face(photos: Path, weights: tuple[str, str]) -> None:
     (row,) = parsed(run(photos / "photo.jpg", *weights, "--faces", "none"))
     assert row["box"] is None
@@ -197,7 +209,7 @@ def test_quiet_says_nothing_on_standard_error(photos: Path, weights: tuple[str, 
     ("arguments", "code", "message"),
     [
         (("--attributes", "Smilling"), 2, "Did you mean Smiling"),
-        (("--threshold", "1.5"), 2, "--threshold 1.5 is outside 0 to 1"),
+        (("--threshold", "1.5"), 2, "--threshold '1.5' is neither P nor NAME=P"),
         (("--format", "xml"), 2, "'xml' is not one of"),
         (("--output", "rows.xyz"), 2, "no format has the suffix .xyz"),
         (("--output", "nowhere/rows.csv"), 3, "Its folder does not exist"),

@@ -185,6 +185,9 @@ def test_resuming_with_other_options_is_refused(
     result = predict(photos, tiny_onnx, output, "--resume", "--threshold", "0.2")
     assert result.exit_code == 2
     assert "threshold None and 0.2" in result.stderr
+    result = predict(photos, tiny_onnx, output, "--resume", "--threshold", "smiling=0.2")
+    assert result.exit_code == 2
+    assert "threshold None and {'smiling': 0.2}" in result.stderr
     result = predict(photos, tiny_onnx, output, "--resume", "--max-failures", "3")
     assert "stopped after 4 failures" in result.stderr
     assert len((tmp_path / "x.jsonl.part").read_text().splitlines()) == 39

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import csv
+import uuid
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import celebattr
 from celebattr.attributes import CELEBA
-from celebattr.data.faces import decide, find_faces, how, usable
+from celebattr.cli.app import app
+from celebattr.data.faces import LOOKS, decide, find_faces, how, usable
 from celebattr.data.image_stores import Folder
 from celebattr.data.layouts.load import load_dataset
+from celebattr.data.shards.reader import FarMembers
 from celebattr.errors import DataError
 
 ASTRONAUT = Path(__file__).parents[2] / "docs" / "astronaut.png"
+BLANK = "blank.png"
 NAMES = ("a.png", "b.png", "c.png", "d.png")
 
 
@@ -66,6 +72,69 @@ def test_photos_are_aligned_as_predict_aligns_them(photos: Path, tmp_path: Path)
     for row, name in enumerate(NAMES):
         with Image.open(tmp_path / "crops" / name) as crop:
             assert np.array_equal(dataset.read(row), np.asarray(crop))
+
+
+def test_few_looks_are_enough_where_faces_agree(photos: Path, tmp_path: Path) -> None:
+    celebattr.align(photos / "a.png", tmp_path)
+    crop, photo = ((folder / "a.png").read_bytes() for folder in (tmp_path, photos))
+    blank = (photos / "blank.png").read_bytes()
+    store = Files({f"{i}": (crop, photo, blank)[i % 3] for i in range(300)})
+    for kind, looks, decision in ((0, 16, "none"), (1, 16, "largest"), (2, LOOKS, "none")):
+        store.read_names.clear()
+        assert decide(store, [f"{i}" for i in range(kind, 300, 3)], workers=1)[0] == decision
+        assert len(store.read_names) == looks
+    store.read_names.clear()
+    chosen, why = decide(store, list(store.files), workers=1)
+    assert len(store.read_names) == LOOKS
+    assert chosen == "largest" or "of 4" in why
+
+
+class Files:
+    """A store of bytes that keeps what is read."""
+
+    path = Path("files")
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self.read_names: list[str] = []
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        return []
+
+    def content(self, names: Sequence[str]) -> str:
+        return ""
+
+    def read(self, name: str) -> bytes:
+        self.read_names.append(name)
+        return self.files[name]
+
+
+def test_photos_in_shards_here_and_far_away_are_aligned_alike(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = tmp_path / "shards", f"memory://{uuid.uuid4().hex}"
+    requests: list[int] = []
+    for place in (near, far):
+        celebattr.pack(photos, place, faces="none")
+    real = FarMembers.read_all
+
+    def counted(self: FarMembers, names: Sequence[str]) -> list[bytes]:
+        requests.append(len(names))
+        return real(self, names)
+
+    monkeypatch.setattr(FarMembers, "read_all", counted)
+    found = [find_faces(load_dataset([place]), "auto", workers=2) for place in (photos, near, far)]
+    assert len({told for _, told in found}) == 1
+    assert sum(requests) == 5
+    assert len(requests) == 2  # a quarter first
+    crops = [
+        {PurePath(name).stem: data.read(i) for i, name in enumerate(data.names) if name != BLANK}
+        for data, _ in found
+    ]
+    for others in crops[1:]:
+        assert crops[0].keys() == others.keys()
+        for stem, crop in crops[0].items():
+            np.testing.assert_array_equal(others[stem], crop)
 
 
 def test_evaluate_decides_as_predict_does(photos: Path, tiny_onnx: Path) -> None:
@@ -128,3 +197,35 @@ def test_packing_opens_each_photo_that_is_to_be_aligned_once(
     for i, name in enumerate(plain_crops.names):
         if name != "blank.png":
             np.testing.assert_array_equal(crops[PurePath(name).stem], plain_crops.read(i))
+
+
+@pytest.mark.parametrize("faces", ["largest", "all"])
+def test_align_writes_crops_from_the_command_line_too(
+    photos: Path, tmp_path: Path, faces: str
+) -> None:
+    celebattr.align([photos / "a.png", photos / BLANK], tmp_path / "python", faces=faces)
+    words = ["align", str(photos / "a.png"), str(photos / BLANK), "--faces", faces, "--output"]
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "cli")])
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"{tmp_path / 'cli'}\n"
+    assert "1 crops of 2 photos (1 ok, 1 no_face)" in done.stderr
+    for name in ("a.png", "crops.csv"):
+        assert (tmp_path / "cli" / name).read_bytes() == (tmp_path / "python" / name).read_bytes()
+    with Image.open(tmp_path / "cli" / "a.png") as crop:
+        assert crop.size == (178, 218)
+    some = CliRunner().invoke(app, [*words, str(tmp_path / "cli"), "nothing.jpg"])
+    assert some.exit_code == 6
+    assert "1 not_found" in some.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (("a.jpg",), 2, "give --output DIR"),
+        (("a.jpg", "--output", "x", "--faces", "none"), 2, "neither largest nor all"),
+    ],
+)
+def test_what_align_cannot_do_is_said(words: tuple[str, ...], code: int, why: str) -> None:
+    done = CliRunner().invoke(app, ["align", *words])
+    assert done.exit_code == code
+    assert why in done.stderr

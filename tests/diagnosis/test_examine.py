@@ -10,6 +10,7 @@ from pathlib import Path
 import layouts
 import numpy as np
 import pytest
+import samples
 from accidents import ARCHIVE, LIST, QUOTA, found, loads, report_of, write
 from layouts import LAYOUTS
 from PIL import Image
@@ -19,6 +20,7 @@ from celebattr.diagnosis import files
 from celebattr.diagnosis import files as official
 from celebattr.diagnosis.config import DoctorConfig
 from celebattr.diagnosis.examine import examine
+from celebattr.errors import UsageError
 
 # What happens to images
 
@@ -59,7 +61,7 @@ def test_odd_sizes_are_found(tmp_path: Path) -> None:
         ("any", lambda n: (200 + 40 * n, 300), "warning", "and 12 more sizes"),
     ):
         folder = resize(write(tmp_path / name, "torchvision"), size)  # type: ignore[arg-type]
-        finding = found(report_of(folder), "sizes")
+        finding = found(report_of(folder, faces="none"), "sizes")
         assert finding.severity == severity
         assert what in finding.what
         assert ("photos before alignment" in finding.remedy) == (name == "any")
@@ -148,3 +150,39 @@ def test_damage_anywhere_is_a_finding_and_no_crash(tmp_path: Path, layout: str) 
         report = report_of(folder)
         assert report.trains == loads(folder), (path, turn)
         path.write_bytes(whole)
+
+
+def test_photos_are_told_from_crops_and_not_called_stretched(tmp_path: Path) -> None:
+    for number in range(4):
+        samples.scene({"Smiling"}, number).save(tmp_path / f"{number}.png")
+    text = "file,Smiling,Odd,B\n" + "".join(f"{n}.png,{n % 2},1,{n % 2}\n" for n in range(4))
+    (tmp_path / "labels.csv").write_text(text)
+    report = report_of(tmp_path)
+    finding = found(report, "faces")
+    assert (finding.severity, report.trains) == ("note", True)
+    assert finding.what.startswith("photos, not aligned crops: the eyes of 0 of 4 faces are at")
+    assert "celebattr align" in finding.remedy
+    assert "sizes" not in {one.check for one in report.findings}
+    taken = report_of(tmp_path, faces="none")
+    assert found(taken, "faces").what == "taken as aligned crops: as asked"
+    assert found(taken, "sizes").severity == "warning"
+    for number in range(4):
+        (tmp_path / f"{number}.png").unlink()
+    assert "faces" not in {one.check for one in report_of(tmp_path).findings}
+
+
+def test_a_column_and_attributes_are_chosen(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder, name in ((one, "B"), (other, "Big Hat")):
+        folder.mkdir()
+        Image.new("RGB", (178, 218)).save(folder / "a.png")
+        (folder / "x.csv").write_text(f"picture,image,A,{name}\na.png,?,1,0\n")
+    assert not report_of(one).trains
+    report = report_of(one, column="picture", attributes="a")
+    assert report.trains
+    assert found(report, "constant attribute").examples == ("A",)
+    both = report_of(one, other, column="picture", attributes="a,big_hat")
+    examples = {one.examples for one in both.findings if one.check == "constant attribute"}
+    assert examples == {("A",), ("A", "Big Hat")}
+    with pytest.raises(UsageError, match="unknown attribute 'C'"):
+        report_of(one, other, column="picture", attributes="a,C")

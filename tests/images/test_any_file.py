@@ -187,6 +187,15 @@ def test_what_is_not_opened_is_called_what_it_is(what: str) -> None:
         open_image(NAMED[what].ljust(200, b"\0"), name="x.jpg")
 
 
+@pytest.mark.parametrize("text", ["a.jpg\nb.jpg\n", "fotos/Jos\xe9 1.png\r\n" * 900])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_a_list_says_how_lists_are_given(text: str, encoding: str) -> None:
+    with pytest.raises(
+        UnreadableImageError, match=r"list\.txt: .*text: .* `celebattr predict - < LIST`"
+    ):
+        open_image(text.encode(encoding), name="list.txt")
+
+
 def test_heic_without_its_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "_register_heif", lambda: False)
     with pytest.raises(UnreadableImageError, match=r"pip install 'celebattr\[heic\]'"):

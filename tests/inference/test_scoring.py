@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from celebattr.attributes import CELEBA
 from celebattr.data import synthetic
 from celebattr.errors import UsageError
 from celebattr.inference import scorer
@@ -106,6 +107,33 @@ def test_attributes_and_threshold_can_be_chosen(tiny_onnx: Path, inputs: list[In
     assert isinstance(found, Prediction)
     assert list(found.probabilities) == ["Smiling", "Bald"]
     assert found.present == ["Smiling", "Bald"]
+
+
+def test_thresholds_of_some_attributes_leave_the_others(
+    tiny_onnx: Path, inputs: list[Input]
+) -> None:
+    def present(threshold: str | None) -> set[str]:
+        config = PredictConfig(weights=str(tiny_onnx), threshold=threshold)
+        found = rows(inputs[:1], Predictor(config))[0]
+        assert isinstance(found, Prediction)
+        return set(found.present)
+
+    plain = present(None)
+    yes = next(name for name in CELEBA if name in plain)
+    no = next(name for name in CELEBA if name not in plain)
+    assert present(f"{yes}=1,{no.replace('_', ' ').upper()}=0") == plain - {yes} | {no}
+    for wrong in ("Smile=0.3", "Smiling=1,smiling=0"):
+        with pytest.raises(UsageError, match="Smiling"):
+            present(wrong)
+
+
+def test_names_that_differ_in_spelling_only_run_alike_in_a_manifest() -> None:
+    one, other, both = (
+        PredictConfig(threshold=text).thresholds
+        for text in ('"Wearing Hat"=0.3', "wearing_hat=0.30", "a b=0.3,a-b=0.4")
+    )
+    assert one == other
+    assert both == {"a b": 0.3, "a-b": 0.4}
 
 
 def test_an_unknown_attribute_is_refused_with_a_suggestion(tiny_onnx: Path) -> None:

@@ -42,6 +42,8 @@ TO = {
     "/to/to": "/to/to",
     "/to/https": "https://127.0.0.1:9/a.jpg",
     "/to/file": "file:///etc/passwd",
+    "/to/private": "http://10.1.2.3/a.jpg",
+    "/to/metadata": "http://169.254.169.254/latest/meta-data",
 }
 
 
@@ -71,6 +73,8 @@ def test_a_photo_is_fetched_and_redirects_are_followed(host: str) -> None:
         ("/to/to", UnreadableImageError, "again and again"),
         ("/to/https", UnreadableImageError, "another protocol, https://"),
         ("/to/file", UnreadableImageError, "another protocol, file://"),
+        ("/to/private", UnreadableImageError, "in a private network"),
+        ("/to/metadata", UnreadableImageError, "in a private network"),
     ],
 )
 def test_what_is_no_photo_is_refused_with_the_reason(
@@ -78,6 +82,11 @@ def test_what_is_no_photo_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(kind, match=f"the photo: .*{why}"):
         web.read(host + path, "the photo")
+
+
+def test_https_is_spoken_or_nothing(host: str) -> None:
+    with pytest.raises(UnreadableImageError, match=r"x: .*SSL"):
+        web.read(host.replace("http://", "https://") + "/a.jpg", "x")
 
 
 def test_more_bytes_than_the_limit_are_not_read(host: str, monkeypatch: pytest.MonkeyPatch) -> None:

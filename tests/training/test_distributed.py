@@ -22,7 +22,9 @@ import pytest
 import samples
 import torch
 
+import celebattr
 from celebattr.errors import DeviceError, UsageError
+from celebattr.models import bundle
 from celebattr.models.device import resolve_one_of
 from celebattr.options import flag
 from celebattr.training import checkpoint, distributed, loop, rendezvous, run_folder
@@ -374,3 +376,35 @@ def test_each_process_of_a_machine_has_a_gpu_of_its_own_or_the_cpu(
     resolve_one_of("auto", "auto", 1, 2)
     resolve_one_of("cuda", "auto", 0, 2)
     assert asked == ["cuda:1", "cuda:0"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("packed", [False, True])
+def test_two_processes_align_photos_as_one_does(tmp_path: Path, packed: bool) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rows = ["image,split,Smiling"]
+    for i in range(24):
+        samples.scene({"Smiling"} if i % 2 else set(), i).save(photos / f"{i}.png")
+        rows.append(f"{i}.png,{('train', 'train', 'val')[i // 2 % 3]},{i % 2}")
+    (photos / "labels.csv").write_text("\n".join(rows))
+    if packed:  # as they are: whole photos in shards
+        photos = celebattr.pack(photos, tmp_path / "shards", faces="none")
+    tiny = ("--arch", "linear", "--epochs", "2", "--batch-size", "8", "--precision", "float32")
+    words = ("-m", "celebattr", "train", "--data", photos, "--device", "cpu", *tiny, "--output")
+    ends = {}
+    for count in (1, 2):
+        out = tmp_path / f"of{count}"
+        done = subprocess.run(
+            torchrun(count, *words, out),
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "faces      aligned as in predict: the eyes of 0 of " in done.stderr
+        kept = json.loads((out / "history.jsonl").read_text().splitlines()[-1])
+        ends[count] = [kept[f"{part}_loss"] for part in ("train", "validation")]
+        assert bundle.card_of(out / "best.safetensors").trained_on["faces"] == "largest"
+    assert ends[1] == pytest.approx(ends[2], rel=1e-5)

@@ -28,8 +28,15 @@ IMAGES = (
     ("img_align_celeba", "torchvision"),
     ("Img/img_align_celeba.zip", "official, zipped"),
     ("img_align_celeba.zip", "zipped"),
-    ("Img/img_align_celeba_png", "official, PNG edition"),
-    ("img_align_celeba_png", "PNG edition"),
+    *(
+        (f"{folder}{place}", f"{name}PNG edition{packed}")
+        for folder, name in (("Img/", "official, "), ("", ""))
+        for place, packed in (
+            ("img_align_celeba_png", ""),
+            ("img_align_celeba_png.7z/img_align_celeba_png", ""),  # unpacked where its parts lie
+            ("img_align_celeba_png.zip", ", zipped"),
+        )
+    ),
     ("images", "flat"),
     ("", "flat"),
 )
@@ -74,8 +81,8 @@ def images(path: Path, example: str) -> tuple[Store, str]:
             return Folder(at), layout
     if list(path.glob("**/img_align_celeba_png.7z*")):
         raise DataError(
-            f"{path} has only img_align_celeba_png.7z, which cannot be read here: take "
-            "img_align_celeba.zip, the JPEGs, from where it came"
+            f"{path} has only img_align_celeba_png.7z, which cannot be read here: unpack it with "
+            "`7z x`, or take img_align_celeba.zip, the JPEGs, from where it came"
         )
     places = ", ".join(place or "the folder itself" for place, _ in IMAGES)
     raise DataError(f"{path} has the lists of CelebA but no images; looked in {places}")

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import posixpath
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,10 @@ def _present(source: Source, skip_missing: bool) -> Source:
         f"{len(missing):,} of {len(source.names):,} images are not in {source.store.path}: {shown}"
     )
     if len(missing) == len(source.names):
+        there = sorted(source.store.path.iterdir()) if isinstance(source.store, Folder) else ()
+        packed = next((file.name for file in there if file.suffix.lower() in own.ARCHIVES), None)
+        if packed is not None:
+            text += f". Unpack {packed}, which lies there"
         raise DataError(text)
     if not skip_missing:
         raise DataError(f"{text}. Give --skip-missing to leave their rows out")
@@ -239,10 +244,7 @@ READERS: tuple[Callable[[Path], Source | None], ...] = (
 def _explain(path: Path) -> str:
     """Explain why a folder is not a data set, and suggest a remedy."""
     if path.is_file():
-        return (
-            f"{path} is an archive; give the folder of CelebA that holds it, with the lists, or a "
-            f"CSV with an image column{_elsewhere(path)}"
-        )
+        return f"{path} is an archive: {_unpack(path)}{_elsewhere(path)}"
     found = sorted(p.name + ("/" if p.is_dir() else "") for p in path.iterdir())
     shown = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "")
     text = (
@@ -250,10 +252,34 @@ def _explain(path: Path) -> str:
         f"CSV with an image column, and for other layouts; found {shown or 'nothing'}."
     )
     for depth, pattern in (("one folder", "*/"), ("two folders", "*/*/")):
-        deeper = sorted(str(p) for p in path.glob(pattern) if celeba.find(p, celeba.ATTRIBUTES))
+        deeper = sorted(str(p) for p in path.glob(pattern) if _has_lists(p))
         if deeper:
             return f"{text} It is {depth} deeper: give {' or '.join(deeper[:3])}"
     return f"{text} See the README for how to get CelebA{_elsewhere(path)}"
+
+
+def _has_lists(path: Path) -> bool:
+    try:
+        return celeba.find(path, celeba.ATTRIBUTES) is not None or bool(own.csv_files(path))
+    except DataError:  # several, of which none is chosen: there, that is said
+        return True
+    except OSError:
+        return False
+
+
+def _unpack(path: Path) -> str:
+    """Return what to do about an archive; one of CelebA's images alone is read beside its lists."""
+    command = {".zip": "unzip", ".7z": "7z x", ".rar": "unrar x"}.get(
+        path.suffix.lower(), "tar -xf"
+    )
+    try:
+        with zipfile.ZipFile(path) as opened:
+            inside = {Path(name).suffix.lower() for name in opened.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        inside = {".csv"}
+    if inside.isdisjoint((".csv", ".tsv", ".txt", ".parquet")):
+        return "give the folder that holds it, with the lists, or a CSV with an image column"
+    return f"unpack it (`{command} {path.name}`) and give the folder with the lists and the images"
 
 
 def _elsewhere(path: Path) -> str:

@@ -22,6 +22,8 @@ from celebattr.data.label_files import Table, split_of
 from celebattr.errors import DataError
 
 SPLIT_COLUMNS = ("split", "partition")
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+"""Suffixes of archives, which are no lists."""
 
 _ROW_NUMBER = re.compile(r"unnamed: \d+")  # what pandas calls a column without a name
 _NOT_ATTRIBUTES = re.compile(r"img.*|images?|anno|eval|celeba.*|__macosx|\..*", re.IGNORECASE)
@@ -39,9 +41,9 @@ def read(path: Path, column: str | None = None) -> Source | None:
     Raises:
         DataError: a file is damaged, has no attributes, or it is not clear which to read.
     """
-    if path.suffix.lower() in (".zip", ".7z"):
+    if path.suffix.lower() in ARCHIVES:
         return None
-    files = [path] if path.is_file() else _files(path)
+    files = [path] if path.is_file() else csv_files(path)
     if not files:
         return None
     root = path.parent if path.is_file() else path
@@ -72,7 +74,7 @@ def read(path: Path, column: str | None = None) -> Source | None:
     )
 
 
-def _files(path: Path) -> list[Path]:
+def csv_files(path: Path) -> list[Path]:
     """Return the label files of a folder: one, or one per split, here or in the splits' folders."""
     files = _lists(path)
     if not files:
@@ -102,14 +104,12 @@ def _place(root: Path, file: Path, name: str) -> str:
     """Return the folder below `root` that the names of a label file start from."""
     beside = file.parent.relative_to(root).as_posix() if file.parent != root else ""
     name = name.replace("\\", "/")
-    tried = [beside, "images", file.stem, f"images/{file.stem}"]
+    tried = [beside, f"{beside}/images".lstrip("/"), "", "images", file.stem, f"images/{file.stem}"]
     tried = [place for place in tried if (root / place).is_dir()]
     exact = (place for place in tried if (root / place / name).is_file())
     near = (place for place in tried if Folder(root / place).near([name]))
-    place = next(exact, None) or next(near, None) or (tried[0] if tried else "")
-    if not place and not (root / name).is_file() and not Folder(root).near([name]):
-        place = "images" if (root / "images").is_dir() else ""
-    return place
+    fitting = next((place for places in (exact, near) for place in places), None)
+    return next(filter(None, tried), "") if fitting is None else fitting
 
 
 def _joined(path: Path, tables: list[Table], places: list[str]) -> Table:

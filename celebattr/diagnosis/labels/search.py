@@ -88,7 +88,13 @@ def search(config: DoctorConfig, on_progress: Progress = lambda done, total: Non
         MissingExtraError: a page needs Jinja2.
     """
     reports.check(config)
-    dataset = load_dataset(config.data, skip_missing=True, allow_outside=config.allow_outside)
+    dataset = load_dataset(
+        config.data,
+        skip_missing=True,
+        allow_outside=config.allow_outside,
+        column=config.column,
+        attributes=config.attributes,
+    )
     dataset, _ = find_faces(dataset, config.faces, workers=config.workers)
     images = choose(dataset, config.split, config.limit)
     (images,), _ = usable((images,), skip_unreadable=False, workers=config.workers)

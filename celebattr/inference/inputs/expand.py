@@ -18,9 +18,11 @@ from typing import BinaryIO, NamedTuple, cast
 from celebattr.constants import IMAGE_SUFFIXES, MAX_BYTES, MAX_NAME
 from celebattr.errors import DataError, reason
 from celebattr.inference.inputs.source import (
+    DRAWN,
     STDIN,
     Input,
     failed,
+    is_drawn,
     listed_photo,
     resolve_address,
     stored,
@@ -58,6 +60,7 @@ class _How(NamedTuple):
     column: str | None
     known: Container[str]
     left_out: Counter[str]
+    into: str | None
 
 
 def expand(
@@ -69,6 +72,7 @@ def expand(
     archive: Opener | None = None,
     allow: Iterable[str] = (),
     left_out: Counter[str] | None = None,
+    drawn: str | os.PathLike[str] | None = None,
 ) -> Iterator[Input]:
     """Yield the photos that `paths` stand for, in a stable order; no photo is opened yet.
 
@@ -89,8 +93,9 @@ def expand(
         column: every path is a list, and this its column of paths; "-" is a CSV then.
         archive: what to make of an archive; without it, the images in it.
         allow: more protocols to open, and see `storage.ALLOW`.
-        left_out: counts the videos and pictures of folders and archives that are never opened, by
-            suffix.
+        left_out: counts the files of folders and archives that are never opened: videos and other
+            pictures by suffix, those that `--annotate` wrote as `DRAWN`.
+        drawn: where this run writes such pictures: those there are left out if named outright too.
 
     Raises:
         UsageError: `allow` has a protocol that is never opened.
@@ -101,7 +106,8 @@ def expand(
     left_out = Counter() if left_out is None else left_out
     if archive is None:
         archive = functools.partial(_members, left_out=left_out)
-    how = _How(archive, column, known, left_out)
+    into = None if drawn is None else os.path.join(os.path.realpath(drawn), "")  # noqa: PTH118
+    how = _How(archive, column, known, left_out, into)
     for path in paths:
         if path == STDIN:
             # Without its buffer, which would wait until it is full, and at exit for its reader.
@@ -145,6 +151,8 @@ def _local(path: str, how: _How) -> Iterator[Input]:
             if how.column is None and os.path.isdir(match):  # noqa: PTH112
                 searched += (os.path.join(match, ""),)  # noqa: PTH118
                 yield from _folder(match, how.left_out, entered)
+            elif suffix_of(match) in IMAGE_SUFFIXES and is_drawn(match, local=True):
+                how.left_out[DRAWN] += 1
             elif how.column is not None or suffix_of(path) == suffix_of(match) != "":
                 yield from _file(match, how)
             else:
@@ -163,7 +171,10 @@ def _file(path: str, how: _How) -> Iterator[Input]:
     elif how.column is not None or suffix in _LIST_SUFFIXES:
         yield from _list(path, how.column, how.known)
     elif suffix in IMAGE_SUFFIXES:  # a million photos are not opened twice
-        yield Input(path)
+        if how.into and is_drawn(path, local=True) and os.path.realpath(path).startswith(how.into):
+            how.left_out[DRAWN] += 1
+        else:
+            yield Input(path)
     else:
         # Imported here: it needs `Input`, and who has photos only need not wait for it.
         from celebattr.inference.inputs import archives
@@ -233,7 +244,7 @@ def _folder(folder: str, left_out: Counter[str], entered: set[tuple[int, int]]) 
             yield entry
         elif _is_folder(entry):
             stack.append(_entries(entry.path, entered))
-        elif wanted(entry.name, left_out):
+        elif wanted(entry.path, left_out, local=True):
             yield Input(entry.path)
 
 

@@ -18,17 +18,42 @@ from celebattr.predictions import Failure
 STDIN = "-"
 
 
+DRAWN = "drawn"
+"""What pictures that an earlier run wrote are counted as."""
+
+
 def suffix_of(path: str) -> str:
     """Return the suffix of a name, in lower case."""
     return os.path.splitext(path)[1].lower()  # noqa: PTH122
 
 
-def wanted(name: str, left_out: Counter[str]) -> bool:
+def wanted(name: str, left_out: Counter[str], *, local: bool = False) -> bool:
     """Return True if a file of a folder is to have a row; count it if it is of another kind."""
     suffix = suffix_of(name)
     if suffix in UNOPENED_SUFFIXES:
         left_out[suffix] += 1
-    return suffix in IMAGE_SUFFIXES
+    if suffix not in IMAGE_SUFFIXES:
+        return False
+    if is_drawn(name, local=local):
+        left_out[DRAWN] += 1
+        return False
+    return True
+
+
+def is_drawn(path: str, *, local: bool) -> bool:
+    """Return True if an image is one that `--annotate` wrote: `x.annotated.jpg`.
+
+    Of a local file also if it is a heat map, `x.Smiling.jpg` beside that.
+    """
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122
+    if stem.endswith(".annotated"):
+        return True
+    starts = (stem[:at] for at, letter in enumerate(stem) if letter == "." and local)
+    return any(
+        os.path.lexists(os.path.join(folder, f"{start}.annotated{suffix}"))  # noqa: PTH118
+        for start in starts
+    )
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class Run:
     def of(cls, facts: Facts, config: PredictConfig, format: str, shard: Shard) -> Run:
         """Return the run of a command line, before it begins."""
         options: dict[str, Any] = {name: getattr(config, name) for name in OPTIONS}
+        options["threshold"] = config.thresholds
         options["attributes"] = list(facts.attributes)
         weights = {"name": facts.name, "sha256": facts.sha256}
         return cls(weights, options, format, (shard.index, shard.count))

@@ -148,6 +148,62 @@ def test_a_file_in_each_folder_of_a_split_is_joined(photos: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("file", "listed", "there"),
+    [
+        ("train/metadata.csv", "train/{}", "train/{}"),  # the names repeat the folder
+        ("train/labels.csv", "{}", "train/images/{}"),
+        ("partial-train/metadata.csv", "{}", "partial-train/{}"),
+    ],
+)
+def test_images_of_a_split_lie_where_its_list_or_the_root_says(
+    photos: Path, tmp_path: Path, file: str, listed: str, there: str
+) -> None:
+    for split, name in (("train", "a.jpg"), ("valid", "b.jpg")):
+        place, lies = (text.replace("train", split) for text in (file, there))
+        (tmp_path / lies.format(name)).parent.mkdir(parents=True)
+        shutil.move(photos / name, tmp_path / lies.format(name))
+        text = f"file_name,A\n{listed.replace('train', split).format(name)},1\n"
+        rows(text, (tmp_path / place).parent, Path(place).name)
+    dataset = load_dataset([tmp_path])
+    assert dataset.splits_N.tolist() == [SPLITS["train"], SPLITS["validation"]]
+    assert dataset.names == [there.format("a.jpg"), there.replace("train", "valid").format("b.jpg")]
+
+
+def test_partitions_0_and_1_alone_are_splits_and_no_attribute(photos: Path) -> None:
+    rows("image_id,A,partition\na.jpg,1,0\nb.jpg,0,1\n", photos)
+    dataset = load_dataset([photos])
+    assert (dataset.attributes, dataset.splits_N.tolist()) == (("A",), [0, 1])
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+@pytest.mark.parametrize("lists", [True, False])
+def test_an_archive_says_what_to_do_with_it(
+    photos: Path, tmp_path_factory: pytest.TempPathFactory, kind: str, lists: bool
+) -> None:
+    if lists:
+        rows("image,A\na.jpg,1\n", photos)
+    packed = shutil.make_archive(str(tmp_path_factory.mktemp("packed") / "mine"), kind, photos)
+    command = "unzip mine.zip" if kind == "zip" else "tar -xf mine.tar.gz"
+    told = f"unpack it .`{command}`. and give" if lists or kind == "gztar" else "a CSV with an"
+    with pytest.raises(DataError, match=told):
+        load_dataset([Path(packed)])
+
+
+def test_images_still_in_an_archive_are_told(photos: Path, tmp_path: Path) -> None:
+    rows("image,A\nx.jpg,1\n", photos)
+    (tmp_path / "images.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"1 of 1 images .* Unpack images\.zip, which lies there"):
+        load_dataset([photos])
+
+
+def test_own_lists_one_folder_deeper_are_named(photos: Path, tmp_path: Path) -> None:
+    rows("image,A\na.jpg,1\n", tmp_path / "data")
+    shutil.move(photos / "a.jpg", tmp_path / "data")
+    with pytest.raises(DataError, match=r"one folder deeper: give .*data"):
+        load_dataset([tmp_path])
+
+
 def test_a_folder_per_attribute(photos: Path) -> None:
     for folder, names in (("Smiling", "ab"), ("Hat", "bc")):
         (photos / folder).mkdir()
@@ -210,11 +266,26 @@ def test_a_name_that_two_files_nearly_fit_is_missing(photos: Path) -> None:
         load_dataset([photos])
 
 
-def test_the_png_edition_is_read_by_lists_that_say_jpg(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "place",
+    [
+        "img_align_celeba_png",
+        "Img/img_align_celeba_png",
+        "Img/img_align_celeba_png.7z/img_align_celeba_png",
+        "img_align_celeba_png.zip",
+        "Img/img_align_celeba_png.zip",
+        "img_align_celeba.zip",
+    ],
+)
+def test_the_png_edition_is_read_by_lists_that_say_jpg(tmp_path: Path, place: str) -> None:
     write_celeba(tmp_path, train=2, validation=1, test=1, layout="torchvision")
-    folder = (tmp_path / "img_align_celeba").rename(tmp_path / "img_align_celeba_png")
+    (tmp_path / place).parent.mkdir(exist_ok=True, parents=True)
+    folder = (tmp_path / "img_align_celeba").rename(tmp_path / place.removesuffix(".zip"))
     for file in folder.iterdir():
         file.rename(file.with_suffix(".png"))
+    if place.endswith(".zip"):
+        shutil.make_archive(str(folder), "zip", folder.parent, folder.name)
+        shutil.rmtree(folder)
     dataset = load_dataset([tmp_path])
     assert dataset.names[0] == "000001.png"
     assert dataset.read(3).shape == (218, 178, 3)

@@ -17,7 +17,7 @@ from celebattr.errors import DataError, ImageTooLargeError, UnreadableImageError
 from celebattr.images.open import open_image
 from celebattr.inference.inputs import expand as expand_module
 from celebattr.inference.inputs.expand import expand
-from celebattr.inference.inputs.source import Input
+from celebattr.inference.inputs.source import DRAWN, Input
 
 
 def names(*paths: str, **options: object) -> list[str]:
@@ -328,3 +328,22 @@ def test_an_image_on_standard_input_is_read_up_to_the_limit(
     assert len(item.data) < 1 << 21
     with pytest.raises(ImageTooLargeError, match="more bytes than the limit of 1,048,576"):
         open_image(item.data)
+
+
+def test_pictures_of_an_earlier_run_are_no_inputs(folder: Path, tmp_path: Path) -> None:
+    before = names(str(folder))
+    drawn = folder / "drawn"
+    drawn.mkdir()
+    # A heat map lies beside its annotated picture; a name with dots alone is a photo's.
+    for name in ("a.annotated.jpg", "a.Smiling.jpg", "a.b.annotated.png", "a.b.A.B.png", "x.y.jpg"):
+        (drawn / name).touch()
+    left_out: Counter[str] = Counter()
+    photo = str(drawn / "x.y.jpg")
+    assert set(names(str(folder), left_out=left_out)) == {*before, photo}
+    assert left_out[DRAWN] == 4
+    assert names(str(drawn / "*.[jp][pn]g")) == [photo]
+    outright = [str(drawn / "a.annotated.jpg"), photo]  # as a shell's own pattern gives them
+    assert names(*outright) == outright
+    assert names(*outright, drawn=drawn) == [photo]
+    packed = zip_of(tmp_path / "packed.zip", "a.annotated.jpg", "x.y.jpg")
+    assert names(str(packed)) == [f"{packed}/x.y.jpg"]
