@@ -134,6 +134,11 @@ class FaceDataset:
         """The share of positives among the known labels, [A]; NaN where none is known."""
         return shares(self.targets_NA)
 
+    @property
+    def constant(self) -> list[str]:
+        """The attributes whose known labels are all alike, or that have none."""
+        return [n for n, s in zip(self.attributes, self.shares_A, strict=True) if not 0.0 < s < 1.0]
+
     def targets_of(self, names: Sequence[str]) -> Targets:
         """Return the targets of some attributes, in their order."""
         return self.targets_NA[:, [self.attributes.index(name) for name in names]]

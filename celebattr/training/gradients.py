@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from celebattr.data import loader
 from celebattr.data.loader import Batch
-from celebattr.errors import DeviceError
-from celebattr.models.device import DeviceChoice
+from celebattr.errors import DeviceError, UsageError
+from celebattr.models.device import DeviceChoice, out_of_memory
 from celebattr.models.preprocess import Preprocess
 from celebattr.training.batch import BatchBuilder
 from celebattr.training.callbacks import Listener
@@ -82,8 +83,12 @@ class GradientAccumulator:
 
         Raises:
             DeviceError: one image is too much.
+            UsageError: one image is too little, for a batch norm.
         """
-        if self.world.size > 1 and self.fits != (preprocess, max(count, self.fits[1])):
+        fits, most = self.fits
+        # Not between the passes of a whole epoch's gradient, which the trial would clear.
+        larger = count > most and not self.seen
+        if self.world.size > 1 and (fits is not preprocess or larger):
             self._fit(batch, count, preprocess, progress)
         while True:
             # Dropout is a function of (seed, place, process), so that resuming changes nothing.
@@ -91,8 +96,8 @@ class GradientAccumulator:
             try:
                 loss = self._all(batch, count, preprocess, progress, step)
                 return self.world.sum(loss)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
                     raise
                 if self.world.size > 1:
                     raise DeviceError(
@@ -123,8 +128,8 @@ class GradientAccumulator:
             try:
                 with norms_at_rest(self.network):
                     self._all(batch, count, preprocess, progress, step=False)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
                     raise
                 able, failure = self._smaller(progress, count), error
             self.network.zero_grad(set_to_none=True)
@@ -140,11 +145,14 @@ class GradientAccumulator:
         """Run all passes over this process's part; return its share of the mean loss."""
         size = progress.micro_batch
         # As many passes in all processes: where batch norms meet, each meets them all.
-        starts = range(0, self.world.largest(count), size)
-        loss = 0.0
-        for at in starts:
-            with self._summing(step and at == starts[-1]):
-                value, images = self._pass(batch, slice(at, at + size), preprocess, progress.epoch)
+        passes = len(loader.starts(self.world.largest(count), size))
+        own = len(batch.indices_B)
+        ends = [*loader.starts(own, size)[1:], *[own] * passes][:passes]
+        loss, start = 0.0, 0
+        for number, end in enumerate(ends, 1):
+            part, start = slice(start, end), end
+            with self._summing(step and number == passes):
+                value, images = self._pass(batch, part, preprocess, progress.epoch)
                 # DDP takes the mean over processes, whose parts may differ in size.
                 share = images * self.world.size / (self.seen or count)
                 # The scaler does nothing but in float16, whose small gradients underflow.
@@ -156,14 +164,22 @@ class GradientAccumulator:
         self, batch: Batch, part: slice, preprocess: Preprocess, epoch: int
     ) -> tuple[Tensor, int]:
         """Run one pass; return its mean loss and its number of images."""
-        if part.start >= len(batch.indices_B):
+        if part.start == part.stop:
             # Nothing is left for this process, but the others wait for its gradient: zeros.
             height, width = len(preprocess.rows), preprocess.columns.shape[1]
             return self.network(torch.zeros(0, 3, height, width, device=self.device)).sum(), 0
         made = self.builder.make(batch, part, epoch)
         images = preprocess.normalize(made.unit)
-        with self.autocast():
-            logits = self.forward(images.contiguous(memory_format=torch.channels_last))
+        try:
+            with self.autocast():
+                logits = self.forward(images.contiguous(memory_format=torch.channels_last))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UsageError(
+                "batch norm needs more than one image per pass where feature maps are 1x1: give a "
+                "larger --image-size or --batch-size, or more training images"
+            ) from error
         return self.loss(logits.float(), made.targets, made.weights), len(images)
 
     @contextlib.contextmanager
@@ -195,8 +211,3 @@ class GradientAccumulator:
 
     def _too_little(self, for_what: str) -> DeviceError:
         return DeviceError(f"{self.choice.device} has too little memory for {for_what}")
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    # The CPU allocator raises a plain RuntimeError; only its text tells.
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
