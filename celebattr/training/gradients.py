@@ -18,7 +18,7 @@ from celebattr.models.preprocess import Preprocess
 from celebattr.training.batch import BatchBuilder
 from celebattr.training.callbacks import Listener
 from celebattr.training.checkpoint import Progress
-from celebattr.training.compile import Forward
+from celebattr.training.compile import Forward, release
 from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World, norms_at_rest
 from celebattr.training.losses import LOSSES
@@ -110,6 +110,8 @@ class GradientAccumulator:
                     ) from error
                 size, progress.micro_batch = progress.micro_batch, self._smaller(progress, count)
                 self._say(progress, size, error)
+            # Outside of `except`: the error's traceback holds the tensors that did not fit.
+            release(self.device.type)
 
     def close(self) -> None:
         """Release the network, and the process group that DDP holds with it."""
@@ -131,7 +133,8 @@ class GradientAccumulator:
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
-                able, failure = self._smaller(progress, count), error
+                able, failure = self._smaller(progress, count), error.with_traceback(None)
+            release(self.device.type)
             self.network.zero_grad(set_to_none=True)
             progress.micro_batch = self.world.least(able)
             if progress.micro_batch == size:
@@ -202,8 +205,6 @@ class GradientAccumulator:
             raise self.world.raise_on_main(
                 self._too_little("one image: choose a smaller --image-size or --device cpu")
             ) from error
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
         self.listener.notice(
             f"out of memory: {progress.micro_batch} images per pass instead of {size}; "
             f"gradients are accumulated, so a step still sees {self.batch_size}"
