@@ -45,6 +45,8 @@ class Source:
     store: Store
     identities_N: NDArray[np.int64] | None = None
     note: str = ""
+    lacking: tuple[str, ...] = ()
+    """What a list's first line or a shard's name promises and is not there, a sentence each."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class FaceDataset:
     @property
     def constant(self) -> list[str]:
         """The attributes whose known labels are all alike, or that have none."""
-        return [n for n, s in zip(self.attributes, self.shares_A, strict=True) if not 0.0 < s < 1.0]
+        return constant(self.attributes, self.targets_NA)
 
     def targets_of(self, names: Sequence[str]) -> Targets:
         """Return the targets of some attributes, in their order."""
@@ -173,6 +175,11 @@ def shares(targets_NA: Targets) -> NDArray[np.float64]:
     known_A = (~np.isnan(targets_NA)).sum(axis=0)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.nansum(targets_NA, axis=0) / known_A, np.float64)
+
+
+def constant(attributes: Sequence[str], targets_NA: Targets) -> list[str]:
+    """Return the attributes whose known labels are all alike, or that have none."""
+    return [n for n, s in zip(attributes, shares(targets_NA), strict=True) if not 0.0 < s < 1.0]
 
 
 def hold_out(dataset: FaceDataset, seed: int) -> tuple[FaceDataset, str]:

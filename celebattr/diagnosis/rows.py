@@ -13,7 +13,7 @@ from celebattr import constants
 from celebattr.attributes import CELEBA
 from celebattr.constants import SPLITS
 from celebattr.data import label_files
-from celebattr.data.dataset import Source, shares
+from celebattr.data.dataset import Source, constant, shares
 from celebattr.data.layouts import celeba, celebamask_hq
 from celebattr.diagnosis.report import Finding, SplitReport
 from celebattr.errors import DataError
@@ -71,6 +71,9 @@ def splits(source: Source) -> tuple[SplitReport, ...]:
 def check(source: Source) -> Iterator[Finding]:
     """Yield findings on the lists of a folder."""
     where = str(source.path)
+    for text in source.lacking:
+        remedy = "Get what is missing again; --skip-missing uses what is there"
+        yield Finding("problem", "incomplete", where, text, remedy)
     yield from _doubled(source, where)
     yield from _lists(source, where)
     yield from _columns(source, where)
@@ -113,16 +116,14 @@ def _lists(source: Source, where: str) -> Iterator[Finding]:
     with file.open(encoding="utf-8-sig", errors="replace") as opened:
         first = opened.readline().strip()
     count = label_files.count_in(first)
-    if count is not None and count != len(source.names):
-        less = count > len(source.names)
+    if count is not None and count < len(source.names):
         yield Finding(
             "warning",
             "count line",
             where,
             f"the first line of {file.name} says {count:,} rows, and there are "
             f"{len(source.names):,}",
-            f"{'The list was cut off: get it again' if less else 'Rows were added'}; or write the "
-            "true number into the first line, if you changed the rows yourself",
+            "Rows were added: write the true number into the first line",
         )
     if count is None and "," not in first:
         what = f"{file.name} has lost its first line, the number of rows: it is read all the same"
@@ -202,17 +203,18 @@ def _columns(source: Source, where: str) -> Iterator[Finding]:
             "",
             tuple(f"{source.attributes[a]} {unknown_A[a]:,}" for a in most if unknown_A[a]),
         )
-    train = source.targets_NA[source.splits_N == constants.TRAIN]
-    if len(train):
-        pairs = zip(source.attributes, shares(train), strict=True)
-        flat = [name for name, share in pairs if share in (0.0, 1.0) or share != share]
-        if flat:
+    for split, so in (
+        ("train", "nothing can be learned of them"),
+        ("validation", "it cannot judge them; where it judges none, its loss chooses the epoch"),
+    ):
+        rows = source.targets_NA[source.splits_N == SPLITS[split]]
+        if len(rows) and (flat := constant(source.attributes, rows)):
             yield Finding(
                 "warning",
                 "constant attribute",
                 where,
-                f"{many(len(flat), 'attribute')} with one value in all {len(train):,} train rows: "
-                "nothing can be learned of them",
+                f"{many(len(flat), 'attribute')} with one value in all {len(rows):,} {split} rows: "
+                f"{so}",
                 "Leave their columns out, or add images that show the other value",
                 tuple(flat[:EXAMPLES]),
             )

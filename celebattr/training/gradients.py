@@ -203,7 +203,10 @@ class GradientAccumulator:
         self.network.zero_grad(set_to_none=True)
         if progress.micro_batch == 0:
             raise self.world.raise_on_main(
-                self._too_little("one image: choose a smaller --image-size or --device cpu")
+                self._too_little(
+                    "one image: choose a smaller --image-size"
+                    + (" or --device cpu" if self.device.type != "cpu" else "")
+                )
             ) from error
         self.listener.notice(
             f"out of memory: {progress.micro_batch} images per pass instead of {size}; "
