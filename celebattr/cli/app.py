@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -125,7 +126,8 @@ def guard(command: Callable[..., None]) -> Callable[..., None]:
             _settle_stdout()  # whoever read our output has seen enough
             raise typer.Exit(ExitCode.OK) from None
         except KeyboardInterrupt:
-            typer.echo("celebattr: interrupted", err=True)
+            with contextlib.suppress(OSError):  # the terminal may be closed
+                typer.echo("celebattr: interrupted", err=True)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
     return guarded

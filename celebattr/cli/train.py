@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,10 @@ def train(config: TrainConfig) -> None:
 
 
 class Terminal:
-    """A run on standard error: a live line on a terminal, one line per epoch anywhere."""
+    """A run on standard error: a live line on a terminal, one line per epoch anywhere.
+
+    A terminal that was closed does not end the run.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -78,11 +82,13 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         if self.bar:
-            self.bar.stop()
+            with contextlib.suppress(OSError):
+                self.bar.stop()
 
     def notice(self, text: str) -> None:
         """Print one line for a person."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):
+            self.console.print(text, markup=False, soft_wrap=True)
 
     def begin(self, config: TrainConfig) -> None:
         """Print one line that sums up the recipe."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -147,14 +148,10 @@ class GradientAccumulator:
     ) -> float:
         """Run all passes over this process's part; return its share of the mean loss."""
         size = progress.micro_batch
-        # As many passes in all processes: where batch norms meet, each meets them all.
-        passes = len(loader.starts(self.world.largest(count), size))
-        own = len(batch.indices_B)
-        ends = [*loader.starts(own, size)[1:], *[own] * passes][:passes]
-        loss, start = 0.0, 0
-        for number, end in enumerate(ends, 1):
-            part, start = slice(start, end), end
-            with self._summing(step and number == passes):
+        loss = 0.0
+        parts = passes(len(batch.indices_B), self.world.largest(count), size)
+        for number, part in enumerate(parts, 1):
+            with self._summing(step and number == len(parts)):
                 value, images = self._pass(batch, part, preprocess, progress.epoch)
                 # DDP takes the mean over processes, whose parts may differ in size.
                 share = images * self.world.size / (self.seen or count)
@@ -215,3 +212,14 @@ class GradientAccumulator:
 
     def _too_little(self, for_what: str) -> DeviceError:
         return DeviceError(f"{self.choice.device} has too little memory for {for_what}")
+
+
+def passes(own: int, largest: int, size: int) -> list[slice]:
+    """Return the parts of a process's `own` images that go through the network at once.
+
+    They are as many in all processes, of which one has `largest` images: where batch norms meet,
+    each meets them all.
+    """
+    begin = loader.starts(own, size)
+    begin += [own] * (len(loader.starts(largest, size)) - len(begin) + 1)
+    return [slice(*pair) for pair in itertools.pairwise(begin)]
