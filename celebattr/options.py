@@ -66,7 +66,7 @@ def data_option() -> tuple[Location, ...]:
 
 def skip_missing_option() -> bool:
     """Return the field of --skip-missing."""
-    return option(False, "Skip rows whose image file is missing.", "Data")
+    return option(False, "Use what is there where images, rows or shards are missing.", "Data")
 
 
 def allow_outside_option() -> bool:

@@ -77,12 +77,13 @@ def run(settings: TrainConfig, case: str, world: World) -> None:
     watch = Watch(stop_after=3 if case == "stopped" and world.rank == 1 else None)
     # The second process alone is short of memory, and the second alone is asked to stop.
     real = short_of_memory(1 if case == "memory" and world.rank == 1 else 10**9)
-    run = loop._Run(settings, watch, world)
     stopped = False
-    try:
-        run.train()
-    except KeyboardInterrupt:
-        stopped = True
+    with run_folder.claim(settings, world):
+        run = loop._Run(settings, watch, world)
+        try:
+            run.train()
+        except KeyboardInterrupt:
+            stopped = True
     Network.forward = real  # type: ignore[method-assign]
     assert stopped == (case == "stopped"), case
     states = [run.network, *([run.average] if run.average is not None else [])]

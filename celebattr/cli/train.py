@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -75,6 +76,9 @@ def train(
 class Terminal:
     """A run on standard error: a live line on a terminal, one line per epoch anywhere.
 
+    A terminal that was closed does not end the run.
+
+
     Args:
         live: show the live line.
         quiet: show neither.
@@ -108,12 +112,14 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         if self.bar:
-            self.bar.stop()
+            with contextlib.suppress(OSError):
+                self.bar.stop()
 
     def notice(self, text: str) -> None:
         """Print one line for a person."""
         if not self.quiet:
-            self.console.print(escaped(text), markup=False, soft_wrap=True)
+            with contextlib.suppress(OSError):
+                self.console.print(escaped(text), markup=False, soft_wrap=True)
 
     def begin(self, config: TrainConfig) -> None:
         """Print one line that sums up the recipe."""

@@ -50,6 +50,8 @@ class Source:
     store: Store
     identities_N: NDArray[np.int64] | None = None
     note: str = ""
+    lacking: tuple[str, ...] = ()
+    """What a list's first line or a shard's name promises and is not there, a sentence each."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,11 @@ class FaceDataset:
         """The share of positives among the known labels, [A]; NaN where none is known."""
         return shares(self.targets_NA)
 
+    @property
+    def constant(self) -> list[str]:
+        """The attributes whose known labels are all alike, or that have none."""
+        return constant(self.attributes, self.targets_NA)
+
     def targets_of(self, names: Sequence[str]) -> Targets:
         """Return the targets of some attributes, in their order."""
         return self.targets_NA[:, [self.attributes.index(name) for name in names]]
@@ -174,6 +181,11 @@ def shares(targets_NA: Targets) -> NDArray[np.float64]:
     known_A = (~np.isnan(targets_NA)).sum(axis=0)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.nansum(targets_NA, axis=0) / known_A, np.float64)
+
+
+def constant(attributes: Sequence[str], targets_NA: Targets) -> list[str]:
+    """Return the attributes whose known labels are all alike, or that have none."""
+    return [n for n, s in zip(attributes, shares(targets_NA), strict=True) if not 0.0 < s < 1.0]
 
 
 def hold_out(dataset: FaceDataset, seed: int) -> tuple[FaceDataset, str]:

@@ -109,7 +109,7 @@ class DataOptions(Protocol):
 
     @property
     def skip_missing(self) -> bool:
-        """Skip rows whose image file is missing."""
+        """Use what is there where images, rows or shards are missing."""
 
     @property
     def allow_outside(self) -> bool:

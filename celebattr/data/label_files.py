@@ -11,8 +11,8 @@ import csv
 import io
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -54,6 +54,7 @@ class Table:
         images: the image of each row, as written.
         cells: text [N, columns].
         named: whether a header names the columns; without one they are `column 1` and so on.
+        promised: the number of rows in the first line; None if it has none.
     """
 
     path: Path
@@ -61,6 +62,18 @@ class Table:
     images: list[str]
     cells: NDArray[np.str_]
     named: bool = True
+    promised: int | None = None
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """A sentence about rows that the first line promises and that are not there, if any."""
+        if self.promised is None or self.promised <= len(self.images):
+            return ()
+        return (
+            f"{self.path} says {self.promised:,} rows in its first line and has "
+            f"{len(self.images):,}: it was cut off, get it again; or write the true number there, "
+            "if you took rows out",
+        )
 
 
 def read_text(path: Path) -> str:
@@ -113,7 +126,8 @@ def read_table(path: Path, *, header: bool = True, column: str | None = None) ->
     """
     text = read_text(path)
     first, _, rest = text.lstrip().partition("\n")
-    if count_in(first) is not None:
+    promised = count_in(first)
+    if promised is not None:
         text = rest
         first, _, rest = text.lstrip().partition("\n")
     if not first.strip():
@@ -131,7 +145,7 @@ def read_table(path: Path, *, header: bool = True, column: str | None = None) ->
     twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
     if twice:
         raise DataError(f"{path} has more than one column {', '.join(twice[:5])}")
-    return table
+    return replace(table, promised=promised)
 
 
 def count_in(line: str) -> int | None:
@@ -277,6 +291,29 @@ def partitions(table: Table, column: int) -> NDArray[np.int8]:
             "0, 1, 2 or train, validation, test"
         )
     return splits
+
+
+_NUMBERED = re.compile(r"(.*)-(\d+)-of-(\d+)(\D*)")
+
+
+def shards_lacking(files: Iterable[PurePath]) -> tuple[str, ...]:
+    """Return a sentence about shards that names like `x-00001-of-00003` promise, if any is gone."""
+    there: dict[tuple[PurePath, str, str, str], set[int]] = {}
+    for file in files:
+        if found := _NUMBERED.fullmatch(file.name):
+            stem, number, count, end = found.groups()
+            there.setdefault((file.parent, stem, count, end), set()).add(int(number))
+    gone: list[str] = []
+    for (folder, stem, count, end), numbers in there.items():
+        first = 1 if int(count) in numbers and 0 not in numbers else 0
+        for number in range(first, first + int(count)):
+            if number not in numbers:
+                gone.append(str(folder / f"{stem}-{number:0{len(count)}}-of-{count}{end}"))
+    if not gone:
+        return ()
+    shown = ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else "")
+    what = "1 shard is" if len(gone) == 1 else f"{len(gone):,} shards are"
+    return (f"{what} missing: {shown}; download again",)
 
 
 _WORD = re.compile(r"[a-z]+")

@@ -54,6 +54,19 @@ def chunks(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     return [indices[i : i + size] for i in range(0, len(indices), size)]
 
 
+def steps(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Split indices into arrays of `size` to train on; the last may be smaller, or one larger.
+
+    An image alone has no batch norm where feature maps are 1x1: it joins the batch before.
+    """
+    return np.split(indices, starts(len(indices), size)[1:])
+
+
+def starts(count: int, size: int) -> list[int]:
+    """Return where parts of `size` begin in `count` images, without a last part of one image."""
+    return [0, *range(size, count - (size > 1), size)]
+
+
 def read(
     dataset: FaceDataset,
     chunks: Iterable[NDArray[np.int64]],

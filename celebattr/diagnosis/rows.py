@@ -13,7 +13,7 @@ from celebattr import constants
 from celebattr.attributes import CELEBA
 from celebattr.constants import SPLITS
 from celebattr.data import label_files
-from celebattr.data.dataset import Source, shares
+from celebattr.data.dataset import Source, constant, shares
 from celebattr.data.layouts import celeba, celebamask_hq
 from celebattr.diagnosis.report import EXAMPLES, Finding, SplitReport
 from celebattr.errors import DataError, counted
@@ -63,6 +63,9 @@ def splits(source: Source) -> tuple[SplitReport, ...]:
 
 def check(source: Source) -> Iterator[Finding]:
     """Yield findings on the lists of a folder."""
+    for text in source.lacking:
+        remedy = "Get what is missing again; --skip-missing uses what is there"
+        yield Finding("problem", "incomplete", text, remedy)
     for part in (_doubled, _lists, _columns, _official_splits, _prevalence):
         yield from part(source)
 
@@ -96,11 +99,10 @@ def _lists(source: Source) -> Iterator[Finding]:
     with file.open(encoding="utf-8-sig", errors="replace") as opened:
         first = opened.readline().strip()
     count = label_files.count_in(first)
-    if count is not None and count != len(source.names):
+    if count is not None and count < len(source.names):
         rows = len(source.names)
         what = f"the first line of {file.name} says {count:,} rows, and there are {rows:,}"
-        remedy = "The list was cut off: get it again" if count > rows else "Rows were added"
-        remedy += "; or write the true number into the first line, if you changed the rows yourself"
+        remedy = "Rows were added: write the true number into the first line"
         yield Finding("warning", "count line", what, remedy)
     if count is None and "," not in first:
         what = f"{file.name} has lost its first line, the number of rows: it is read all the same"
@@ -171,14 +173,15 @@ def _columns(source: Source) -> Iterator[Finding]:
         )
         examples = [f"{source.attributes[a]} {unknown_A[a]:,}" for a in most]
         yield Finding("note", "unknown labels", what, "", examples)
-    train = source.targets_NA[source.splits_N == constants.TRAIN]
-    if len(train):
-        pairs = zip(source.attributes, shares(train), strict=True)
-        flat = [name for name, share in pairs if share in (0.0, 1.0) or share != share]
-        if flat:
+    for split, so in (
+        ("train", "nothing can be learned of them"),
+        ("validation", "it cannot judge them; where it judges none, its loss chooses the epoch"),
+    ):
+        rows = source.targets_NA[source.splits_N == SPLITS[split]]
+        if len(rows) and (flat := constant(source.attributes, rows)):
             what = (
-                f"{counted(len(flat), 'attribute')} with one value in all {len(train):,} train "
-                "rows: nothing can be learned of them"
+                f"{counted(len(flat), 'attribute')} with one value in all {len(rows):,} {split} "
+                f"rows: {so}"
             )
             remedy = "Leave their columns out, or add images that show the other value"
             yield Finding("warning", "constant attribute", what, remedy, flat)

@@ -23,10 +23,13 @@ from celebattr.evaluation import bootstrap
 from celebattr.evaluation.bootstrap import Resamples
 from celebattr.evaluation.calibration import calibration_error, check
 from celebattr.evaluation.report import MEANS, AttributeReport, EvalReport
+from celebattr.reports.formatting import headless
 
 try:
     import torch
-    from torchmetrics.functional.classification import binary_auroc, binary_average_precision
+
+    with headless():  # it imports matplotlib
+        from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 except ModuleNotFoundError as error:
     if error.name != "torchmetrics":
         raise

@@ -14,6 +14,7 @@ import io
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ _REMEDIES: dict[int, str] = {
     errno.ENOSPC: "The disk is full: free some space, or write to another disk.",
     errno.EDQUOT: "The disk quota is used up: free some space, or write to another disk.",
     errno.EFBIG: "The file grows past a size limit: check 'ulimit -f', or write elsewhere.",
+    errno.EEXIST: "A file or a broken link has that name: choose another one.",
     errno.ENOENT: "Its folder does not exist: create it, or choose another one.",
     errno.ENOTDIR: "Part of its path is a file, not a folder: choose another folder.",
     errno.EACCES: "Check the permissions of its folder, or choose another one.",
@@ -135,6 +137,33 @@ class Replacement:
         if self._temporary is not None:
             with contextlib.suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
+
+
+def lock(file: BinaryIO, target: StrPath) -> None:
+    """Lock an open file until it is closed or its process ends, where the system can.
+
+    The system lifts the lock with the process, so a crash leaves none behind.
+
+    Args:
+        file: open for writing; what it holds does not matter.
+        target: what the lock is for, as the user named it.
+
+    Raises:
+        DataError: another run has it.
+    """
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(
+            f"{os.fspath(target)} is being written by another run: wait for it, or choose another "
+            "--output"
+        ) from None
+    except OSError:  # a file system that knows no locks
+        return
 
 
 def remove_torn(path: StrPath) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from celebattr.errors import DeviceError, WeightsError, needs
 from celebattr.models import bundle
 from celebattr.models.card import Card
-from celebattr.models.device import gpu_likely, resolve, usable_cores
+from celebattr.models.device import gpu_likely, out_of_memory, resolve, usable_cores
 from celebattr.models.weights import bundle_file
 
 if TYPE_CHECKING:
@@ -192,7 +192,9 @@ class TorchBackend:
 
         try:
             return self._logits(crops_NHWC)
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
             if len(crops_NHWC) == 1:
                 raise DeviceError(
                     f"{self._device} has too little memory for one image: give --device cpu"

@@ -21,7 +21,7 @@ import numpy as np
 
 from celebattr.errors import UsageError, WeightsError, needs, printable, reason
 from celebattr.io import schema
-from celebattr.io.files import write_bytes
+from celebattr.io.files import replacing, write_bytes
 from celebattr.models import onnx_file, weights
 from celebattr.models.card import NO_HASH, Card
 
@@ -51,15 +51,8 @@ def verify(data: Data, card: Card, where: str) -> None:
     Raises:
         WeightsError: the file was damaged or changed.
     """
-    digest = card.sha256.encode()
-    at = data.find(digest)
-    whole = memoryview(data)  # no copy of what may be large
-    if len(digest) == 64 and at >= 0 and data.find(digest, at + 1) < 0:
-        found = hashlib.sha256(whole[:at])
-        found.update(NO_HASH.encode())
-        found.update(whole[at + 64 :])
-        if found.hexdigest() == card.sha256:
-            return
+    if intact(data, card.sha256):
+        return
     differs = "its sha256 is not the one in its card"
     if kind(data) == "onnx":  # which `read` found whole
         raise WeightsError(
@@ -67,6 +60,19 @@ def verify(data: Data, card: Card, where: str) -> None:
             f"it with 'celebattr export --seal {where}'; else copy it again."
         )
     raise WeightsError(f"{where} is damaged: {differs}. Copy it again.")
+
+
+def intact(data: Data, sha256: str) -> bool:
+    """Return True if a file has this sha256 with these 64 digits of it as zeros."""
+    digest = sha256.encode()
+    at = data.find(digest)
+    whole = memoryview(data)  # no copy of what may be large
+    if len(digest) != 64 or at < 0 or data.find(digest, at + 1) >= 0:
+        return False
+    found = hashlib.sha256(whole[:at])
+    found.update(NO_HASH.encode())
+    found.update(whole[at + 64 :])
+    return found.hexdigest() == sha256
 
 
 def read(path: Path) -> Data:
@@ -166,22 +172,71 @@ def card_in(data: Data, path: Path) -> Card:
     return Card.from_json(text, str(path))
 
 
-def save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
+def save(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> list[str]:
     """Write a safetensors bundle, atomically.
 
     Matrices and filters are stored in half precision; vectors (norms, their running statistics,
-    biases) stay in float32, where half precision could overflow or vanish.
+    biases) stay in float32, where half precision could overflow or vanish, and so do matrices that
+    it cannot hold.
+
+    Returns:
+        The names of these matrices.
+
+    Raises:
+        WeightsError: a weight is not finite.
+    """
+    stored: dict[str, Tensor] = {}
+    wide = []
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            continue  # num_batches_tracked, which only training reads
+        whole = tensor.detach().cpu().float()
+        if not whole.isfinite().all():
+            raise WeightsError(f"{path} is not written: its weights {name} are not all finite")
+        half = whole.half()
+        # Overflow makes the error infinite; what is all but zero has steps that are too coarse.
+        fits = (half.float() - whole).abs().max() <= whole.abs().max() / 1024
+        if whole.ndim > 1 and not fits:
+            wide.append(name)
+        stored[name] = half if whole.ndim > 1 and fits else whole
+    card = dataclasses.replace(card, precision="float16", sha256=NO_HASH)
+    write_safetensors(path, {METADATA_KEY: card.to_json()}, stored)
+    return wide
+
+
+def write_safetensors(
+    path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
+) -> None:
+    """Write a sealed safetensors file tensor by tensor, atomically.
+
+    The library makes all of the file in memory first, and aborts the process if there is none.
+
+    Args:
+        path: the file.
+        metadata: text by name; one of them holds `NO_HASH`, the place of the file's sha256.
+        tensors: float32, float16 or int64, on any device.
     """
     import torch
-    from safetensors.torch import save as to_bytes
 
-    stored = {
-        name: t.detach().to("cpu", torch.float16 if t.ndim > 1 else torch.float32).contiguous()
-        for name, t in tensors.items()
-        if t.is_floating_point()  # not num_batches_tracked, which only training reads
-    }
-    card = dataclasses.replace(card, precision="float16", sha256=NO_HASH)
-    write_bytes(path, seal(to_bytes(stored, metadata={METADATA_KEY: card.to_json()})))
+    kinds = {torch.float32: "F32", torch.float16: "F16", torch.int64: "I64"}
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        shape = list(tensor.shape)
+        header[name] = {"dtype": kinds[tensor.dtype], "shape": shape, "data_offsets": [start, end]}
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)  # the tensors after it start at a multiple of 8
+    head = len(head).to_bytes(8, "little") + head
+    digest = hashlib.sha256(head)
+    with replacing(path) as file:
+        file.write(head)
+        for tensor in tensors.values():
+            values = tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data
+            digest.update(values)
+            file.write(values)
+        file.seek(head.index(NO_HASH.encode()))
+        file.write(digest.hexdigest().encode())
 
 
 def rewrite(path: Path, card: Card, target: Path | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import math
@@ -11,12 +12,13 @@ import re
 import shutil
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from celebattr.constants import PRECISIONS
-from celebattr.errors import DeviceError, UsageError, needs
+from celebattr.errors import DeviceError, UsageError, needs, reason
 
 GIB = 2**30
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -38,6 +40,34 @@ class DeviceChoice:
     device: str
     precision: str
     reason: str
+
+
+_MEMORY = re.compile(
+    "out of memory|(not enough|can't allocate|cannot allocate) memory|bad_alloc|ALLOC_FAILED"
+    "|could not (create|execute) a primitive",  # oneDNN's
+    re.IGNORECASE,
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return True if an error says that memory ran out; of most libraries' only the text tells."""
+    told = isinstance(error, RuntimeError) and _MEMORY.search(str(error))
+    return isinstance(error, MemoryError) or bool(told)
+
+
+@contextlib.contextmanager
+def enough_memory(remedy: str) -> Iterator[None]:
+    """Turn running out of memory within the block into an error with a remedy.
+
+    Raises:
+        DeviceError: memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise DeviceError(f"out of memory ({reason(error)}): {remedy}") from error
 
 
 def resolve(device: str = "auto", precision: str = "auto") -> DeviceChoice:

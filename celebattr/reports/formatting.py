@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from celebattr.constants import VERSION
 
@@ -69,3 +72,31 @@ def _version(name: str) -> str:
         return f"{name} {importlib.metadata.version(name)}"
     except importlib.metadata.PackageNotFoundError:
         return f"{name} not installed"
+
+
+@contextlib.contextmanager
+def headless() -> Iterator[None]:
+    """Import matplotlib within the block whatever MPLBACKEND says: no window is ever opened.
+
+    A notebook's names a backend of the notebook's environment, without which the import fails.
+    """
+    named = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        yield
+    finally:
+        if named is None:
+            del os.environ["MPLBACKEND"]
+        else:
+            os.environ["MPLBACKEND"] = named
+
+
+@contextlib.contextmanager
+def chart_style(style: Mapping[str, Any]) -> Iterator[None]:
+    """Draw with matplotlib's defaults and `style` alone, whatever its configuration file says."""
+    from matplotlib import rc_context, rcParamsDefault
+
+    # The backend is the caller's: a notebook goes on to show its own figures.
+    own: Any = {n: v for n, v in rcParamsDefault.items() if n != "backend"} | dict(style)
+    with rc_context(own):
+        yield

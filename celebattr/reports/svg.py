@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup, escape
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+
+from celebattr.reports.formatting import chart_style, headless
+
+with headless():
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.ticker import MaxNLocator
 
 INK, MUTED, LINE, ACCENT = "#010101", "#020202", "#030303", "#040404"
 _COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", ACCENT: "var(--accent)"}
@@ -174,7 +177,7 @@ def _percent(value: float, place: float) -> str:
 
 def _svg(name: str, title: str, text: str, draw: Callable[[Axes], None], height: int) -> Markup:
     """Return the <svg> element, named for screen readers."""
-    with rc_context(_STYLE):
+    with chart_style(_STYLE):
         margins = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03)
         figure = Figure(figsize=(WIDTH / _UNITS, height / _UNITS), layout=margins)
         FigureCanvasSVG(figure)

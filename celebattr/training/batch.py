@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from celebattr.data import augment, draws
 from celebattr.data.dataset import FaceDataset
-from celebattr.data.loader import Batch
+from celebattr.data.loader import Batch, Transform
 from celebattr.errors import WeightsError
 from celebattr.models import bundle
 from celebattr.models.preprocess import Preprocess, PreprocessSpec
@@ -103,6 +103,18 @@ class BatchBuilder:
                 targets.isnan(), taught, targets.lerp(taught, config.teacher_weight)
             )
         return TrainingBatch(unit, targets, weights)
+
+
+def recompressor(config: TrainConfig, epoch: int) -> Transform:
+    """Return what the threads that decode do to crops in an epoch: some become JPEG or WebP."""
+
+    def recompressed(
+        crops_BHWC: NDArray[np.uint8], indices_B: NDArray[np.int64]
+    ) -> NDArray[np.uint8]:
+        draws_BD = draws.parameters(config.seed, epoch, indices_B)
+        return augment.recompress(crops_BHWC, draws_BD, share=config.recompress or 0.0)
+
+    return recompressed
 
 
 class Teacher(nn.Module):

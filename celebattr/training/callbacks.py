@@ -14,6 +14,11 @@ from celebattr.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Signals that end a run with a checkpoint; Windows has no SIGHUP."""
+
 
 class Listener(Protocol):
     """A callback that is told of a run's events."""
@@ -68,7 +73,7 @@ class Stop:
 
     Args:
         listener: is told of the first time.
-        at_once: whether a second time ends the run where it is. Of several processes none does:
+        at_once: whether a second Ctrl-C ends the run where it is. Of several processes none does:
             torchrun repeats a signal, and kills who is late.
     """
 
@@ -78,7 +83,9 @@ class Stop:
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
-        """Handle both signals within the block, if it runs in the main thread.
+        """Handle `SIGNALS` within the block, if it runs in the main thread.
+
+        One that is ignored stays so: nohup ignores SIGHUP, a script SIGINT in its background jobs.
 
         Raises:
             KeyboardInterrupt: a second time, if that ends the run at once.
@@ -87,7 +94,8 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        heard = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+        before = {s: signal.signal(s, self._ask) for s in heard}
         try:
             yield
         finally:
@@ -95,9 +103,10 @@ class Stop:
                 signal.signal(number, handler)
 
     def _ask(self, number: int, frame: object) -> None:
-        if self.asked and self.at_once:
+        # Not a second SIGHUP: the shell and the system send one each when a terminal closes.
+        if self.asked and self.at_once and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not self.asked:
+        before, self.asked = self.asked, True
+        if not before:
             once_more = "; press Ctrl-C again to stop at once" if self.at_once else ""
             self.listener.notice(f"stopping after this step{once_more}")
-        self.asked = True

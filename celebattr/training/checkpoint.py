@@ -2,14 +2,16 @@
 
 Fields by where they are kept:
     tensors    network.*, average.* (EMA), optimizer.<parameter>.<slot>
-    metadata   `Progress` (epoch, batches done in it, sums of the epoch, history, best so far) and
-               the recipe, which --resume must meet again
+    metadata   `Progress` (epoch, batches done in it, sums of the epoch, history), the recipe and
+               digests of the data, which --resume must meet again, and the sha256 of the file
+               with its own 64 digits as zeros
 Order, augmentation and dropout need no state: they are functions of (seed, epoch, index or step).
 Batches are those of all processes together, so any number of processes can resume.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import re
@@ -23,7 +25,6 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from celebattr.attributes import CELEBA
@@ -34,9 +35,8 @@ from celebattr.data.faces import how
 from celebattr.data.layouts.load import TERMS
 from celebattr.errors import DataError, UsageError, WeightsError, reason
 from celebattr.io import schema
-from celebattr.io.files import write_bytes
 from celebattr.models import bundle, weights
-from celebattr.models.card import Card
+from celebattr.models.card import NO_HASH, Card
 from celebattr.models.preprocess import PreprocessSpec
 from celebattr.options import parse_widths
 from celebattr.training.config import TrainConfig
@@ -57,7 +57,6 @@ class Progress:
         step: optimiser steps done in the whole run.
         loss_sum: training loss times images, summed over this epoch so far.
         images: images of this epoch so far.
-        best: the best validation mAP so far, or None.
         micro_batch: images per forward pass; less than the batch size after running out of
             memory.
         seconds: of training in this epoch so far.
@@ -70,7 +69,6 @@ class Progress:
     step: int = 0
     loss_sum: float = 0.0
     images: int = 0
-    best: float | None = None
     micro_batch: int = 0
     seconds: float = 0.0
     waited: float = 0.0
@@ -78,10 +76,26 @@ class Progress:
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
+def digests(train_set: FaceDataset, validation_set: FaceDataset) -> dict[str, Any]:
+    """Return what tells the data of a run from others, for JSON, by words for a person."""
+
+    def digest(*parts: bytes) -> str:
+        return hashlib.sha256(b"".join(parts)).hexdigest()
+
+    found: dict[str, Any] = {"attributes": list(train_set.attributes)}
+    for name, part in (("training", train_set), ("validation", validation_set)):
+        names = "\n".join(part.names).encode("utf-8", "surrogateescape")
+        found[f"number of {name} images"] = len(part)
+        found[f"names of the {name} images"] = digest(names)
+        found[f"labels of the {name} images"] = digest(part.targets_NA.astype(np.float32).tobytes())
+    return found
+
+
 def write(
     folder: Path,
     progress: Progress,
     recipe: dict[str, Any],
+    data: dict[str, Any],
     network: nn.Module,
     average: nn.Module | None,
     optimizer: torch.optim.Optimizer,
@@ -94,24 +108,25 @@ def write(
     for name, parameter in network.named_parameters():
         for slot, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{name}.{slot}"] = torch.as_tensor(value)
-    flat = {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
-    state = {"progress": asdict(progress), "recipe": recipe, "draws": draws.VERSION}
-    write_bytes(folder / NAME, save(flat, metadata={"state": json.dumps(state)}))
+    state = {
+        "progress": asdict(progress),
+        "recipe": recipe,
+        "data": data,
+        "draws": draws.VERSION,
+        "sha256": NO_HASH,
+    }
+    bundle.write_safetensors(folder / NAME, {"state": json.dumps(state)}, tensors)
 
 
 def load(folder: Path) -> bytes:
     """Read the last checkpoint of a run folder.
 
     Raises:
-        DataError: there is none, or it cannot be read.
+        DataError: it cannot be read.
     """
     path = folder / NAME
     try:
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(
-            f"nothing to resume: {path} does not exist. Start without --resume"
-        ) from error
     except OSError as error:
         raise DataError(f"cannot read the checkpoint {path}: {error}") from error
 
@@ -120,6 +135,7 @@ def restore(
     data: bytes,
     path: Path,
     recipe: dict[str, Any],
+    found: dict[str, Any],
     network: nn.Module,
     average: nn.Module | None,
     optimizer: torch.optim.Optimizer,
@@ -130,17 +146,18 @@ def restore(
         data: of `load`.
         path: where it was read from.
         recipe: of the run, which must be the checkpoint's.
+        found: `digests` of its data, which must be the checkpoint's too.
         network: gets the weights.
         average: gets theirs, if there is one.
         optimizer: gets its slots.
 
     Raises:
-        DataError: it is damaged.
+        DataError: it is damaged, or is of other data.
         UsageError: it was made by another recipe, or with other draws.
     """
     try:
         state = schema.json_object(bundle.safetensors_metadata(data, str(path)).get("state", ""))
-        for name in ("progress", "recipe"):
+        for name in ("progress", "recipe", "data"):
             schema.check(name, state.get(name), dict[str, Any])
         progress = schema.checked(Progress, state["progress"])
         for row in progress.history:
@@ -154,6 +171,11 @@ def restore(
             f"{path} was made with the augmentation of another version of celebattr: finish the "
             "run with that version, or start a new one from its best epoch with --backbone-weights"
         )
+    if not bundle.intact(data, state.get("sha256", "")):
+        raise DataError(
+            f"{path} is damaged: its sha256 is not the one in it. Start another run, from the best "
+            f"epoch of this one with --backbone-weights {path.parent}"
+        )
     # A checkpoint of an older version lacks newer options, which were at their defaults then.
     before = TrainConfig().recipe() | state["recipe"]
     changed = sorted(k for k in recipe if before[k] != recipe[k])
@@ -166,6 +188,14 @@ def restore(
                 "--output ANOTHER"
             )
         raise UsageError(f"{path} was created with different settings: {was}. {remedy}")
+    was_found = state["data"]
+    if odd := [name for name in found if found[name] != was_found.get(name)]:
+        first = was_found.get(odd[0])
+        was = "" if isinstance(first, str) else f" ({first}, now {found[odd[0]]})"
+        raise DataError(
+            f"{path} was made with other data: the {odd[0]} are others{was}. Use the same data, or "
+            "another --output"
+        )
     try:
         network.load_state_dict(_under("network.", tensors))
         if average is not None:

@@ -83,8 +83,24 @@ class Compiled:
         return plain
 
 
+def release(device: str) -> None:
+    """Give freed memory back to the system, where it is needed for something else.
+
+    The CPU's kernels are compiled as they are first used, into memory that is not malloc's.
+    """
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    elif trim := _malloc("malloc_trim"):
+        trim(0)
+
+
+def _malloc(name: str) -> Any:
+    """Return a function of glibc's malloc; None on other systems, and with musl."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
 # Source: malloc.h of glibc.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _TOP_PAD = 1 << 26
 
 
@@ -98,10 +114,14 @@ def keep_freed() -> bool:
     Returns:
         Whether it was told; other systems and C libraries have no such call.
     """
-    if sys.platform != "linux":
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    mallopt = _malloc("mallopt")
     if mallopt is None:
+        return False
+    import resource  # Windows has none
+
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        # What malloc keeps nobody else gets, and 64 MiB would be set apart for each thread.
+        mallopt(_M_ARENA_MAX, 1)
         return False
     # No block from mmap, which is unmapped when freed; the heap is never trimmed; and it grows by
     # 64 MiB at a time, so that it rarely asks the system at all.

@@ -1,4 +1,4 @@
-"""The chart of a training run: its curves by epoch."""
+"""The curves of a training run by epoch, and the epoch that is kept."""
 
 from __future__ import annotations
 
@@ -10,13 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 from celebattr.errors import needs
 from celebattr.io.files import write_bytes
+from celebattr.reports.formatting import chart_style, headless
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _SIZE_INCHES = (12.0, 8.0)
 _DPI = 100  # 1200 x 800 pixels
 _BLUE, _ORANGE, _GREEN, _PURPLE, _GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#555555"
+
+Row = Mapping[str, Any]
+"""A row of history.jsonl: one epoch."""
+
+
+def best(history: Sequence[Row]) -> Row:
+    """Return the row of the epoch that is kept: the first that no other beats."""
+    return max(history, key=_score)
+
+
+def _score(row: Row) -> tuple[float, float]:
+    """Return validation mAP, then loss: mAP is undefined or tied where labels have one value."""
+    loss = _number(row.get("validation_loss"))
+    precision = row.get("validation_mean_average_precision") or 0.0
+    return precision, -math.inf if math.isnan(loss) else -loss
 
 
 def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -32,13 +49,21 @@ def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     """
     if not history:
         return
-    with needs("train"):
+    with needs("train"), headless():
         # The object interface, which draws with Agg: pyplot would keep global state.
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    margins = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout=margins, facecolor="white")
+    picture = io.BytesIO()
+    with chart_style({}):
+        margins = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+        figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout=margins, facecolor="white")
+        _draw(figure, history)
+        figure.savefig(picture, format="png")
+    write_bytes(path, picture.getvalue())
+
+
+def _draw(figure: Figure, history: Sequence[Mapping[str, Any]]) -> None:
     axes = figure.subplot_mosaic("LM;LM;LM;RR", sharex=True)
     losses, metrics, rate = axes["L"], axes["M"], axes["R"]
     epochs = [float(row["epoch"]) for row in history]
@@ -54,12 +79,8 @@ def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     _line(metrics, epochs, majority, "always the more frequent value", _GREY, "{:.2f}")
     _line(metrics, epochs, precision, "mAP", _PURPLE, "{:.2f}")
     metrics.set_title("Validation, %", loc="left", fontsize=15)
-    known = [i for i, value in enumerate(precision) if not math.isnan(value)]
-    if known:  # the best bundle is chosen on validation mAP
-        best = epochs[max(known, key=lambda i: precision[i])]
-        metrics.axvline(
-            best, color=_GREY, linestyle=":", linewidth=1.5, label=f"best mAP: epoch {best:g}"
-        )
+    kept = best(history)["epoch"]
+    metrics.axvline(kept, color=_GREY, linestyle=":", linewidth=1.5, label=f"best: epoch {kept}")
 
     _line(rate, epochs, _column(history, "lr"), "learning rate", _GREY, "{:.2g}")
     rate.set_title("Learning rate", loc="left", fontsize=15)
@@ -68,18 +89,14 @@ def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     for ax in (losses, metrics, rate):
         _tidy(ax, epochs)
 
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    write_bytes(path, picture.getvalue())
-
 
 def _column(history: Sequence[Mapping[str, Any]], name: str, factor: float = 1.0) -> list[float]:
     """Return one value per row; NaN, which leaves a gap, if missing or not finite."""
-    values = (row.get(name) for row in history)
-    return [
-        factor * value if isinstance(value, int | float) and math.isfinite(value) else math.nan
-        for value in values
-    ]
+    return [factor * _number(row.get(name)) for row in history]
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) and math.isfinite(value) else math.nan
 
 
 def _line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -10,14 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from celebattr.data import loader
 from celebattr.data.loader import Batch
-from celebattr.errors import DeviceError
-from celebattr.models.device import DeviceChoice
+from celebattr.errors import DeviceError, UsageError
+from celebattr.models.device import DeviceChoice, out_of_memory
 from celebattr.models.preprocess import Preprocess
 from celebattr.training.batch import BatchBuilder
 from celebattr.training.callbacks import Listener
 from celebattr.training.checkpoint import Progress
-from celebattr.training.compile import Forward
+from celebattr.training.compile import Forward, release
 from celebattr.training.config import TrainConfig
 from celebattr.training.distributed import World, norms_at_rest
 from celebattr.training.losses import make_loss
@@ -83,8 +85,12 @@ class GradientAccumulator:
 
         Raises:
             DeviceError: one image is too much.
+            UsageError: one image is too little, for a batch norm.
         """
-        if self.world.size > 1 and self.fits != (preprocess, max(count, self.fits[1])):
+        fits, most = self.fits
+        # Not between the passes of a whole epoch's gradient, which the trial would clear.
+        larger = count > most and not self.seen
+        if self.world.size > 1 and (fits is not preprocess or larger):
             self._fit(batch, count, preprocess, progress)
         while True:
             # Dropout is a function of (seed, place, process), so that resuming changes nothing.
@@ -92,8 +98,8 @@ class GradientAccumulator:
             try:
                 loss = self._all(batch, count, preprocess, progress, step)
                 return self.world.sum(loss)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
                     raise
                 if self.world.size > 1:
                     raise DeviceError(
@@ -106,6 +112,8 @@ class GradientAccumulator:
                     ) from error
                 size, progress.micro_batch = progress.micro_batch, self._smaller(progress, count)
                 self._say(progress, size, error)
+            # Outside of `except`: the error's traceback holds the tensors that did not fit.
+            release(self.device.type)
 
     def close(self) -> None:
         """Release the network, and the process group that DDP holds with it."""
@@ -124,10 +132,11 @@ class GradientAccumulator:
             try:
                 with norms_at_rest(self.network):
                     self._all(batch, count, preprocess, progress, step=False)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
                     raise
-                able, failure = self._smaller(progress, count), error
+                able, failure = self._smaller(progress, count), error.with_traceback(None)
+            release(self.device.type)
             self.network.zero_grad(set_to_none=True)
             progress.micro_batch = self.world.least(able)
             if progress.micro_batch == size:
@@ -140,12 +149,11 @@ class GradientAccumulator:
     ) -> float:
         """Run all passes over this process's part; return its share of the mean loss."""
         size = progress.micro_batch
-        # As many passes in all processes: where batch norms meet, each meets them all.
-        starts = range(0, self.world.largest(count), size)
         loss = 0.0
-        for at in starts:
-            with self._summing(step and at == starts[-1]):
-                value, images = self._pass(batch, slice(at, at + size), preprocess, progress.epoch)
+        parts = passes(len(batch.indices_B), self.world.largest(count), size)
+        for number, part in enumerate(parts, 1):
+            with self._summing(step and number == len(parts)):
+                value, images = self._pass(batch, part, preprocess, progress.epoch)
                 # DDP takes the mean over processes, whose parts may differ in size.
                 share = images * self.world.size / (self.seen or count)
                 # The scaler does nothing but in float16, whose small gradients underflow.
@@ -157,14 +165,22 @@ class GradientAccumulator:
         self, batch: Batch, part: slice, preprocess: Preprocess, epoch: int
     ) -> tuple[Tensor, int]:
         """Run one pass; return its mean loss and its number of images."""
-        if part.start >= len(batch.indices_B):
+        if part.start == part.stop:
             # Nothing is left for this process, but the others wait for its gradient: zeros.
             height, width = len(preprocess.rows), preprocess.columns.shape[1]
             return self.network(torch.zeros(0, 3, height, width, device=self.device)).sum(), 0
         made = self.builder.make(batch, part, epoch)
         images = preprocess.normalize(made.unit)
-        with self.autocast():
-            logits = self.forward(images.contiguous(memory_format=torch.channels_last))
+        try:
+            with self.autocast():
+                logits = self.forward(images.contiguous(memory_format=torch.channels_last))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UsageError(
+                "batch norm needs more than one image per pass where feature maps are 1x1: give a "
+                "larger --image-size or --batch-size, or more training images"
+            ) from error
         return self.loss(logits.float(), made.targets, made.weights), len(images)
 
     @contextlib.contextmanager
@@ -185,10 +201,11 @@ class GradientAccumulator:
         self.network.zero_grad(set_to_none=True)
         if progress.micro_batch == 0:
             raise self.world.raise_on_main(
-                self._too_little("one image: choose a smaller --image-size or --device cpu")
+                self._too_little(
+                    "one image: choose a smaller --image-size"
+                    + (" or --device cpu" if self.device.type != "cpu" else "")
+                )
             ) from error
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
         self.listener.notice(
             f"out of memory: {progress.micro_batch} images per pass instead of {size}; "
             f"gradients are accumulated, so a step still sees {self.batch_size}"
@@ -198,6 +215,12 @@ class GradientAccumulator:
         return DeviceError(f"{self.choice.device} has too little memory for {for_what}")
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    # The CPU allocator raises a plain RuntimeError; only its text tells.
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+def passes(own: int, largest: int, size: int) -> list[slice]:
+    """Return the parts of a process's `own` images that go through the network at once.
+
+    They are as many in all processes, of which one has `largest` images: where batch norms meet,
+    each meets them all.
+    """
+    begin = loader.starts(own, size)
+    begin += [own] * (len(loader.starts(largest, size)) - len(begin) + 1)
+    return [slice(*pair) for pair in itertools.pairwise(begin)]

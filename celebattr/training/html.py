@@ -13,9 +13,7 @@ from celebattr.reports import svg
 from celebattr.reports.formatting import Made
 from celebattr.reports.page import picture_rows, render
 from celebattr.reports.svg import Line
-
-Row = Mapping[str, Any]
-"""A row of history.jsonl: one epoch."""
+from celebattr.training.curves import Row, best
 
 _ACCURACY, _PRECISION = "validation_mean_attribute_accuracy", "validation_mean_average_precision"
 _MAJORITY = "validation_majority_accuracy"
@@ -45,12 +43,11 @@ def page(
         done: whether the run has ended.
         examples: validation images, once the run is done.
     """
-    known = [row for row in history if row[_PRECISION] is not None]
     return render(
         __package__,
         "training.html",
         history=history,
-        best=max(known, key=lambda row: row[_PRECISION]) if known else None,
+        best=best(history),
         last=history[-1],
         name=name,
         epochs=epochs,

@@ -8,18 +8,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from celebattr.data import augment, draws, loader
+from celebattr.data import loader
 from celebattr.errors import DataError
 from celebattr.io.files import write_bytes
 from celebattr.models import bundle
 from celebattr.models.decisions import counts
+from celebattr.models.device import enough_memory
 from celebattr.models.preprocess import Preprocess, PreprocessSpec
-from celebattr.training import checkpoint, distributed, run_folder, validation
-from celebattr.training.batch import BatchBuilder
+from celebattr.training import checkpoint, curves, distributed, run_folder, validation
+from celebattr.training.batch import BatchBuilder, recompressor
 from celebattr.training.callbacks import Listener, Logger, Silence, Stop
 from celebattr.training.checkpoint import Progress, make_card
 from celebattr.training.compile import keep_freed, make_forward
@@ -45,14 +44,16 @@ def train(config: TrainConfig, listener: Listener | None = None) -> Path:
         The path of the best bundle.
 
     Raises:
-        DataError: the data cannot be read, or has no train or validation rows.
+        DataError: the data cannot be read, or has no train or validation rows; the run folder
+            cannot be written, or another run has it; a checkpoint is damaged or of other data.
         WeightsError: the starting weights are missing or do not fit.
         DeviceError: the device is not there, or has too little memory for one image; TensorBoard is
             asked for and not installed; another process of the run has ended.
         KeyboardInterrupt: interrupted; a checkpoint was written first.
         SystemExit: the same, in all processes but rank 0, which alone reports.
     """
-    with distributed.join() as world:
+    remedy = "give a smaller --batch-size, fewer --workers or --cache off, and --resume"
+    with enough_memory(remedy), distributed.join() as world, run_folder.claim(config, world):
         return _Run(config, (listener or Logger()) if world.is_main else Silence(), world).train()
 
 
@@ -70,7 +71,10 @@ class _Run:
         if self.device.type == "cpu":
             keep_freed()
         self.dtype: torch.dtype = getattr(torch, self.choice.precision)
-        self.run_folder = run_folder.RunFolder(config, self.choice.reason, begun.data)
+        self.digests = checkpoint.digests(self.train_set, self.validation_set)
+        self.run_folder = run_folder.RunFolder(
+            config, self.choice.reason, begun.data, listener.notice
+        )
         torch.manual_seed(config.seed)
         with world.propagate_errors():
             network, self.started_from = start(config, self.train_set, listener, world)
@@ -93,7 +97,7 @@ class _Run:
         self.progress = Progress(micro_batch=self.batch_size)
         if config.resume:
             self._resume()
-        self.batches_per_epoch = math.ceil(len(self.train_set) / self.batch_size)
+        self.batches_per_epoch = len(loader.starts(len(self.train_set), self.batch_size))
         # Plain gradient descent steps once an epoch, against the gradient over all images.
         self.full_batch = config.optimizer == "gd"
         train_mode(self.network, config.freeze_backbone, config.freeze_stages)
@@ -133,6 +137,7 @@ class _Run:
                 data,
                 config.output / checkpoint.NAME,
                 config.recipe(),
+                self.digests,
                 self.network,
                 self.average,
                 self.optimizer,
@@ -152,7 +157,6 @@ class _Run:
             contextlib.closing(self.accumulator),
         ):
             if self.world.is_main:
-                config.output.mkdir(parents=True, exist_ok=True)
                 write_bytes(config.output / "config.json", config.to_json().encode())
             if progress.epoch == self.epochs or self._out_of_patience():
                 self.listener.notice(
@@ -178,20 +182,13 @@ class _Run:
         steps = self.epochs * (1 if self.full_batch else self.batches_per_epoch)
         train_mode(self.network, config.freeze_backbone, config.freeze_stages)
         order = loader.order(len(self.train_set), config.seed, progress.epoch)
-        chunks = loader.chunks(order[progress.batches * self.batch_size :], self.batch_size)
+        chunks = loader.steps(order, self.batch_size)[progress.batches :]
         started = saved = time.monotonic()
         seconds = progress.seconds
         parts = (chunk[world.part(len(chunk))] for chunk in chunks)
-        share, epoch = config.recompress or 0.0, progress.epoch
-
-        def recompressed(
-            crops_BHWC: NDArray[np.uint8], indices_B: NDArray[np.int64]
-        ) -> NDArray[np.uint8]:
-            draws_BD = draws.parameters(config.seed, epoch, indices_B)
-            return augment.recompress(crops_BHWC, draws_BD, share=share)
-
+        transform = recompressor(config, progress.epoch)
         read = self._timed(
-            loader.read(self.train_set, parts, workers=config.workers, transform=recompressed)
+            loader.read(self.train_set, parts, workers=config.workers, transform=transform)
         )
         for count, batch in zip(map(len, chunks), read, strict=True):
             rate = lr_factor(progress.step, steps, config.warmup or 0.0, config.optimizer)
@@ -275,9 +272,7 @@ class _Run:
         summary = measured.summary
         row = run_folder.row(progress, measured, size, self.optimizer.param_groups[0]["lr"])
         progress.history.append(row)
-        score = summary.mean_average_precision or 0.0
-        if progress.best is None or score > progress.best:
-            progress.best = score
+        if curves.best(progress.history) is row:
             card = make_card(
                 config,
                 self.train_set,
@@ -293,7 +288,11 @@ class _Run:
                 },
                 epoch=row,
             )
-            bundle.save(config.output / "best.safetensors", card, network.state_dict())
+            wide = bundle.save(config.output / "best.safetensors", card, network.state_dict())
+            if wide:
+                self.listener.notice(
+                    f"warning    too wide for half precision, kept in float32: {', '.join(wide)}"
+                )
         # History before the checkpoint: killed in between, the resumed run writes the row again.
         self._next_epoch()
         self.run_folder.history(progress.history)
@@ -328,6 +327,7 @@ class _Run:
             self.config.output,
             self.progress,
             self.config.recipe(),
+            self.digests,
             self.network,
             self.average,
             self.optimizer,

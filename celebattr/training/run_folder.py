@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebattr.data.dataset import FaceDataset
-from celebattr.errors import needs
+from celebattr.errors import DataError, needs, reason
 from celebattr.evaluation.examples import examples
 from celebattr.evaluation.report import Example
-from celebattr.io.files import write_bytes, write_text
+from celebattr.io.files import lock, reporting, write_bytes, write_text
 from celebattr.reports.formatting import made
 from celebattr.training import curves, html
-from celebattr.training.checkpoint import Progress
+from celebattr.training.checkpoint import NAME, Progress
 from celebattr.training.config import TrainConfig
+from celebattr.training.distributed import World
 from celebattr.training.validation import Measured
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = 6
 """Validation images of each kind that the page shows once the run is done."""
@@ -33,6 +38,39 @@ SCALARS: tuple[str, ...] = (
     "images_per_second",
 )
 """Columns of history.jsonl that TensorBoard draws."""
+
+
+LOCK = ".lock"
+"""A file of the run folder, locked while a run writes there."""
+
+
+@contextlib.contextmanager
+def claim(config: TrainConfig, world: World) -> Iterator[None]:
+    """Make the run folder, and lock it within the block, in rank 0 for all.
+
+    Raises:
+        DataError: it cannot be written, another run has it, it holds a run that is not to be
+            resumed, or none that could be.
+        MissingExtraError: TensorBoard is asked for and not installed.
+    """
+    folder = config.output
+    with contextlib.ExitStack() as held:
+        with world.propagate_errors(), reporting(folder):
+            if config.tensorboard:
+                summary_writer()  # before any work: it may not be installed
+            if world.is_main and (not config.resume or folder.exists()):
+                folder.mkdir(parents=True, exist_ok=True)
+                lock(held.enter_context((folder / LOCK).open("ab")), folder)
+            begun = world.is_main and (folder / NAME).exists()
+            if begun and not config.resume and world.restarts == 0:
+                raise DataError(
+                    f"{folder} already holds a run: give --resume to continue, or another --output"
+                )
+            if config.resume and world.is_main and not begun:
+                raise DataError(
+                    f"nothing to resume: {folder / NAME} does not exist. Start without --resume"
+                )
+        yield
 
 
 def row(progress: Progress, measured: Measured, size: tuple[int, int], lr: float) -> dict[str, Any]:
@@ -60,11 +98,15 @@ class RunFolder:
         config: the run's settings, nothing left open.
         device: which, and why.
         data: what it trains on, for a person.
+        notice: told, once, what could not be drawn.
     """
 
-    def __init__(self, config: TrainConfig, device: str, data: str) -> None:
-        self.config, self.device, self.data = config, device, data
+    def __init__(
+        self, config: TrainConfig, device: str, data: str, notice: Callable[[str], None]
+    ) -> None:
+        self.config, self.device, self.data, self.notice = config, device, data, notice
         self.board: Any = None
+        self.told = False
 
     def history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write history.jsonl, before the checkpoint that ends an epoch."""
@@ -80,14 +122,37 @@ class RunFolder:
     ) -> None:
         """Draw the curves, write the page, and send the last epoch to TensorBoard.
 
+        What fails is told once and left out: a picture must not end a training.
+
         Args:
             rows: of history.jsonl.
             validation: the validation images, of which the page shows some when the run is done.
             probabilities_NA: what the network finds in them after the last epoch, [N, A].
             present_NA: its decisions, bool [N, A].
         """
+        draw: dict[str, Callable[[], None]] = {
+            "curves.png": lambda: curves.curves(rows, self.config.output / "curves.png"),
+            "report.html": lambda: self._page(rows, validation, probabilities_NA, present_NA),
+        }
+        if self.config.tensorboard:
+            draw["tensorboard/"] = lambda: self._scalars(rows[-1])
+        for name, one in draw.items():
+            try:
+                one()
+            except Exception as error:  # of matplotlib, its fonts, LaTeX, the disk, ...
+                log.info("%s", name, exc_info=True)
+                if not self.told:
+                    self.notice(f"warning    {name} could not be written: {reason(error)}")
+                self.told = True
+
+    def _page(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        validation: FaceDataset,
+        probabilities_NA: NDArray[np.floating[Any]],
+        present_NA: NDArray[np.bool_],
+    ) -> None:
         config = self.config
-        curves.curves(rows, config.output / "curves.png")
         shown: tuple[Example, ...] = ()
         done = rows[-1]["epoch"] == config.epochs or out_of_patience(rows, config.patience)
         if done:
@@ -111,8 +176,6 @@ class RunFolder:
             examples=shown,
         )
         write_text(config.output / "report.html", text)
-        if config.tensorboard:
-            self._scalars(rows[-1])
 
     def _scalars(self, row: Mapping[str, Any]) -> None:
         epoch = row["epoch"]
@@ -143,18 +206,17 @@ def summary_writer() -> Any:
 
 def out_of_patience(history: Sequence[Mapping[str, Any]], patience: int | None) -> bool:
     """Return True if the last `patience` epochs have brought no better one."""
-    scores = [_score(row) for row in history]
-    if patience is None or not scores:
+    if patience is None or not history:
         return False
-    return len(scores) - 1 - scores.index(max(scores)) >= patience
+    return int(history[-1]["epoch"] - curves.best(history)["epoch"]) >= patience
 
 
 def below_majority(history: Sequence[Mapping[str, Any]]) -> str:
     """Return a warning if the epoch that is kept is no better than the majority baseline."""
     known = [row for row in history if "validation_majority_accuracy" in row]
-    best = max(known, key=_score, default=None)
-    if best is None:
+    if not known:
         return ""
+    best = curves.best(known)
     accuracy = best["validation_mean_attribute_accuracy"]
     majority = best["validation_majority_accuracy"]
     if accuracy > majority:
@@ -163,7 +225,3 @@ def below_majority(history: Sequence[Mapping[str, Any]]) -> str:
         f"warning    the best epoch, {best['epoch']}, has {100 * accuracy:.2f} % mean attribute "
         f"accuracy on validation; always the more frequent value has {100 * majority:.2f} %"
     )
-
-
-def _score(row: Mapping[str, Any]) -> float:
-    return row["validation_mean_average_precision"] or 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import platform
@@ -24,7 +23,7 @@ from celebattr.models.device import DeviceChoice, resolve, resolve_one_of
 from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
 from celebattr.options import parse_widths
-from celebattr.training import checkpoint, run_folder
+from celebattr.training import checkpoint
 from celebattr.training.callbacks import Listener
 from celebattr.training.config import TrainConfig
 from celebattr.training.defaults import OPEN, complete
@@ -54,21 +53,13 @@ def begin(config: TrainConfig, listener: Listener, world: World) -> Beginning:
     """Read the lists, choose the device and decide the open settings.
 
     Raises:
-        DataError: the data cannot be read, or has no train or validation rows; the run folder holds
-            a run; processes read different data.
+        DataError: the data cannot be read, or has no train or validation rows; processes read
+            different data.
         DeviceError: the device is not there, or is another in another process.
-        MissingExtraError: TensorBoard is asked for and not installed.
     """
     with world.propagate_errors():
-        if config.tensorboard:
-            run_folder.summary_writer()  # before any work: it may not be installed
         dataset, train_set, validation_set, lines = _read(config, listener)
         restarted = world.restarts > 0 and (config.output / checkpoint.NAME).exists()
-        if not (config.resume or restarted) and (config.output / checkpoint.NAME).exists():
-            raise DataError(
-                f"{config.output} already holds a run: give --resume to continue, or another "
-                "--output"
-            )
         if world.size == 1:
             choice = resolve(config.device, config.precision)
         else:
@@ -146,10 +137,13 @@ def _read(
     lines = [f"faces      {found}"]
     if held_out:
         lines.append(f"validation {held_out}")
-    same_A = np.isin(train_set.shares_A, (0.0, 1.0))
-    if constant := ", ".join(itertools.compress(train_set.attributes, same_A)):
+    if constant := ", ".join(train_set.constant):
         lines.append(
             f"warning    the same in every training image, so not to be learnt: {constant}"
+        )
+    if unjudged := ", ".join(validation_set.constant):
+        lines.append(
+            f"warning    the same in every validation image, which cannot judge it: {unjudged}"
         )
     return dataset, train_set, validation_set, lines
 
@@ -181,13 +175,9 @@ def _compare(choice: DeviceChoice, parts: tuple[FaceDataset, ...], world: World)
         DataError: a machine has other lists than rank 0's.
         DeviceError: a machine has another kind of device.
     """
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update("\n".join(part.names).encode("utf-8", "surrogateescape"))
-        digest.update(part.targets_NA.tobytes())
     kind = f"{choice.device.partition(':')[0]} with {choice.precision}"
     images = f"{len(parts[0]):,} train and {len(parts[1]):,} validation images"
-    own = [platform.node(), kind, images, digest.hexdigest()]
+    own = [platform.node(), kind, images, checkpoint.digests(*parts)]
     first, *others = (json.loads(text) for text in world.texts(json.dumps(own)))
     for rank, other in enumerate(others, 1):
         if other[1] != first[1]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from celebattr.data import loader
 from celebattr.data.dataset import FaceDataset, Targets, shares
 from celebattr.evaluation import calibration, metrics
 from celebattr.models.decisions import present, probabilities
+from celebattr.models.device import out_of_memory
 from celebattr.models.preprocess import Preprocess
 from celebattr.training.distributed import World
 from celebattr.training.losses import Loss
@@ -59,16 +60,28 @@ def logits(
     """Return logits of all images, float32 [N, A], bit for bit for any number of processes.
 
     The batches are those of one process, because a sum may be rounded otherwise in a batch of
-    another size; each process takes every so many, and none is filled up.
+    another size; each process takes every so many, and none is filled up. A batch that memory is
+    too small for is halved.
     """
+
+    def run(crops_BHWC: Tensor) -> NDArray[np.float32]:
+        try:
+            inputs = preprocess(crops_BHWC.to(device))
+            with autocast():
+                logits_BA = network(inputs.contiguous(memory_format=torch.channels_last))
+            found: NDArray[np.float32] = logits_BA.float().cpu().numpy()
+            return found
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or len(crops_BHWC) == 1:
+                raise
+        # Outside of `except`: the error's traceback holds the tensors that did not fit.
+        return np.concatenate([run(half) for half in crops_BHWC.tensor_split(2)])
+
     network.eval()
     logits_NA = np.zeros((len(images), len(images.attributes)), np.float32)
     chunks = loader.chunks(np.arange(len(images)), min(batch_size, LARGEST_BATCH))
     for batch in loader.read(images, chunks[world.rank :: world.size], workers=workers):
-        crops = torch.from_numpy(batch.crops_BHWC).to(device)
-        inputs = preprocess(crops).contiguous(memory_format=torch.channels_last)
-        with autocast():
-            logits_NA[batch.indices_B] = network(inputs).float().cpu().numpy()
+        logits_NA[batch.indices_B] = run(torch.from_numpy(batch.crops_BHWC))
     return world.join_rows(logits_NA)
 
 

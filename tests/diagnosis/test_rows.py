@@ -15,11 +15,14 @@ from celebattr.diagnosis.report import Finding
 
 
 def test_a_wrong_count_line_is_found(tmp_path: Path) -> None:
-    lines_of(write(tmp_path), LIST, lambda lines: ["202599", *lines[1:]])
-    finding = found(report_of(tmp_path), "count line")
+    lines_of(write(tmp_path / "more"), LIST, lambda lines: ["12", *lines[1:]])
+    finding = found(report_of(tmp_path / "more"), "count line")
     assert finding.severity == "warning"
-    assert "says 202,599 rows, and there are 16" in finding.what
-    assert "cut off" in finding.remedy
+    assert "says 12 rows, and there are 16" in finding.what
+    lines_of(write(tmp_path / "less"), LIST, lambda lines: ["202599", *lines[1:]])
+    report = report_of(tmp_path / "less")
+    assert not report.trains
+    assert "says 202,599 rows in its first line and has 16" in found(report, "incomplete").what
 
 
 def test_a_deleted_count_line_is_found(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from celebattr.errors import DataError, DeviceError, UsageError
 from celebattr.models import bundle, registry
 from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
-from celebattr.training import checkpoint, loop
+from celebattr.training import checkpoint, loop, run_folder
 from celebattr.training.callbacks import Logger
 from celebattr.training.config import TrainConfig
 
@@ -83,6 +83,7 @@ def whole(drawn_celeba: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_its_settings_its_history_its_curves_and_a_bundle(whole: Path) -> None:
     assert sorted(p.name for p in whole.iterdir()) == [
+        run_folder.LOCK,
         "best.safetensors",
         "config.json",
         "curves.png",

@@ -98,6 +98,7 @@ def read(path: Path) -> Source | None:
         Crops(path / IMAGES, dict(zip(names, table.images, strict=True)), points),
         celeba.identities(path, names),
         note,
+        table.lacking,
     )
 
 

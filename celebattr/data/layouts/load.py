@@ -46,7 +46,8 @@ def load_dataset(
     Args:
         folders: each a data set in one of the layouts, a CSV file of one's own, the URL of shards,
             or `drawn`, faces drawn by program.
-        skip_missing: leave out rows whose image is missing, instead of refusing them.
+        skip_missing: leave out rows whose image is missing, instead of refusing them; and use what
+            is there of a list that was cut off, or of shards of which some are gone.
         allow_outside: read images that a list names outside of its folder.
         column: the column of a CSV that names the image; if None, one of `IMAGE_COLUMNS`.
         attributes: those to use, with commas between; all if None. What a folder does not say of
@@ -160,6 +161,10 @@ def _fitted(source: Source) -> Source:
 
 def _present(source: Source, skip_missing: bool) -> Source:
     """Return the source without rows whose image is missing, or raise an error about them."""
+    for text in source.lacking:
+        if not skip_missing:
+            raise DataError(f"{text}. Give --skip-missing to use what is there")
+        log.warning("%s", text)
     with _reporting(source.path):
         missing = source.store.missing(source.names)
     if not missing:
@@ -227,6 +232,7 @@ def _celeba(path: Path) -> Source | None:
         store,
         celeba.identities(path, table.images),
         note,
+        table.lacking,
     )
 
 

@@ -71,6 +71,7 @@ def read(path: Path, column: str | None = None) -> Source | None:
         Folder(root),
         None if person is None else _people(table, person),
         note,
+        tuple(text for one in tables for text in one.lacking),
     )
 
 

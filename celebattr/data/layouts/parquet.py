@@ -21,7 +21,7 @@ from celebattr.attributes import CELEBA
 from celebattr.constants import PEOPLE_COLUMNS, TRAIN
 from celebattr.data.dataset import Source
 from celebattr.data.image_stores import digest
-from celebattr.data.label_files import split_of, with_unknown
+from celebattr.data.label_files import shards_lacking, split_of, with_unknown
 from celebattr.errors import (
     DataError,
     ImageNotFoundError,
@@ -92,6 +92,7 @@ def read(path: Path) -> Source | None:
         store,
         _identities(people),
         ", shards named after no split count as train" if unknown else "",
+        shards_lacking(files),
     )
 
 

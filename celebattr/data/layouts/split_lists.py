@@ -52,6 +52,7 @@ def read(path: Path) -> Source | None:
         store,
         celeba.identities(path, names),
         note,
+        tuple(text for table in tables for text in table.lacking),
     )
 
 

@@ -21,7 +21,7 @@ from celebattr.attributes import CELEBA
 from celebattr.constants import IMAGE_SUFFIXES, PEOPLE_COLUMNS, SPLITS, TRAIN
 from celebattr.data.dataset import Source, Targets
 from celebattr.data.image_stores import digest
-from celebattr.data.label_files import joined, split_of, with_unknown
+from celebattr.data.label_files import joined, shards_lacking, split_of, with_unknown
 from celebattr.data.shards import index as shard_index
 from celebattr.data.shards.index import ShardIndex
 from celebattr.errors import DataError, ImageNotFoundError, UnreadableImageError, reason
@@ -148,6 +148,7 @@ def _scanned(files: Folder) -> Source | None:
         _store(files, places, digest(files.stamp(shard) for shard in sizes)),
         np.array(known, np.int64) if len(known) == len(names) else None,
         ", shards named after no split count as train" if unknown else "",
+        shards_lacking(PurePosixPath(shard) for shard in sizes),
     )
 
 

@@ -29,6 +29,7 @@ from celebattr.images.photo import to_frame
 from celebattr.models import bundle
 from celebattr.models.weights import bundle_file
 from celebattr.predictions import Prediction
+from celebattr.reports.formatting import headless
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -199,7 +200,7 @@ def overlay(image: Image.Image, heat_HW: NDArray[np.float32]) -> Image.Image:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with needs("train"):
+    with needs("train"), headless():
         from matplotlib import colormaps
     colours = (colormaps[COLOURS](heat_HW)[:, :, :3] * 255.0).astype(np.uint8)
     mask = Image.fromarray((heat_HW * (255.0 * OPACITY)).astype(np.uint8))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +21,7 @@ from celebattr.inference.output import manifest, parquet
 from celebattr.inference.output.manifest import Run, Shard
 from celebattr.inference.output.sinks import Output
 from celebattr.inference.output.writers import FORMATS, Jsonl, Row
-from celebattr.io.files import remove_torn, reporting, sync_folder
+from celebattr.io.files import lock, remove_torn, reporting, sync_folder
 from celebattr.predictions import Result, name_of
 
 SYNC_SECONDS = 5.0
@@ -66,7 +65,11 @@ class Growing(Output):
             _same(self.part, manifest.read(self.part), run)
         with reporting(self.part):
             self._file = cast(BinaryIO, self.part.open("r+b" if self.part.exists() else "w+b"))
-        self._lock()
+        try:
+            lock(self._file, self.part)
+        except DataError:
+            self._file.close()
+            raise
         self._synced = time.monotonic()
         self._finished = False
         for file in (path, manifest.about(path), manifest.about(self.part)):
@@ -165,24 +168,6 @@ class Growing(Output):
             f"{self.part} keeps {counted(self.counts['inputs'], 'finished input')}: continue with "
             "--resume"
         )
-
-    def _lock(self) -> None:
-        """Lock the part against a second run, where the system can."""
-        if sys.platform == "win32":
-            return
-        import fcntl
-
-        try:
-            # The system lifts the lock with the process: a crash leaves no stale lock file.
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise DataError(
-                f"{self.part} is being written by another run: wait for it, or choose another "
-                "--output"
-            ) from None
-        except OSError:  # a file system that knows no locks
-            return
 
 
 def complete(path: Path, run: Run) -> Counter[str] | None:

@@ -321,3 +321,68 @@ def test_a_header_that_was_deleted_leaves_celebas_order(
     dataset = load_dataset([tmp_path])
     assert_same(dataset, reference)
     assert "CelebA's order is assumed" in dataset.summary
+
+
+# What lists and names promise
+
+
+def cut_off(reference: FaceDataset, folder: Path) -> Path:
+    write_celeba(folder, **COUNTS)
+    (file,) = folder.rglob("list_attr_celeba.txt")
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-2]))
+    return folder
+
+
+def cut_off_hq(reference: FaceDataset, folder: Path) -> Path:
+    layouts.hq(reference, folder)
+    file = folder / celebamask_hq.ATTRIBUTES
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-2]))
+    return folder
+
+
+def shards(suffix: str) -> Callable[[FaceDataset, Path], Path]:
+    """Three shards per split by their names, of which two are gone."""
+
+    def write(reference: FaceDataset, folder: Path) -> Path:
+        (layouts.parquet if suffix == ".parquet" else layouts.webdataset)(reference, folder)
+        for file in folder.rglob(f"*{suffix}"):
+            split = file.name.partition("-")[0]
+            number = 2 if split == "train" else 0
+            file.rename(file.with_name(f"{split}-0000{number}-of-0000{number + 1}{suffix}"))
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("write", "told"),
+    [
+        (cut_off, "says 10 rows in its first line and has 8: it was cut off"),
+        (cut_off_hq, "says 10 rows in its first line and has 8: it was cut off"),
+        (shards(".parquet"), "2 shards are missing: .*train-00000-of-00003.parquet, .*train-00001"),
+        (shards(".tar"), "2 shards are missing: .*train-00000-of-00003.tar, .*train-00001"),
+    ],
+    ids=["celeba", "hq", "parquet", "tar"],
+)
+def test_a_part_that_is_missing_is_noticed(
+    write: Callable[[FaceDataset, Path], Path],
+    told: str,
+    tmp_path: Path,
+    reference: FaceDataset,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = write(reference, tmp_path / "there")
+    with pytest.raises(DataError, match=f"{told}.*Give --skip-missing to use what is there"):
+        load_dataset([folder])
+    assert len(load_dataset([folder], skip_missing=True)) in (8, 10)
+    assert told.partition(":")[0] in caplog.text
+
+
+def test_images_that_only_the_list_of_splits_has_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_celeba(tmp_path / "there", **COUNTS)
+    (file,) = folder.rglob("list_attr_celeba.txt")
+    file.write_text("\n".join(["8", *file.read_text().splitlines()[1:-2]]) + "\n")
+    assert len(load_dataset([folder])) == 8
+    assert "2 images have no labels and are left out" in caplog.text
