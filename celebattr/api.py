@@ -219,22 +219,32 @@ def export(
     return target
 
 
-def merge(parts: Sequence[StrPath], output: StrPath) -> dict[str, int]:
+def merge(
+    parts: Sequence[StrPath],
+    output: StrPath,
+    *,
+    overwrite: bool = False,
+    notice: Callable[[str], None] = lambda text: None,
+) -> dict[str, int]:
     """Join the parts of a sharded run into what one run would have written.
 
     Args:
         parts: the outputs of all shards, in any order, or a folder of them.
         output: the file to write.
+        overwrite: replace a file that exists.
+        notice: told one line at a time what the command prints on standard error.
 
     Returns:
         Inputs, and rows by status.
 
     Raises:
-        UsageError, DataError: the parts are not all there, or not of one run.
+        UsageError, DataError: the parts are not all there, unchanged and of one run, or the
+            output exists.
     """
     from celebattr.inference.output.merge import merge as run
 
-    return dict(run([Path(part) for part in parts], Path(output)).counts)
+    paths = [Path(part) for part in parts]
+    return dict(run(paths, Path(output), overwrite=overwrite, notice=notice).counts)
 
 
 def align(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from celebattr.cli.options import Overwrite
 from celebattr.errors import UsageError
 
 
@@ -25,10 +27,11 @@ def merge(
             "--output", "-o", metavar="FILE", help="File to write.", rich_help_panel="Output"
         ),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Join the outputs of `predict --shard` into one, in the order of the inputs.
 
-    Checks that every shard is there, once, complete, and of the same inputs, weights and options.
+    Checks that every shard is there, once, complete, unchanged, and of the same run.
 
     Examples:
         $ celebattr merge part*.csv --output rows.csv
@@ -37,6 +40,6 @@ def merge(
         raise UsageError("give --output FILE")
     from celebattr import api
 
-    counts = api.merge(parts, output)
+    counts = api.merge(parts, output, overwrite=overwrite, notice=partial(typer.echo, err=True))
     shards = str(parts[0]) if parts[0].is_dir() else f"{len(parts):,} shards"
     typer.echo(f"{output}: {counts.get('inputs', 0):,} inputs of {shards}, complete", err=True)

@@ -40,6 +40,13 @@ OutputFile = Annotated[Path | None, _OUTPUT]
 OutputPlace = Annotated[str | None, _OUTPUT]
 """The same where it may be an address too."""
 
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", metavar="", help="Replace files that exist.", rich_help_panel="Output"
+    ),
+]
+
 
 def format_option(formats: tuple[str, ...], default: str | bool) -> Any:
     """Return the option --format of a command; `default` is for a person."""
