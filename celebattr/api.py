@@ -186,6 +186,7 @@ def export(
     int8: bool = False,
     data: Data = (),
     calibration_images: int = 256,
+    overwrite: bool = False,
 ) -> Path:
     """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch.
 
@@ -195,12 +196,14 @@ def export(
         int8: int8 weights and activations; needs `data`.
         data: data sets whose validation images set the int8 ranges.
         calibration_images: how many of them.
+        overwrite: replace a file that exists.
 
     Returns:
         The file that was written.
 
     Raises:
         UsageError: int8 without data.
+        DataError: the file exists.
         WeightsError, MissingExtraError: see `celebattr.inference.export.export`.
     """
     from celebattr.data.layouts.load import load_dataset
@@ -215,7 +218,7 @@ def export(
             raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
         calibration = load_dataset(folders).split("validation", calibration_images)
     target = Path(output or source.with_name(f"{source.stem}{'-int8' if int8 else ''}.onnx"))
-    run(source, target, calibration=calibration)
+    run(source, target, calibration=calibration, overwrite=overwrite)
     return target
 
 
@@ -253,6 +256,7 @@ def align(
     *,
     faces: str = "largest",
     workers: int = 2,
+    overwrite: bool = False,
 ) -> dict[str, int]:
     """Write the faces of photos as aligned crops of 178x218 pixels, and where they came from.
 
@@ -261,18 +265,20 @@ def align(
         output: the folder to write to: a PNG per face, and `crops.csv`.
         faces: largest or all.
         workers: threads that open photos.
+        overwrite: replace crops and CSV of an earlier run.
 
     Returns:
         Photos by status, and how many `crops`.
 
     Raises:
         UsageError: `faces` is neither.
-        DataError: there are no photos, or a file cannot be written.
+        DataError: there are no photos, or a file cannot be written or exists.
     """
     from celebattr.inference.crops import align as run
 
     paths = [photos] if isinstance(photos, str | os.PathLike) else photos
-    return dict(run([os.fspath(p) for p in paths], Path(output), faces=faces, workers=workers))
+    names = [os.fspath(path) for path in paths]
+    return dict(run(names, Path(output), faces=faces, workers=workers, overwrite=overwrite))
 
 
 @options_of(PackConfig)

@@ -115,6 +115,11 @@ def decoders_option(panel: str = "Performance") -> int:
     return option(2, "Threads that decode images.", panel)
 
 
+def overwrite_option() -> bool:
+    """Return the field of --overwrite, for every command that writes a result."""
+    return option(False, "Replace what exists.", "Output")
+
+
 def operating_point_option() -> str:
     """Return the field of --operating-point."""
     text = "Thresholds: default, f1, precision=P or recall=P."

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from celebattr.cli.options import Overwrite
 from celebattr.errors import UsageError
 
 
@@ -40,6 +41,7 @@ def align(
             rich_help_panel="Output",
         ),
     ] = 2,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the faces of photos as aligned crops of 178x218 pixels.
 
@@ -53,7 +55,7 @@ def align(
         raise UsageError("give --output DIR")
     from celebattr import api
 
-    counts = api.align(photos, output, faces=faces, workers=workers)
+    counts = api.align(photos, output, faces=faces, workers=workers, overwrite=overwrite)
     crops = counts.pop("crops", 0)
     told = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     typer.echo(f"{crops:,} crops of {sum(counts.values()):,} photos ({told})", err=True)

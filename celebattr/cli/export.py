@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from celebattr.cli.options import data_sets
+from celebattr.cli.options import Overwrite, data_sets
 
 
 def export(
@@ -52,6 +52,7 @@ def export(
             rich_help_panel="int8",
         ),
     ] = 256,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a bundle as ONNX, for onnxruntime without torch.
 
@@ -63,7 +64,12 @@ def export(
     from celebattr.models.bundle import card_of
 
     target = api.export(
-        weights, output, int8=int8, data=data_sets(data) if int8 else (), calibration_images=images
+        weights,
+        output,
+        int8=int8,
+        data=data_sets(data) if int8 else (),
+        calibration_images=images,
+        overwrite=overwrite,
     )
     size = target.stat().st_size / 1e6
     typer.echo(f"{target}  {card_of(target).precision}, {size:.1f} MB", err=True)

@@ -16,6 +16,7 @@ from celebattr.options import (
     faces_option,
     flag,
     option,
+    overwrite_option,
     weights_option,
 )
 
@@ -47,6 +48,7 @@ class DoctorConfig(Checks):
         metavar="FILE",
         was="--sheet",
     )
+    overwrite: bool = overwrite_option()
     pictures: int = option(12, "Suspects per attribute in --report.", LABELS)
     workers: int = decoders_option()
     batch_size: int = option(32, "Images per batch.", "Performance")

@@ -19,6 +19,7 @@ from celebattr.options import (
     faces_option,
     operating_point_option,
     option,
+    overwrite_option,
     parse_operating_point,
     precision_option,
     skip_missing_option,
@@ -68,6 +69,7 @@ class EvaluateConfig(Checks):
         None, "Images per kind of mistake in --report.", "Output", shown="12"
     )
     thumbnails: bool = thumbnails_option()
+    overwrite: bool = overwrite_option()
     batch_size: int = option(32, "Images per batch.", "Performance")
     workers: int = decoders_option()
     device: str = device_option()

@@ -18,6 +18,7 @@ from celebattr.options import (
     flag,
     operating_point_option,
     option,
+    overwrite_option,
     parse_operating_point,
     precision_option,
     unsure_below_option,
@@ -71,7 +72,7 @@ class ScoreOptions(Checks):
         "Output",
         metavar="STATUS",
     )
-    overwrite: bool = option(False, "Replace an --output that exists.", "Output")
+    overwrite: bool = overwrite_option()
     fail_fast: bool = option(False, "Stop at the first failed input.", "Output")
     max_failures: int | None = option(None, "Stop after more than N failed inputs.", "Output")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from celebattr.constants import CROP_SIZE
 from celebattr.errors import needs
-from celebattr.io.files import write_bytes
+from celebattr.io.files import check_target, temporary_folder, write_bytes
 from celebattr.models import bundle
 from celebattr.models.card import Card
 
@@ -37,7 +36,13 @@ CALIBRATION_BATCH = 16
 _QUANTISED = ["Conv", "Gemm", "Add", "MaxPool", "GlobalAveragePool", "Relu"]
 
 
-def export(source: Path, target: Path, *, calibration: FaceDataset | None = None) -> Card:
+def export(
+    source: Path,
+    target: Path,
+    *,
+    calibration: FaceDataset | None = None,
+    overwrite: bool = False,
+) -> Card:
     """Write an ONNX bundle.
 
     Args:
@@ -45,11 +50,14 @@ def export(source: Path, target: Path, *, calibration: FaceDataset | None = None
         target: the .onnx file to write.
         calibration: images whose activations set the int8 ranges; without them the graph stays
             float32.
+        overwrite: replace a file that exists.
 
     Raises:
+        DataError: the file exists, or cannot be written.
         WeightsError: the source is not a safetensors bundle.
         MissingExtraError: torch or onnx is not installed.
     """
+    check_target(target, overwrite=overwrite)
     with needs("train"):
         import onnx
         import torch
@@ -59,8 +67,8 @@ def export(source: Path, target: Path, *, calibration: FaceDataset | None = None
     spec = PreprocessSpec.from_dict(card.preprocess)
     module = torch.nn.Sequential(Preprocess(spec), network).eval()
     example = torch.zeros((2, *CROP_SIZE, 3), dtype=torch.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "float.onnx"
+    with temporary_folder(target) as folder:
+        path = folder / "float.onnx"
         _quietly_export(module, example, path)
         if calibration is None:
             model = onnx.load(path)

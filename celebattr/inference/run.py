@@ -159,7 +159,7 @@ def _begun(
         return None
     from celebattr.inference.draw.pictures import Pictures
 
-    return Pictures(options.annotate, options.explain, config.bundle)
+    return Pictures(options.annotate, options.explain, config.bundle, notice)
 
 
 def _form(output: str | TextIO | Output, options: ScoreOptions) -> tuple[str, Path | None]:

@@ -31,6 +31,7 @@ _REMEDIES: dict[int, str] = {
     errno.EACCES: "Check the permissions of its folder, or choose another one.",
     errno.EPERM: "Check the permissions of its folder, or choose another one.",
     errno.EROFS: "That disk is read-only: choose another folder.",
+    errno.EEXIST: "A file has the name of a folder: choose another one.",
     errno.EISDIR: "It is a folder: give the name of a file in it.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.ELOOP: "It is a link: remove it, or choose another name.",
@@ -174,7 +175,7 @@ def temporary_folder(path: StrPath) -> Iterator[Path]:
     """
     folder = _temporary(Path(os.path.realpath(path)))
     with reporting(path):
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
     held = None if sys.platform == "win32" else os.open(folder, os.O_RDONLY)
     try:
         if held is not None:

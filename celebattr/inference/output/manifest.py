@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,7 +171,7 @@ def read(path: Path) -> Run:
     Raises:
         DataError: it is missing, cannot be read, or is of another schema.
     """
-    file = about(path)
+    file = about(Path(os.path.realpath(path)) if path.is_symlink() else path)
     try:
         return parse(file.read_bytes(), str(file))
     except FileNotFoundError as error:
