@@ -92,7 +92,7 @@ def _files(parts: Sequence[Path], output: Path) -> list[Path]:
         if part.is_dir():
             suffix = manifest.about(Path("x")).name[1:]
             names = sorted(file.name.removesuffix(suffix) for file in part.glob(f"*{suffix}"))
-            made = [part / name for name in names if name != output.name]
+            made = [part / n for n in names if (part / n).resolve() != output.resolve()]
             found += made
             if not made:
                 raise DataError(f"{part} holds nothing that was written with --output and --shard")
