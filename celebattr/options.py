@@ -115,9 +115,9 @@ def decoders_option(panel: str = "Performance") -> int:
     return option(2, "Threads that decode images.", panel)
 
 
-def overwrite_option() -> bool:
+def overwrite_option(panel: str = "Output") -> bool:
     """Return the field of --overwrite, for every command that writes a result."""
-    return option(False, "Replace what exists.", "Output")
+    return option(False, "Replace what exists.", panel)
 
 
 def operating_point_option() -> str:

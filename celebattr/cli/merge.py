@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from celebattr.cli.options import Overwrite
 from celebattr.errors import UsageError
 
 
@@ -27,7 +26,12 @@ def merge(
             "--output", "-o", metavar="FILE", help="File to write.", rich_help_panel="Output"
         ),
     ] = None,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", metavar="", help="Replace what exists.", rich_help_panel="Output"
+        ),
+    ] = False,
 ) -> None:
     """Join the outputs of `predict --shard` into one, in the order of the inputs.
 

@@ -42,9 +42,7 @@ OutputPlace = Annotated[str | None, _OUTPUT]
 
 Overwrite = Annotated[
     bool,
-    typer.Option(
-        "--overwrite", metavar="", help="Replace files that exist.", rich_help_panel="Output"
-    ),
+    typer.Option("--overwrite", metavar="", help="Replace what exists.", rich_help_panel="Output"),
 ]
 
 

@@ -48,7 +48,7 @@ class DoctorConfig(Checks):
         metavar="FILE",
         was="--sheet",
     )
-    overwrite: bool = overwrite_option()
+    overwrite: bool = overwrite_option(LABELS)
     pictures: int = option(12, "Suspects per attribute in --report.", LABELS)
     workers: int = decoders_option()
     batch_size: int = option(32, "Images per batch.", "Performance")

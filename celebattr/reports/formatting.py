@@ -41,7 +41,7 @@ def versions() -> list[str]:
     return [
         f"celebattr {VERSION}",
         f"Python {platform.python_version()}",
-        *(f"{name} {version(name) or 'not installed'}" for name in PACKAGES),
+        *(_version(name) for name in PACKAGES),
     ]
 
 
@@ -65,11 +65,10 @@ def made(data: str) -> Made:
     return Made(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), versions(), data)
 
 
-def version(name: str) -> str:
-    """Return the version of an installed package, or an empty string."""
+def _version(name: str) -> str:
     import importlib.metadata  # a third of what --help may take
 
     try:
-        return importlib.metadata.version(name)
+        return f"{name} {importlib.metadata.version(name)}"
     except importlib.metadata.PackageNotFoundError:
-        return ""
+        return f"{name} not installed"

@@ -6,6 +6,7 @@ Resuming checks that the run is the same; merging checks that the parts of a run
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,7 +22,6 @@ from celebattr.inference.config import PredictConfig
 from celebattr.inference.inputs.source import Input
 from celebattr.io.files import reporting, write_text
 from celebattr.predictions import SCHEMA, check_schema, name_bytes
-from celebattr.reports.formatting import version
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,14 @@ _PACKAGES = {
 
 def versions_here() -> dict[str, list[str]]:
     """Return the versions of celebattr and of the packages that decide rows."""
-    found = {name: [v for v in map(version, known) if v][:1] for name, known in _PACKAGES.items()}
-    return {"celebattr": [VERSION], **{name: here for name, here in found.items() if here}}
+    from importlib import metadata  # a third of what --help may take
+
+    found = {"celebattr": [VERSION]}
+    for name, packages in _PACKAGES.items():
+        for package in packages:
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                found.setdefault(name, [metadata.version(package)])
+    return found
 
 
 def other_versions(one: dict[str, list[str]], other: dict[str, list[str]]) -> str:
