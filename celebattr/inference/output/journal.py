@@ -293,8 +293,6 @@ class Growing(Output):
             self._file.flush()
             os.fsync(self._file.fileno())
         self._check_name()
-        if sys.platform == "win32" and not self._parquet:
-            self._file.close()
         # The manifest before the file: a new file that bears its name is never without one.
         if self._parquet:
             self._file.seek(0)
@@ -304,12 +302,19 @@ class Growing(Output):
                 new.flush()
                 digest = sha256_of(Path(new.name))
                 manifest.write(self.path, dataclasses.replace(run, sha256=digest))
+            self._unlock_here()
             self.part.unlink()
             return
         manifest.write(self.path, run)
         with reporting(self.part):
+            self._unlock_here()
             self.part.replace(self.path)  # locked until it bears the name
             sync_folder(self.path.parent)
+
+    def _unlock_here(self) -> None:
+        """Close the part where an open file can be neither renamed nor removed."""
+        if sys.platform == "win32":
+            self._file.close()
 
     def __exit__(self, *error: object) -> None:
         """Close the part as it is, to be resumed, or remove one to which nothing was added."""
