@@ -98,6 +98,11 @@ def verified(path: Path) -> Run:
     run = manifest.read(path)
     if not run.finished:
         raise DataError(f"{path} is unfinished: continue it with --{run.mode}")
+    if not run.sha256:
+        raise DataError(
+            f"{manifest.about(path)} has no hash of the rows: it is of an earlier version, score "
+            "again with --overwrite"
+        )
     if sha256_of(path) != run.sha256:
         raise DataError(
             f"{path} was changed since it was finished: {_change(path, run)}. Restore it from a "
