@@ -97,7 +97,7 @@ def scoring(asked: argparse.Namespace, weights: Path, photos: Path) -> tuple[flo
     alone = asked.batch * asked.steps / (time.perf_counter() - started)
     rows = weights.with_name("rows.jsonl")
     options = ["--weights", str(weights), "--device", asked.device, "--faces", "none"]
-    options += ["--batch-size", str(asked.batch), "--output", str(rows)]
+    options += ["--batch-size", str(asked.batch), "--output", str(rows), "--overwrite"]
     done = subprocess.run(
         [
             sys.executable,

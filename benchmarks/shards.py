@@ -29,7 +29,7 @@ from typing import NamedTuple
 from celebattr.inference.inputs.source import Input
 from celebattr.inference.output import manifest
 from celebattr.inference.output.journal import Growing
-from celebattr.inference.output.manifest import Run, Shard
+from celebattr.inference.output.manifest import Names, Run, Shard
 from celebattr.inference.output.merge import merge
 from celebattr.inference.ray import parts, plan
 from celebattr.io.folder import folder_at
@@ -107,27 +107,28 @@ def by_shards(count: int, folder: Path) -> Cost:
     run = dataclasses.replace(RUN, format="jsonl")
     chance = random.Random(0)
     names = [item.path for item in inputs(count)]
+    listed = Names()  # what each shard would find, if each listed all names
+    for name in names:
+        listed.add(name.encode())
     start = time.process_time()
     for index in range(count):
         mine = names[index::count]
         output = folder / f"{index}.jsonl"
-        resume = False
+        how = "new"
         while True:
-            left = iter(mine)
             shard = Shard(index + 1, count)
-            shard.inputs = count * INPUTS
+            shard._names = listed
             mine_run = dataclasses.replace(run, shard=(shard.index, shard.count))
             try:
-                with Growing(output, mine_run, resume=resume) as journal:
-                    journal.skip(left)
-                    for at, name in enumerate(left):
+                with Growing(output, mine_run, how=how) as journal:
+                    for at, item in enumerate(journal.todo(map(Input, mine), shard)):
                         if at and chance.random() < DEATHS / INPUTS:
                             raise Death
-                        journal.write(fake(Input(name)))
+                        journal.write(fake(item))
                     journal.finish(shard)
                 break
             except Death:
-                resume = True
+                how = "resume"
     worked = time.process_time()
     whole = merge([folder], folder / "all.jsonl")
     return _cost(count, start, start, worked, whole.counts["inputs"])

@@ -199,12 +199,10 @@ def folder(bench: Bench) -> str:
         (small / Path(path).name).symlink_to(path)
     rows, scores = str(bench.place / "rows.jsonl"), str(bench.place / "timm.csv")
     plain = [*peer("plain_torch"), str(bench.random)]
+    ours = [*CELEBATTR, "predict", str(bench.folder), "--output", rows, "--overwrite"]
     inputs = {
-        "celebattr predict": (count, [*CELEBATTR, "predict", str(bench.folder), "--output", rows]),
-        "celebattr predict --speed fast": (
-            count,
-            [*CELEBATTR, "predict", str(bench.folder), "--output", rows, "--speed", "fast"],
-        ),
+        "celebattr predict": (count, ours),
+        "celebattr predict --speed fast": (count, [*ours, "--speed", "fast"]),
         "plain torch, 128x104": (FEW, [*plain, "128x104", "@" + few]),
         "plain torch, 224x224": (FEW, [*plain, "224x224", "@" + few]),
         "timm, 224x224": (FEW, [*peer("timm_folder"), str(small), "224x224", scores]),

@@ -211,6 +211,7 @@ def export(
     data: Data = (),
     calibration_images: int = 256,
     seal: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch.
 
@@ -226,12 +227,14 @@ def export(
         calibration_images: how many of them.
         seal: `weights` is an ONNX bundle that an optimiser rewrote: check its outputs, and give it
             a new sha256, in place without `output`.
+        overwrite: replace a file that exists.
 
     Returns:
         The file or folder that was written.
 
     Raises:
         UsageError: int8 without data, or with half; a format for the hub.
+        DataError: the file exists.
         WeightsError, MissingExtraError: see `celebattr.inference.export.export`.
     """
     from celebattr.data.layouts.load import load_dataset
@@ -256,26 +259,36 @@ def export(
             raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
         calibration = load_dataset(folders).split("validation", calibration_images)
     target = Path(output or source.with_name(f"{source.stem}{'-int8' * int8}{'-half' * half}.onnx"))
-    exporting.export(source, target, calibration=calibration, half=half)
+    exporting.export(source, target, calibration=calibration, half=half, overwrite=overwrite)
     return target
 
 
-def merge(parts: Sequence[StrPath], output: StrPath) -> dict[str, int]:
+def merge(
+    parts: Sequence[StrPath],
+    output: StrPath,
+    *,
+    overwrite: bool = False,
+    notice: Callable[[str], None] = lambda text: None,
+) -> dict[str, int]:
     """Join the parts of a sharded run into what one run would have written.
 
     Args:
         parts: the outputs of all shards, in any order, or a folder of them.
         output: the file to write.
+        overwrite: replace a file that exists.
+        notice: told one line at a time what the command prints on standard error.
 
     Returns:
         Inputs, and rows by status.
 
     Raises:
-        UsageError, DataError: the parts are not all there, or not of one run.
+        UsageError, DataError: the parts are not all there, unchanged and of one run, or the
+            output exists.
     """
     from celebattr.inference.output.merge import merge as run
 
-    return dict(run([Path(part) for part in parts], Path(output)).counts)
+    paths = [Path(part) for part in parts]
+    return dict(run(paths, Path(output), overwrite=overwrite, notice=notice).counts)
 
 
 def align(
@@ -284,6 +297,7 @@ def align(
     *,
     faces: str = "largest",
     workers: int = 2,
+    overwrite: bool = False,
 ) -> dict[str, int]:
     """Write the faces of photos as aligned crops of 178x218 pixels, and where they came from.
 
@@ -292,17 +306,20 @@ def align(
         output: the folder to write to: a PNG per face, and `crops.csv`.
         faces: largest or all.
         workers: threads that open photos.
+        overwrite: replace crops and CSV of an earlier run.
 
     Returns:
         Photos by status, and how many `crops`.
 
     Raises:
         UsageError: `faces` is neither.
-        DataError: there are no photos, or a file cannot be written.
+        DataError: there are no photos, or a file cannot be written or exists.
     """
     from celebattr.inference.crops import align as run
 
-    return dict(run(_paths(photos), Path(output), faces=faces, workers=workers))
+    return dict(
+        run(_paths(photos), Path(output), faces=faces, workers=workers, overwrite=overwrite)
+    )
 
 
 @options_of(PackConfig)

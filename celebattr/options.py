@@ -126,6 +126,11 @@ def decoders_option(panel: str = "Performance") -> int:
     return option(2, "Threads that decode images.", panel)
 
 
+def overwrite_option(panel: str = "Output") -> bool:
+    """Return the field of --overwrite, for every command that writes a result."""
+    return option(False, "Replace what exists.", panel)
+
+
 def operating_point_option(default: str = "default") -> str:
     """Return the field of --operating-point."""
     text = "Thresholds: default, f1, precision=P or recall=P."

@@ -33,7 +33,7 @@ def name_of(path: str) -> tuple[str, str | None]:
     A byte that is not UTF-8 is written as `\xff` in the text. So is a file name of these four
     characters, but its `path_bytes` is None: the two together tell any two names apart.
     """
-    data = _encoded(path)
+    data = name_bytes(path)
     text = data.decode("utf-8", "backslashreplace")
     return text, None if text == path else base64.b64encode(data).decode()
 
@@ -45,11 +45,12 @@ def path_of(path: str, path_bytes: str | None) -> str:
     return base64.b64decode(path_bytes).decode("utf-8", "surrogateescape")
 
 
-def _encoded(text: str) -> bytes:
+def name_bytes(path: str) -> bytes:
+    """Return the bytes of a name, which tell it from any other one on every system."""
     try:
-        return text.encode("utf-8", "surrogateescape")
+        return path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half a character of UTF-16, as Windows has it in names
-        return text.encode("utf-8", "surrogatepass")
+        return path.encode("utf-8", "surrogatepass")
 
 
 def check_schema(found: Any, where: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from celebattr.cli.options import Overwrite
 from celebattr.cli.streams import say
 from celebattr.errors import ExitCode, UsageError, counted
 from celebattr.predictions import NO_FACE
@@ -42,6 +43,7 @@ def align(
             rich_help_panel="Output",
         ),
     ] = 2,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the faces of photos as aligned crops of 178x218 pixels.
 
@@ -55,7 +57,7 @@ def align(
         raise UsageError("give --output DIR")
     from celebattr import api
 
-    counts = api.align(photos, output, faces=faces, workers=workers)
+    counts = api.align(photos, output, faces=faces, workers=workers, overwrite=overwrite)
     crops = counts.pop("crops", 0)
     told = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     say(f"{counted(crops, 'crop')} of {counted(sum(counts.values()), 'photo')} ({told})")

@@ -64,7 +64,7 @@ def evaluate(
     from celebattr.evaluation.run import run
     from celebattr.io.files import check_target, write_text
 
-    check_target(output, page)
+    check_target(output, page, overwrite=config.overwrite)
     if output is not None and format is None:
         format = reports.format_of(output)
     with progress_bar("evaluating") as show:

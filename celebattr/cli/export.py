@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from celebattr.cli.options import data_sets
+from celebattr.cli.options import Overwrite, data_sets
 from celebattr.cli.streams import say
 
 
@@ -80,6 +80,7 @@ def export(
             rich_help_panel="Output",
         ),
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a bundle as ONNX, for onnxruntime without torch.
 
@@ -101,6 +102,7 @@ def export(
         data=data_sets(data) if int8 else (),
         calibration_images=images,
         seal=seal,
+        overwrite=overwrite,
     )
     if hub is None:
         size = target.stat().st_size / 1e6

@@ -26,10 +26,16 @@ def merge(
             "--output", "-o", metavar="FILE", help="File to write.", rich_help_panel="Output"
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", metavar="", help="Replace what exists.", rich_help_panel="Output"
+        ),
+    ] = False,
 ) -> None:
     """Join the outputs of `predict --shard` into one, in the order of the inputs.
 
-    Checks that every shard is there, once, complete, and of the same inputs, weights and options.
+    Checks that every shard is there, once, complete, unchanged, and of the same run.
 
     Examples:
         $ celebattr merge part*.csv --output rows.csv
@@ -38,6 +44,6 @@ def merge(
         raise UsageError("give --output FILE")
     from celebattr import api
 
-    counts = api.merge(parts, output)
+    counts = api.merge(parts, output, overwrite=overwrite, notice=say)
     shards = str(parts[0]) if parts[0].is_dir() else counted(len(parts), "shard")
     say(f"{output}: {counted(counts.get('inputs', 0), 'input')} of {shards}, complete")

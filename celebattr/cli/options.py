@@ -40,6 +40,11 @@ OutputFile = Annotated[Path | None, _OUTPUT]
 OutputPlace = Annotated[str | None, _OUTPUT]
 """The same where it may be an address too."""
 
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", metavar="", help="Replace what exists.", rich_help_panel="Output"),
+]
+
 
 Quiet = Annotated[
     bool,

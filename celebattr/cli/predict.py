@@ -50,6 +50,7 @@ def predict(
     Examples:
         $ celebattr predict photo.jpg
         $ celebattr predict photos/ --output rows.csv --resume
+        $ celebattr predict inbox/ --output rows.csv --append
         $ celebattr predict group.jpg --faces all --annotate drawn/
         $ find . -name '*.jpg' -print0 | celebattr predict - --null --format csv
     """

@@ -19,6 +19,7 @@ from celebattr.options import (
     faces_option,
     flag,
     option,
+    overwrite_option,
     weights_option,
 )
 
@@ -49,6 +50,7 @@ class DoctorConfig(Checks):
     report: Path | None = option(
         None, "Write an HTML page of the first suspects.", LABELS, metavar="FILE", was="--sheet"
     )
+    overwrite: bool = overwrite_option(LABELS)
     pictures: int = option(12, "Suspects per attribute in --report.", LABELS)
     workers: int = decoders_option()
     batch_size: int = option(32, "Images per batch.", "Performance")

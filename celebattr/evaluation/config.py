@@ -21,6 +21,7 @@ from celebattr.options import (
     faces_option,
     operating_point_option,
     option,
+    overwrite_option,
     parse_operating_point,
     precision_option,
     skip_missing_option,
@@ -104,6 +105,7 @@ class EvaluateConfig(CalibrateConfig):
         None, "Images per kind of mistake in --report.", "Output", shown="12"
     )
     thumbnails: bool = thumbnails_option()
+    overwrite: bool = overwrite_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,7 @@ from pathlib import Path
 from celebattr.errors import MissingExtraError, UsageError
 from celebattr.evaluation.config import EvaluateConfig
 from celebattr.evaluation.report import EvalReport
-from celebattr.io.files import temporary_beside, write_text
+from celebattr.io.files import check_target, temporary_beside, write_text
 from celebattr.models import bundle, weights
 from celebattr.options import Location, Url
 
@@ -36,6 +36,7 @@ def run(
 
     Raises:
         UsageError: there is no data, or no bundle whose card to change; the page is not HTML.
+        DataError: the page exists and `config.overwrite` is not set.
         MissingExtraError: a library is missing.
         DataError, WeightsError, DeviceError: see `celebattr.evaluation.evaluate.evaluate`.
     """
@@ -43,6 +44,7 @@ def run(
         raise UsageError("no data: give --data DIR or set CELEBATTR_DATA")
     if write_card and config.weights is None:
         raise UsageError("--write-card changes a bundle: name it with --weights")
+    check_target(page, overwrite=config.overwrite)
     temporary_beside(page or config.weights or "")  # before matplotlib is imported
     try:
         from celebattr.evaluation.evaluate import evaluate

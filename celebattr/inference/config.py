@@ -8,7 +8,7 @@ from pathlib import Path
 
 from celebattr.attributes import key_of, parse_thresholds
 from celebattr.constants import MIN_SCORE
-from celebattr.errors import UsageError
+from celebattr.errors import UsageError, suggestion
 from celebattr.models import weights
 from celebattr.models.device import gpu_likely
 from celebattr.options import (
@@ -19,17 +19,22 @@ from celebattr.options import (
     flag,
     operating_point_option,
     option,
+    overwrite_option,
     parse_operating_point,
     precision_option,
     threshold_option,
     unsure_below_option,
     weights_option,
 )
+from celebattr.predictions import FAILURES, NO_FACE
 
 FACES: tuple[str, ...] = ("largest", "all", "none")
 SPEEDS: tuple[str, ...] = ("accurate", "fast")
 ENGINES: tuple[str, ...] = ("local", "ray")
 
+
+RETRIED: tuple[str, ...] = (*FAILURES, NO_FACE)
+"""Statuses of rows that --retry takes."""
 
 FORMATS: tuple[str, ...] = ("table", "json", "jsonl", "csv", "csv-excel", "parquet")
 
@@ -62,11 +67,49 @@ class ScoreOptions(Checks):
         None, "With --annotate: also heat maps of these attributes.", "Output", metavar="NAMES"
     )
     resume: bool = option(False, "Resume an interrupted --output.", "Output")
+    append: bool = option(False, "Start, resume or extend --output by new inputs.", "Output")
+    retry: str | None = option(
+        None,
+        "Score again the inputs of --output that failed so, for example timeout.",
+        "Output",
+        metavar="STATUS",
+    )
+    overwrite: bool = overwrite_option()
     fail_fast: bool = option(False, "Stop at the first failed input.", "Output")
     max_failures: int | None = option(None, "Stop after more than N failed inputs.", "Output")
 
     def __post_init__(self) -> None:
         self._check(max_failures=(0, 10**12))
+        given = [
+            flag(name) for name in ("resume", "append", "retry", "overwrite") if self._has(name)
+        ]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} exclude each other: give one")
+        if self.append and self.shard != "1/1":
+            raise UsageError(
+                "--append cannot be combined with --shard: which share an input is in depends on "
+                "all of them"
+            )
+        for status in self.statuses:
+            if status not in RETRIED:
+                raise UsageError(
+                    f"--retry {status!r} is not one of {', '.join(RETRIED)}."
+                    f"{suggestion(status, RETRIED)}"
+                )
+
+    def _has(self, name: str) -> bool:
+        return getattr(self, name) not in (False, None)
+
+    @property
+    def how(self) -> str:
+        """What is done with an output that is there: new (refuse it) or the name of an option."""
+        names = ("resume", "append", "retry", "overwrite")
+        return next((name for name in names if self._has(name)), "new")
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """The statuses of `retry`, sorted."""
+        return tuple(sorted({part.strip() for part in self.retry.split(",")})) if self.retry else ()
 
     @property
     def most_failures(self) -> int | None:

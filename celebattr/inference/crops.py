@@ -12,7 +12,7 @@ from PIL import Image
 from celebattr.errors import DataError, UsageError
 from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.expand import expand
-from celebattr.io.files import csv_line, reporting, write_bytes, write_text
+from celebattr.io.files import check_target, csv_line, reporting, write_bytes, write_text
 from celebattr.io.prefetch import ordered_map
 
 TABLE = "crops.csv"
@@ -23,27 +23,34 @@ COLUMNS = (
 
 
 def align(
-    paths: Iterable[str], output: Path, *, faces: str = "largest", workers: int = 2
+    paths: Iterable[str],
+    output: Path,
+    *,
+    faces: str = "largest",
+    workers: int = 2,
+    overwrite: bool = False,
 ) -> Counter[str]:
     """Write the aligned crops of photos as PNG, and a CSV of where they came from.
 
     Args:
         paths: photos, folders, globs, archives or lists.
-        output: a folder; what it holds under the same names is replaced.
+        output: a folder; crops of the same names, which a run that was cut off left, are replaced.
         faces: largest or all.
         workers: threads.
+        overwrite: replace crops and CSV of an earlier run.
 
     Returns:
         Photos by status, and `crops`.
 
     Raises:
         UsageError: `faces` is neither.
-        DataError: there are no photos, or a file cannot be written.
+        DataError: there are no photos, or a file cannot be written or exists.
     """
     if faces not in ("largest", "all"):
         raise UsageError(f"--faces {faces!r} is neither largest nor all")
     with reporting(output):
         output.mkdir(parents=True, exist_ok=True)
+    check_target(output / TABLE, overwrite=overwrite)
     counts: Counter[str] = Counter()
     taken: set[str] = set()
     table = [csv_line(COLUMNS)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from celebattr.constants import CROP_SIZE
 from celebattr.errors import WeightsError, needs, reason
-from celebattr.io.files import temporary_beside, write_bytes
+from celebattr.io.files import check_target, temporary_folder, write_bytes
 from celebattr.models import bundle
 from celebattr.models.card import NO_HASH, Card
 
@@ -41,7 +40,12 @@ _QUANTISED = ["Conv", "Gemm", "Add", "MaxPool", "GlobalAveragePool", "Relu"]
 
 
 def export(
-    source: Path, target: Path, *, calibration: FaceDataset | None = None, half: bool = False
+    source: Path,
+    target: Path,
+    *,
+    calibration: FaceDataset | None = None,
+    half: bool = False,
+    overwrite: bool = False,
 ) -> Card:
     """Write an ONNX bundle.
 
@@ -51,11 +55,14 @@ def export(
         calibration: images whose activations set the int8 ranges; without them the graph is of
             floats.
         half: store and compute in float16, where there are no such images.
+        overwrite: replace a file that exists.
 
     Raises:
+        DataError: the file exists, or cannot be written.
         WeightsError: the source is not a safetensors bundle.
         MissingExtraError: torch or onnx is not installed.
     """
+    check_target(target, overwrite=overwrite)
     with needs("train"):
         import onnx
         import torch
@@ -65,9 +72,8 @@ def export(
     spec = PreprocessSpec.from_dict(card.preprocess)
     module = torch.nn.Sequential(Preprocess(spec), network).eval()
     example = torch.zeros((2, *CROP_SIZE, 3), dtype=torch.uint8)
-    temporary_beside(target)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "float.onnx"
+    with temporary_folder(target) as folder:
+        path = folder / "float.onnx"
         _quietly_export(module, example, path)
         if calibration is None:
             model = onnx.load(path)

@@ -14,11 +14,12 @@ from celebattr.inference.config import PredictConfig, ScoreOptions
 from celebattr.inference.inputs.source import DRAWN
 from celebattr.inference.output.sinks import Output, Text
 from celebattr.inference.output.writers import FORMATS, format_of
+from celebattr.io.files import check_target, reporting
 from celebattr.predictions import NO_FACE
 
 if TYPE_CHECKING:
     from celebattr.inference.draw.pictures import Pictures
-    from celebattr.inference.output.manifest import Facts
+    from celebattr.inference.output.manifest import Facts, Run
     from celebattr.inference.scorer import Scorer
 
 
@@ -90,9 +91,9 @@ def score(
         WeightsError, DeviceError: see `Scorer`.
     """
 
-    def watch(counts: Counter[str]) -> None:
+    def watch(counts: Counter[str], kept: Counter[str] | None = None) -> None:
         on_progress(counts)
-        failed = failures(counts, strict=config.strict)
+        failed = failures(counts - (kept or Counter()), strict=config.strict)
         if options.most_failures is not None and failed > options.most_failures:
             raise TooManyFailuresError(failed)
 
@@ -100,7 +101,7 @@ def score(
         return _on_ray(paths, output, config, options, watch, notice)
     if options.explain is not None and options.annotate is None:
         raise UsageError("--explain needs --annotate DIR, the folder for its heat maps")
-    format, file = _form(output, options.format, resume=options.resume)
+    format, file = _form(output, options)
     from celebattr.inference.scorer import Scorer
 
     started = time.monotonic()
@@ -111,14 +112,9 @@ def score(
         shard, facts = Shard.parse(options.shard), scorer.facts
         pictures = _begun(scorer, config, options, notice)
         if file is not None:
-            from celebattr.inference.output.journal import Growing, complete
-
-            run = Run.of(facts, config, format, shard)
-            if options.resume and (counts := complete(file, run)) is not None:
-                return Summary(counts, complete=True, strict=config.strict)
-            out: Output = Growing(file, run, resume=options.resume, notice=notice)
+            out = _grown(file, Run.of(facts, config, format, shard), options, notice)
         else:
-            out = _plain(output, facts, format)
+            out = _plain(output, facts, format, overwrite=options.overwrite)
         left_out: Counter[str] = Counter()
         inputs = shard.take(
             expand(
@@ -131,19 +127,31 @@ def score(
             )
         )
         with out:
-            out.skip(item.path for item in inputs)
-            before = out.counts["inputs"]
-            for item, results in scorer.stream(inputs, keep_data=pictures is not None):
-                out.write(results)
-                if pictures is not None:
+            todo = out.todo(inputs, shard)
+            for item, results in scorer.stream(todo, keep_data=pictures is not None):
+                if pictures is not None:  # before the row: a run that is resumed skips its photo
                     pictures.write(item, results)
-                watch(out.counts)
+                out.write(results)
+                watch(out.counts, out.kept)
             _unopened(left_out, notice)
-            if not shard.inputs:
+            if not shard.inputs and not out.counts:
                 raise DataError(f"no images in {', '.join(paths)}")
             out.finish(shard)
-    seconds = time.monotonic() - started
-    return Summary(out.counts, out.counts["inputs"] - before, seconds, strict=config.strict)
+    seconds = 0.0 if out.complete else time.monotonic() - started
+    return Summary(out.counts, out.scored, seconds, complete=out.complete, strict=config.strict)
+
+
+def _grown(file: Path, run: Run, options: ScoreOptions, notice: Callable[[str], None]) -> Output:
+    """A file that can be resumed, extended and retried."""
+    if options.append or options.retry:
+        from celebattr.inference.output.extension import Appending, Retrying
+
+        if options.append:
+            return Appending(file, run, how="append", notice=notice)
+        return Retrying(file, run, options.statuses, notice)
+    from celebattr.inference.output.journal import Growing
+
+    return Growing(file, run, how=options.how, notice=notice)
 
 
 def _begun(
@@ -159,12 +167,10 @@ def _begun(
         return None
     from celebattr.inference.draw.pictures import Pictures
 
-    return Pictures(options.annotate, options.explain, config.bundle, scorer.picture)
+    return Pictures(options.annotate, options.explain, config.bundle, scorer.picture, notice)
 
 
-def _form(
-    output: str | TextIO | Output, format: str | None, *, resume: bool
-) -> tuple[str, Path | None]:
+def _form(output: str | TextIO | Output, options: ScoreOptions) -> tuple[str, Path | None]:
     """The format of an output, and its file where rows are appended that a resumed run keeps.
 
     What is no regular file, a pipe for instance, is written like standard output.
@@ -172,7 +178,7 @@ def _form(
     Raises:
         UsageError: the output cannot have the format, or cannot be resumed.
     """
-    file = None
+    file, format = None, options.format
     if isinstance(output, Output):
         format = format or "jsonl"
     else:
@@ -181,19 +187,22 @@ def _form(
         format = format_of(output if isinstance(output, str) else None, format)
         if isinstance(output, str):
             place = Path(output)
-            regular = not place.exists() or place.is_file()
+            with reporting(place):
+                regular = not place.exists() or place.is_file()
             file = place if regular and FORMATS[format].grows else None
         elif FORMATS[format].parquet:
             raise UsageError("--format parquet is for a file: give --output")
-    if resume and file is None:
-        raise UsageError("--resume continues an --output in jsonl, csv or parquet")
+    if options.how not in ("new", "overwrite") and file is None:
+        raise UsageError(f"--{options.how} continues an --output in jsonl, csv or parquet")
     return format, file
 
 
-def _plain(output: str | TextIO | Output, facts: Facts, format: str) -> Output:
+def _plain(output: str | TextIO | Output, facts: Facts, format: str, *, overwrite: bool) -> Output:
     """An output that cannot be resumed."""
     if isinstance(output, Output):
         return output
+    if isinstance(output, str):
+        check_target(output, overwrite=overwrite)
     return Text(Path(output) if isinstance(output, str) else output, facts.attributes, format)
 
 
@@ -210,6 +219,7 @@ def _on_ray(
         "--shard": options.shard != "1/1",
         "--annotate": options.annotate,
         "--explain": options.explain,
+        f"--{options.how}": options.how not in ("new", "resume"),
     }
     for name, value in alone.items():
         if value:

@@ -18,9 +18,10 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from celebattr.errors import DataError, UnreadableImageError, reason
+from celebattr.io.locks import lock
 
 StrPath = str | os.PathLike[str]
 
@@ -34,9 +35,11 @@ _REMEDIES: dict[int, str] = {
     errno.EACCES: "Check the permissions of its folder, or choose another one.",
     errno.EPERM: "Check the permissions of its folder, or choose another one.",
     errno.EROFS: "That disk is read-only: choose another folder.",
+    errno.EEXIST: "A file has the name of a folder: choose another one.",
     errno.EISDIR: "It is a folder: give the name of a file in it.",
     errno.EBADF: "It is closed: open it, or give --output FILE.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ELOOP: "It is a link: remove it, or choose another name.",
 }
 
 
@@ -57,11 +60,18 @@ def reporting(target: StrPath) -> Iterator[None]:
         raise output_error(target, error) from error
 
 
-def check_target(*targets: StrPath | None) -> None:
+def check_target(*targets: StrPath | None, overwrite: bool = False) -> None:
     """Refuse before any work a target that could not be written after it; None is none.
 
+    Also removes what killed programs left of it.
+
+    Args:
+        *targets: files to write.
+        overwrite: replace a file that is there. An empty one, as mktemp makes it, always is.
+
     Raises:
-        DataError: a file's folder is missing or takes no files, or the file is a folder.
+        DataError: a file's folder is missing or takes no files, the file is a folder, or it is
+            there and `overwrite` is not set.
     """
     for target in targets:
         if target is None:
@@ -77,6 +87,20 @@ def check_target(*targets: StrPath | None) -> None:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             if not os.access(path.parent, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            refuse_existing(target, path.exists() and path.stat().st_size > 0 and not overwrite)
+            remove_torn(path)
+
+
+def refuse_existing(target: StrPath, there: bool) -> None:
+    """Refuse to replace a result.
+
+    Raises:
+        DataError: it is there.
+    """
+    if there:
+        raise DataError(
+            f"{os.fspath(target)} exists: give --overwrite to replace it, or choose another name"
+        )
 
 
 def _is_stream(path: Path) -> bool:
@@ -101,12 +125,16 @@ class Replacement:
         self.path = Path(path)
         # Not Path.resolve(): that fails with a RuntimeError on a loop of links.
         self._target = Path(os.path.realpath(path))
-        straight = _is_stream(self.path)
-        temporary = f".{_short(self._target.name)}.{secrets.token_hex(4)}.tmp"
-        self._temporary = None if straight else self._target.with_name(temporary)
         with reporting(path):
-            mode = "wb" if straight else "xb"  # x: never into another run's temporary file
-            self.handle = cast(BinaryIO, (self._temporary or self.path).open(mode))
+            straight = _is_stream(self.path)
+            self._temporary = None if straight else _temporary(self._target)
+            # x: never into another run's temporary file
+            self.handle = cast(
+                BinaryIO, (self._temporary or self.path).open("wb" if straight else "xb")
+            )
+            if not straight:
+                lock(self.handle)  # so that `remove_torn` leaves it alone
+                keep_mode(self.handle, self._target)
 
     def commit(self) -> None:
         """Put the new version in place, once it is safely on the disk."""
@@ -125,8 +153,6 @@ class Replacement:
         # Before the rename: after a power failure the name could else stand for an empty file.
         os.fsync(self.handle.fileno())
         self.handle.close()
-        if self._target.exists():
-            self._temporary.chmod(self._target.stat().st_mode & 0o7777)
         self._temporary.replace(self._target)
         sync_folder(self._target.parent)
 
@@ -139,44 +165,63 @@ class Replacement:
                 self._temporary.unlink(missing_ok=True)
 
 
-def lock(file: BinaryIO, target: StrPath) -> None:
-    """Lock an open file until it is closed or its process ends, where the system can.
+def keep_mode(file: IO[bytes], target: Path) -> None:
+    """Give a file the permissions of the one that it will replace, from its first byte on."""
+    with contextlib.suppress(FileNotFoundError):
+        Path(file.name).chmod(target.stat().st_mode & 0o7777)
 
-    The system lifts the lock with the process, so a crash leaves none behind.
 
-    Args:
-        file: open for writing; what it holds does not matter.
-        target: what the lock is for, as the user named it.
+@contextlib.contextmanager
+def temporary_folder(path: StrPath) -> Iterator[Path]:
+    """Make a folder beside a file for work on it; `remove_torn` removes it after a kill.
 
     Raises:
-        DataError: another run has it.
+        DataError: it cannot be made.
     """
-    if sys.platform == "win32":
-        return
-    import fcntl
-
+    folder = _temporary(Path(os.path.realpath(path)))
+    with reporting(path):
+        folder.mkdir(mode=0o700)
+    held = None if sys.platform == "win32" else os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataError(
-            f"{os.fspath(target)} is being written by another run: wait for it, or choose another "
-            "--output"
-        ) from None
-    except OSError:  # a file system that knows no locks
-        return
+        if held is not None:
+            lock(held)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
 
 
 def remove_torn(path: StrPath) -> None:
-    """Remove temporary files that killed programs left of a file that nobody writes now."""
+    """Remove temporary files and folders that killed programs left of a file."""
     target = Path(os.path.realpath(path))
-    for torn in target.parent.glob(f".{glob.escape(_short(target.name))}.????????.tmp"):
-        torn.unlink(missing_ok=True)
+    _remove(target.parent, f".{glob.escape(_short(target.name))}.????????.tmp")
 
 
 def remove_all_torn(folder: StrPath) -> None:
-    """Remove temporary files of killed programs from a folder that nobody writes now."""
-    for torn in Path(folder).glob(".*.????????.tmp"):
-        torn.unlink(missing_ok=True)
+    """Remove all temporary files of killed programs from a folder."""
+    _remove(Path(folder), ".*.????????.tmp")
+
+
+_LOOK = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    """Remove what nobody has locked: whoever writes it has."""
+    for torn in folder.glob(pattern):
+        with contextlib.suppress(OSError):
+            opened = None if sys.platform == "win32" else os.open(torn, _LOOK)
+            try:
+                if opened is not None and not lock(opened):
+                    continue
+                shutil.rmtree(torn) if torn.is_dir() else torn.unlink(missing_ok=True)
+            finally:
+                if opened is not None:
+                    os.close(opened)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{_short(target.name)}.{secrets.token_hex(4)}.tmp")
 
 
 def _short(name: str) -> str:

@@ -23,6 +23,7 @@ from celebattr.io.files import (
     replacing,
     reporting,
     stamp,
+    temporary_folder,
     write_bytes,
 )
 from celebattr.options import Location, Url, parse_location
@@ -105,10 +106,7 @@ class Folder:
             (self._root / name).unlink(missing_ok=True)
 
     def remove_torn(self, *names: str) -> None:
-        """Remove temporary files of killed programs, of these names or of all.
-
-        Nobody may be writing them.
-        """
+        """Remove temporary files of killed programs, of these names or of all."""
         for name in names:
             remove_torn(self._root / name)
         if not names:
@@ -198,8 +196,10 @@ class Remote(Folder):
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
         """Open a new file, written locally first: an interrupted one never gets there."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "file"
+        temporary = Path(tempfile.gettempdir(), "celebattr")
+        remove_torn(temporary)
+        with temporary_folder(temporary) as folder:
+            file = folder / "file"
             with reporting(file), file.open("xb") as opened:
                 yield opened
             with storage.reporting(str(self.path), "written"):

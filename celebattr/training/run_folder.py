@@ -15,7 +15,8 @@ from celebattr.data.dataset import FaceDataset
 from celebattr.errors import DataError, needs, reason
 from celebattr.evaluation.examples import examples
 from celebattr.evaluation.report import Example
-from celebattr.io.files import lock, reporting, write_bytes, write_text
+from celebattr.io.files import reporting, write_bytes, write_text
+from celebattr.io.locks import open_locked
 from celebattr.reports.formatting import made
 from celebattr.training import curves, html
 from celebattr.training.checkpoint import NAME, Progress
@@ -60,7 +61,7 @@ def claim(config: TrainConfig, world: World) -> Iterator[None]:
                 summary_writer()  # before any work: it may not be installed
             if world.is_main and (not config.resume or folder.exists()):
                 folder.mkdir(parents=True, exist_ok=True)
-                lock(held.enter_context((folder / LOCK).open("ab")), folder)
+                held.enter_context(open_locked(folder / LOCK, folder))
             begun = world.is_main and (folder / NAME).exists()
             if begun and not config.resume and world.restarts == 0:
                 raise DataError(

@@ -41,7 +41,8 @@ def test_pictures_can_be_left_out_and_examples_too(
     text = (tmp_path / "a.html").read_text("utf-8")
     assert "data:image" not in text
     assert text.count('class="name"') == 4
-    assert run(*words, "--examples", "0").exit_code == 0
+    assert run(*words, "--examples", "0").exit_code == 3  # the page exists
+    assert run(*words, "--examples", "0", "--overwrite").exit_code == 0
     assert 'id="examples"' not in (tmp_path / "a.html").read_text("utf-8")
 
 

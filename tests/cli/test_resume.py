@@ -44,6 +44,10 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
+def manifest_of(output: Path) -> Path:
+    return output.with_name(f"{output.name}.run.json")
+
+
 def predict(photos: Path, weights: Path, output: Path, *more: str) -> Result:
     return run("predict", photos, "--weights", weights, "--output", output, *more)
 
@@ -60,19 +64,55 @@ def whole(photos: Path, tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
+def half(photos: Path) -> list[str]:
+    """Every other photo: what was there when a run began that is extended later."""
+    return [str(path) for path in sorted(photos.iterdir())[1::2]]
+
+
+HOWS = {"start": "--resume", "nightly": "--append", "extend": "--append", "retry": "--retry"}
+"""Runs that are killed: two that start from nothing, and two that begin from a finished output."""
+
+
 @pytest.mark.parametrize(
-    ("format", "most"),
-    [("jsonl", 4), ("parquet", 4), *(pytest.param(f, 18, marks=long) for f in FORMATS)],
+    ("how", "format", "most"),
+    [
+        ("start", "jsonl", 3),
+        ("extend", "csv", 2),
+        ("extend", "parquet", 2),
+        ("retry", "jsonl", 2),
+        *(pytest.param(how, f, 18, marks=long) for how in HOWS for f in FORMATS),
+    ],
 )
 def test_killed_at_random_moments_it_loses_no_row_and_doubles_none(
-    format: str, most: int, photos: Path, tiny_onnx: Path, whole: Path, tmp_path: Path
+    how: str, format: str, most: int, photos: Path, tiny_onnx: Path, whole: Path, tmp_path: Path
 ) -> None:
-    chance = random.Random(format)
+    chance = random.Random(how + format)
     output = tmp_path / f"all.{format}"
     part = output.with_name(f"{output.name}.part")
     size = (whole / ("all.csv" if format == "csv" else "all.jsonl")).stat().st_size
-    command = [sys.executable, "-m", "celebattr", "predict", str(photos), "--resume"]
+    command = [sys.executable, "-m", "celebattr", "predict", str(photos), HOWS[how]]
+    command += ["unreadable"] if how == "retry" else []
     command += ["--weights", str(tiny_onnx), "--output", str(output)]
+    before, expected = tmp_path / "before", whole
+    if how == "extend":
+        before.mkdir()
+        expected = tmp_path / "expected"
+        first = before / output.name
+        assert run("predict", *half(photos), "-w", tiny_onnx, "-o", first).exit_code == 6
+        shutil.copytree(before, expected)
+        assert predict(photos, tiny_onnx, expected / output.name, "--append").exit_code == 6
+    elif how == "retry":
+        before.mkdir()
+        for name in (output.name, f"{output.name}.run.json"):
+            shutil.copy(whole / name, before)
+
+    def reset() -> None:
+        for path in (output, part, manifest_of(output), manifest_of(part)):
+            path.unlink(missing_ok=True)
+        for path in before.iterdir() if before.exists() else ():
+            shutil.copy(path, tmp_path)
+
+    reset()
     kills = 0
     while kills < most:
         # From where the last one was killed, a little further: or at the very start or end.
@@ -89,14 +129,21 @@ def test_killed_at_random_moments_it_loses_no_row_and_doubles_none(
             kills += 1
         else:
             assert process.returncode == 6
-        if output.exists():
-            assert output.read_bytes() == (whole / output.name).read_bytes()
-            output.unlink()
-            part.unlink(missing_ok=True)
-    result = predict(photos, tiny_onnx, output, "--resume")
+        contents = [
+            (folder / output.name).read_bytes() for folder in (expected, before) if folder.exists()
+        ]
+        if before.exists():
+            assert output.read_bytes() in contents  # the finished file is always there, and whole
+        if process.returncode != -9 or (not before.exists() and output.exists()):
+            assert output.read_bytes() == contents[0]
+            reset()
+    result = run(*command[3:])
     assert result.exit_code == 6, result.output
-    assert output.read_bytes() == (whole / output.name).read_bytes()
-    assert {p.name for p in tmp_path.iterdir()} == {output.name, f"{output.name}.run.json"}
+    assert output.read_bytes() == (expected / output.name).read_bytes()
+    left = {p.name for p in tmp_path.iterdir()} - {"before", "expected"}
+    assert left == {output.name, f"{output.name}.run.json"}
+    result = run("merge", output, "--output", tmp_path / f"proof.{format}")  # it is what it says
+    assert result.exit_code == (0 if how in ("start", "retry") else 3), result.output
 
 
 def test_a_complete_output_is_not_made_again(
@@ -126,7 +173,9 @@ def test_shards_merge_into_what_one_run_writes(
     expected = whole / f"all.{format}"
     assert (tmp_path / f"all.{format}").read_bytes() == expected.read_bytes()
     about = json.loads((tmp_path / f"all.{format}.run.json").read_text())
-    assert about == json.loads((whole / f"all.{format}.run.json").read_text())
+    said = json.loads((whole / f"all.{format}.run.json").read_text())
+    assert about == said | {"began": []}
+    assert set(about["versions"]) == {"celebattr", "opencv", "pillow", "onnxruntime"}
 
 
 def test_merge_says_what_is_wrong_with_the_parts(
@@ -162,7 +211,7 @@ def test_merge_says_what_is_wrong_with_the_parts(
     assert "their lists of inputs, 7 and 8, are not the same" in result.stderr
     three.write_bytes(three.read_bytes()[:-20])
     result = run("merge", one, two, three, "--output", tmp_path / "all.csv")
-    assert "p3.csv is damaged" in result.stderr
+    assert "p3.csv was changed since it was finished: it holds whole rows of 1" in result.stderr
     assert not (tmp_path / "all.csv").exists()
     three.with_name("p3.csv.run.json").unlink()
     result = run("merge", one, two, three, "--output", tmp_path / "all.csv")

@@ -16,6 +16,7 @@ from celebattr.options import (
     decoders_option,
     faces_option,
     option,
+    overwrite_option,
     skip_missing_option,
     skip_unreadable_option,
 )
@@ -41,6 +42,7 @@ class PackConfig(Checks):
     format: str = option(
         "webdataset", "webdataset (tar shards) or cache (pixels).", "Output", choices=PACKINGS
     )
+    overwrite: bool = overwrite_option()
     shard_size: int = option(256, "Largest size of a shard.", "Output", metavar="MIB")
     shard_images: int | None = option(None, "Most images in a shard.", "Output", shown="no limit")
     workers: int = decoders_option()

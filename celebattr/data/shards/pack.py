@@ -12,9 +12,10 @@ from celebattr.data.cache import attach_cache
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.faces import how, load_crops, usable
 from celebattr.data.shards.config import PackConfig
+from celebattr.data.shards.index import MANIFEST
 from celebattr.data.shards.writer import write
 from celebattr.errors import DataError, counted
-from celebattr.io.files import free_room
+from celebattr.io.files import free_room, refuse_existing
 from celebattr.io.folder import folder_at
 from celebattr.options import Location
 
@@ -28,17 +29,19 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
         Where it lies, and what was done, for a person.
 
     Raises:
-        DataError: the data cannot be read, or what is packed cannot be written.
+        DataError: the data cannot be read, or what is packed cannot be written or is there.
         MissingExtraError, DeviceError, UsageError: see `celebattr.io.folder.folder_at`.
     """
+    files = None if config.format == "cache" else folder_at(config.output or "")
+    if files is not None:
+        refuse_existing(files.path, not config.overwrite and files.exists(MANIFEST))
     dataset, found = load_crops(config)
     rows = [np.flatnonzero(dataset.splits_N == split)[: config.limit] for split in SPLITS.values()]
     part = dataset.take(np.concatenate(rows))
-    if config.format == "cache":
+    if files is None:
         folder = Path(config.output) if config.output is not None else cache.default_folder()
         filled = _fill(dataset, part, folder, config, progress)
         return folder, "\n".join([f"faces: {found}", *filled])
-    assert config.output is not None
     if how(part) != "none":  # or each photo would be aligned twice: here, and as it is written
         (part,), _ = attach_cache(dataset, (part,), mode="auto", folder=None, fast=True)
     (part,), left_out = usable(
@@ -46,17 +49,18 @@ def run(config: PackConfig, progress: Progress = lambda done, total: None) -> tu
     )
     done = write(
         part,
-        folder_at(config.output),
+        files,
         shard_bytes=config.shard_size << 20,
         shard_images=config.shard_images,
         workers=config.workers,
         progress=progress,
+        overwrite=config.overwrite,
     )
     told = (
         f"{counted(done.images, 'image')}, {done.bytes / 1e6:,.1f} MB in "
         f"{counted(done.written + done.kept, 'shard')}, of which {done.kept:,} were there"
     )
-    return config.output, "\n".join([f"faces: {found}", *left_out.lines(), told])
+    return files.path, "\n".join([f"faces: {found}", *left_out.lines(), told])
 
 
 def _fill(

@@ -64,6 +64,7 @@ def write(
     shard_images: int | None = None,
     workers: int = 2,
     progress: Progress = lambda done, total: None,
+    overwrite: bool = False,
 ) -> Written:
     """Write the shards of a data set, their indexes, and last the manifest; splits are kept.
 
@@ -74,10 +75,13 @@ def write(
         shard_images: likewise.
         workers: threads that read.
         progress: called after each image.
+        overwrite: remove an earlier packing, whatever it is of.
 
     Raises:
         DataError: an image cannot be read, a file cannot be written, or there is another data set.
     """
+    if overwrite:
+        _remove(files)
     limits = (shard_bytes, shard_images or len(dataset))
     writer = _Writer(dataset, files, limits, workers, progress)
     done = [index for split in SPLITS for index in writer.split(split)]
@@ -86,6 +90,13 @@ def write(
     files.write(MANIFEST, shard_index.manifest(done, dataset.summary))
     images, size = sum(len(i.samples) for i in done), sum(i.size for i in done)
     return Written(len(done) - writer.kept, writer.kept, images, size)
+
+
+def _remove(files: Folder) -> None:
+    """Remove a packing: shards that have an index, then their indexes; the manifest first."""
+    indexes = [name for name in files.sizes(".json") if name.endswith(shard_index.SUFFIX)]
+    shards = [shard_index.parse(files.read(name), f"{files.path}/{name}").shard for name in indexes]
+    files.remove(MANIFEST, *shards, *indexes)
 
 
 @dataclass

@@ -134,10 +134,10 @@ def check(config: DoctorConfig) -> None:
 
     Raises:
         UsageError: `output` has no suffix of `FORMATS`.
-        DataError: a file's folder is missing or takes no files.
+        DataError: a file's folder is missing or takes no files, or the file exists.
         MissingExtraError: a page needs Jinja2.
     """
-    check_target(config.output, config.report)
+    check_target(config.output, config.report, overwrite=config.overwrite)
     if config.output is not None:
         format_of_suffix(config.output, {suffix: suffix for suffix in FORMATS})
     if config.report is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +13,15 @@ import numpy as np
 from PIL import Image
 
 from celebattr.attributes import select
+from celebattr.errors import DataError, ImageError
 from celebattr.inference.draw.annotate import annotate, output_name, save
 from celebattr.inference.draw.heatmaps import Explainer, heat, name_of, overlay
 from celebattr.inference.inputs.source import Input
 from celebattr.io.files import temporary_beside
 from celebattr.predictions import FaceBox, Prediction, Result
+
+_ODD = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+"""What is wrong with one name, and not with the disk."""
 
 
 class Pictures:
@@ -25,6 +32,7 @@ class Pictures:
         explain: attributes whose heat maps are drawn, or None.
         weights: the bundle.
         opened: opens a photo and returns what its sides were divided by too.
+        notice: told of pictures that are not there, or bear another name.
     """
 
     def __init__(
@@ -33,8 +41,9 @@ class Pictures:
         explain: str | None,
         weights: str,
         opened: Callable[[Input], tuple[Image.Image, int]],
+        notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.folder, self._opened = folder, opened
+        self.folder, self._opened, self._notice = folder, opened, notice
         self.attributes: list[str] = []
         if explain is not None:
             temporary_beside(folder)
@@ -42,18 +51,38 @@ class Pictures:
             self.attributes = select(explain, self.explainer.card.attributes)
 
     def write(self, item: Input, results: list[Result]) -> None:
-        """Write the pictures of one input; a failure has none."""
+        """Write the pictures of one input; a failure has none.
+
+        Raises:
+            DataError: the disk takes no pictures. What is wrong with one name or photo is told.
+        """
         predictions = [result for result in results if isinstance(result, Prediction)]
         if not predictions:
             return
-        image, divisor = self._opened(item)
+        try:
+            image, divisor = self._opened(item)
+        except ImageError as error:
+            self._notice(f"no picture: {error}")
+            return
         predictions = [_divided(prediction, divisor) for prediction in predictions]
         file = output_name(item.path, self.folder)
-        save(annotate(image, predictions), file)
+        self._save(annotate(image, predictions), file, item)
         if self.attributes:
             drawn = heat_maps(self.explainer, image, predictions, self.attributes)
             for name, picture in zip(self.attributes, drawn, strict=True):
-                save(picture, name_of(file, name))
+                self._save(picture, name_of(file, name), item)
+
+    def _save(self, image: Image.Image, file: Path, item: Input) -> None:
+        """Save a picture, under a plain name where its own one is impossible."""
+        try:
+            save(image, file)
+        except DataError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _ODD:
+                raise
+            digest = hashlib.sha256(os.fsencode(f"{item.path}\0{file.name}")).hexdigest()[:16]
+            plain = self.folder / f"{digest}.annotated{file.suffix}"
+            self._notice(f"{error} Drawn as {plain}")
+            save(image, plain)
 
 
 def heat_maps(

@@ -1,28 +1,49 @@
 """An output file that grows as results come, and can be resumed after any kind of end.
 
-Rows go to `NAME.part`; when all are there it becomes `NAME`. So what bears the name is complete,
-and what is in the part is complete too, but for the last row if the power failed: resuming cuts the
-part off after the last input whose rows are whole. Beside each lies its manifest.
+An output is missing, unfinished or finished. Rows go to `NAME.part`, which is locked while a run
+writes it; when all are there it becomes `NAME`. So what bears the name is complete, and what is in
+the part is complete too, but for the last row if the power failed: resuming cuts the part off after
+the last input whose rows are whole. Beside each lies its manifest. A part without a row is nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import os
+import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
 
-from celebattr.errors import DataError, UsageError, counted
+from celebattr.errors import DataError, counted
+from celebattr.inference.inputs.source import Input
 from celebattr.inference.output import manifest, parquet
-from celebattr.inference.output.manifest import Run, Shard
+from celebattr.inference.output.manifest import Names, Run, Shard
+from celebattr.inference.output.proof import (
+    groups,
+    moments,
+    rows,
+    same_settings,
+    sha256_of,
+    stored,
+    text_of,
+    verified,
+)
 from celebattr.inference.output.sinks import Output
-from celebattr.inference.output.writers import FORMATS, Jsonl, Row
-from celebattr.io.files import lock, remove_torn, reporting, sync_folder
-from celebattr.predictions import Result, name_of
+from celebattr.inference.output.writers import FORMATS, Row
+from celebattr.io.files import (
+    keep_mode,
+    refuse_existing,
+    remove_torn,
+    replacing,
+    reporting,
+    sync_folder,
+)
+from celebattr.io.locks import bears_name, open_locked
+from celebattr.predictions import Result, name_bytes, name_of
 
 SYNC_SECONDS = 5.0
 """Seconds between syncs of the part to the disk, against power failures."""
@@ -32,131 +53,276 @@ class Growing(Output):
     """A file that can be resumed after any end.
 
     Args:
-        path: the output file.
+        path: the output file; a link is followed.
         run: what decides its rows; its format is one that grows.
-        resume: continue the part that is there; there may be none.
+        how: new, resume or overwrite.
         notice: told what a person should know.
 
     Raises:
-        DataError: the part cannot be written; or there is one, and `resume` is not set.
-        UsageError: it was made with other weights or options.
+        DataError: the part cannot be written, or another run writes it; the state of the output
+            is none that `how` begins with.
+        UsageError: the output was made with other weights or options.
     """
+
+    mode = "resume"
+    """The option that continues a part of this kind."""
+
+    continues: tuple[str, ...] = ("resume",)
+    """Modes of the parts that it continues."""
 
     def __init__(
         self,
         path: Path,
         run: Run,
         *,
-        resume: bool,
+        how: str = "new",
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__()
-        self.path, self.part, self.run, self._notice = path, part_of(path), run, notice
-        self._text = text_of(run)
-        self._parquet = FORMATS[run.format].parquet
+        with reporting(path):
+            self.path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        self.part, self.how, self._notice = manifest.part_of(self.path), how, notice
+        self._text, self._parquet = text_of(run), FORMATS[run.format].parquet
         if self._parquet:
             parquet.library()  # missing, that is better said before a million photos than after
-        if self.part.exists():
-            if not resume:
-                raise DataError(
-                    f"{self.part} holds an unfinished run: give --resume to continue it, or "
-                    "delete it to start over"
-                )
-            _same(self.part, manifest.read(self.part), run)
         with reporting(self.part):
-            self._file = cast(BinaryIO, self.part.open("r+b" if self.part.exists() else "w+b"))
+            manifest.about(self.part).exists()  # a name may be too long for what comes after it
+            self._file = open_locked(self.part)
+        self._synced, self._now = time.monotonic(), time.time()
+        self._finished = self._fresh = False
         try:
-            lock(self._file, self.part)
-        except DataError:
-            self._file.close()
+            for file in (self.path, manifest.about(self.path), manifest.about(self.part)):
+                remove_torn(file)
+            self.run = self._begin(run)
+        except BaseException:
+            self._close()
             raise
-        self._synced = time.monotonic()
-        self._finished = False
-        for file in (path, manifest.about(path), manifest.about(self.part)):
-            remove_torn(file)
-        manifest.write(self.part, run)
 
-    def skip(self, names: Iterator[str]) -> None:
-        """Take the inputs whose rows the part already has.
+    def _begin(self, run: Run) -> Run:
+        """Return the run that the part is of, once the state of the output allows it."""
+        begun = os.fstat(self._file.fileno()).st_size > len(self._text.head.encode())
+        self._start(cut=False)
+        if begun and self.how != "overwrite":
+            found = manifest.read(self.part)
+            if self.how == "new" or found.mode not in self.continues:
+                raise DataError(
+                    f"{self.part} holds an unfinished run: give --{found.mode} to continue it, or "
+                    "--overwrite to start over"
+                )
+            same_settings(self.part, found, run)
+            return self._joined(found, run)
+        self._fresh = not begun  # until the rows of an earlier run are given up, it is theirs
+        finished = self.path.exists() and self.path.stat().st_size > 0
+        refuse_existing(self.path, finished and self.how == "new")
+        source = None
+        if finished and self.how != "overwrite":
+            source = verified(self.path)
+            same_settings(self.path, source, run)
+        run = self._from(source, run)
+        self._start(cut=True)
+        return run
+
+    def _start(self, *, cut: bool) -> None:
+        """Stand before the first row of the part; with `cut`, there is none any more."""
+        head = self._text.head.encode()
+        self.counts.clear()
+        self._names, self._digest = Names(), hashlib.sha256(head)
+        self._began: list[tuple[int, float]] = []
+        if cut:
+            self._fresh = True
+            with reporting(self.part):
+                self._file.truncate(0)
+                keep_mode(self._file, self.path)
+                self._file.seek(0)
+                self._file.write(head)
+                self._file.flush()
+        self._file.seek(0)
+
+    def _from(self, source: Run | None, run: Run) -> Run:
+        """Return the run of a new part; `source` is that of a finished file which stays."""
+        if source is not None and source.mode != self.mode:
+            raise DataError(
+                f"{self.path} was extended with --{source.mode}: give --{source.mode} again"
+            )
+        self.complete = source is not None
+        return source or run
+
+    def _joined(self, found: Run, run: Run) -> Run:
+        """Return a run to which rows are added now, perhaps by other versions."""
+        odd = manifest.other_versions(found.versions, run.versions)
+        if odd:
+            self._notice(
+                f"{self.path}: other versions made the rows so far ({odd}); decisions near a "
+                "threshold may differ"
+            )
+        return found.made_also_by(run.versions)
+
+    def todo(self, inputs: Iterator[Input], shard: Shard) -> Iterator[Input]:
+        """Return the inputs that have no rows yet, once those that have are the ones before.
 
         Raises:
-            DataError: the part is of other inputs.
+            DataError: the part, or the finished file, is of other inputs.
         """
-        head = self._text.head.encode()
-        start = self._file.read(len(head))
-        if start != head:
-            if len(start) == len(head):
-                raise DataError(
-                    f"{self.part} has other columns: it was made with other attributes. Delete it "
-                    "to start over"
-                )
-            with reporting(self.part):  # new, or cut off in its first line
-                self._file.seek(0)
-                self._file.truncate()
-                self._file.write(head)
+        if self.complete:
+            self._compare(inputs, shard)
+            return iter(())
+        for group, _ in self._there():
+            self._expect(next(inputs, None), group[0], self.part, "give the same as before")
+        if self.counts:
+            self._notice(f"{self.path}: continuing after {self.counts['inputs']:,} inputs")
+        self._record([*self._began, (self.counts["inputs"], self._now)])
+        return inputs
+
+    def _compare(self, inputs: Iterator[Input], shard: Shard) -> None:
+        """Prove that the finished file is of these inputs, and count its rows."""
+        alone = self.run.shard == (1, 1)
+        remedy = "give --append to add new ones" if alone else "score all shards again"
+        for group in stored(self.path, self.run):
+            self._expect(next(inputs, None), group[0], self.path, remedy)
+            self.count(row.status for row in group)
+        more = next(inputs, None)
+        for _ in inputs:  # the shard counts them
+            pass
+        if (shard.inputs, shard.sha256) != (self.run.inputs, self.run.inputs_sha256):
+            odd = f"its run was of {self.run.inputs:,}, now there are {shard.inputs:,}"
+            odd += "" if more is None else f", {name_of(more.path)[0]} after the last one"
+            raise DataError(f"{self.path} is of other inputs: {odd}; {remedy}, or --overwrite")
+
+    def _expect(self, item: Input | None, row: Row, where: Path, remedy: str) -> None:
+        """Refuse an input that is not the one of the next rows."""
+        if item is not None and name_bytes(item.path) == row.name_bytes:
             return
+        now = "no more" if item is None else name_of(item.path)[0]
+        raise DataError(
+            f"{where} is of other inputs: input {self.counts['inputs'] + 1:,} there is "
+            f"{row.name[0]}, now it is {now}; {remedy}, or --overwrite to start over"
+        )
+
+    def _there(self) -> Iterator[tuple[list[Row], float]]:
+        """Yield the rows of each input in the part, and when they were begun; cut a torn end."""
+        head = self._text.head.encode()
+        if self._file.read(len(head)) != head:
+            raise DataError(
+                f"{self.part} has other columns: it was made with other attributes; give "
+                "--overwrite to start over"
+            )
         end = len(head)
-        for group in groups(rows(self._file, self._text), self.run):
-            name = next(names, None)
-            if name is None or name_of(name) != group[0].name:
-                now = "no more" if name is None else name_of(name)[0]
-                raise DataError(
-                    f"{self.part} is of other inputs: input {self.counts['inputs'] + 1} there is "
-                    f"{group[0].name[0]}, now it is {now}. Give the same as before, or delete it "
-                    "to start over"
-                )
-            end += sum(len(row.data) for row in group)
+        there = groups(rows(self._file, self._text), self.run)
+        for group, when in zip(there, moments(self.run), strict=False):
+            yield group, when
+            end += self._took(group, when)
             self.count(row.status for row in group)
         with reporting(self.part):
             self._file.seek(end)
             self._file.truncate()
-        if self.counts:
-            self._notice(f"{self.path}: continuing after {counted(self.counts['inputs'], 'input')}")
+
+    def _record(self, began: Sequence[tuple[int, float]]) -> None:
+        """Write the manifest of the part, before its next row."""
+        run = dataclasses.replace(self.run, finished=False, mode=self.mode, began=tuple(began))
+        manifest.write(self.part, run)
+
+    def _took(self, group: Sequence[Row], when: float) -> int:
+        """Hash the rows of one input that the part has; return their number of bytes."""
+        data = b"".join(row.data for row in group)
+        self._hash(data, group[0].name_bytes, when)
+        return len(data)
+
+    def _hash(self, data: bytes, name: bytes, when: float) -> None:
+        if not self._began or self._began[-1][1] != when:
+            self._began.append((self._names.count, when))
+        self._digest.update(data)
+        self._names.add(name)
 
     def write(self, results: Sequence[Result]) -> None:
         """Hand rows to the system, and from time to time to the disk.
 
         Raises:
-            DataError: the part cannot be written; what it holds stays.
+            DataError: the part cannot be written, and keeps what it holds; or it was removed.
         """
+        data = "".join(map(self._text.row, results)).encode()
         with reporting(self.part):
-            self._file.write("".join(map(self._text.row, results)).encode())
+            self._file.write(data)
             self._file.flush()
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
+                self._check_name()
+        self._hash(data, name_bytes(results[0].path), self._now)
         super().write(results)
+
+    def _check_name(self) -> None:
+        """Refuse to go on with a part that was removed or replaced: it is not the one of its name.
+
+        Raises:
+            DataError: it is not there.
+        """
+        if not bears_name(self._file, self.part):
+            raise DataError(
+                f"{self.part} was removed or replaced while this run wrote it: its rows are lost, "
+                "start it again"
+            )
 
     def finish(self, shard: Shard) -> None:
         """Give the file its name, and write its manifest."""
+        if self.complete:
+            return
         run = dataclasses.replace(
             self.run,
             finished=True,
             inputs=shard.inputs,
             inputs_sha256=shard.sha256,
             counts=dict(self.counts),
+            names_sha256=self._names.sha256,
+            sha256=self._digest.hexdigest(),
+            mode=self.mode,
+            source={},
+            began=tuple(self._began),
         )
-        # The manifest before the file: a file that bears its name is then never without one.
-        manifest.write(self.path, run)
+        self._put(self._whole(run))
+        manifest.about(self.part).unlink(missing_ok=True)
+        self._finished = True
+        self._file.close()
+
+    def _whole(self, run: Run) -> Run:
+        """Return the manifest of the finished file, from what it is of an ordinary run."""
+        return run
+
+    def _put(self, run: Run) -> None:
+        """Put the file and its manifest in place."""
         with reporting(self.part):
             self._file.flush()
             os.fsync(self._file.fileno())
-            if self._parquet:
-                self._file.seek(0)
-                found = (json.loads(row.data) for row in rows(self._file, self._text))
-                parquet.write(self.path, found, run.options["attributes"], run.to_json())
+        self._check_name()
+        # The manifest before the file: a new file that bears its name is never without one.
+        if self._parquet:
+            self._file.seek(0)
+            found = (json.loads(row.data) for row in rows(self._file, self._text))
+            with replacing(self.path) as new:
+                parquet.write_rows(new, found, run.options["attributes"], run.inside)
+                new.flush()
+                digest = sha256_of(Path(new.name))
+                manifest.write(self.path, dataclasses.replace(run, sha256=digest))
+            self._unlock_here()
+            self.part.unlink()
+            return
+        manifest.write(self.path, run)
+        with reporting(self.part):
+            self._unlock_here()
+            self.part.replace(self.path)  # locked until it bears the name
+            sync_folder(self.path.parent)
+
+    def _unlock_here(self) -> None:
+        """Close the part where an open file can be neither renamed nor removed."""
+        if sys.platform == "win32":
             self._file.close()
-            if self._parquet:
-                self.part.unlink()
-            else:
-                self.part.replace(self.path)
-                sync_folder(self.path.parent)
-        manifest.about(self.part).unlink(missing_ok=True)
-        self._finished = True
 
     def __exit__(self, *error: object) -> None:
-        """Close the part as it is, to be resumed."""
+        """Close the part as it is, to be resumed, or remove one to which nothing was added."""
         if self._finished:
+            return
+        ours = bears_name(self._file, self.part)
+        if self._fresh and not self.scored:
+            self._close()
             return
         try:
             with reporting(self.part):
@@ -164,78 +330,17 @@ class Growing(Output):
         except DataError:
             if error[0] is None:
                 raise
-        self._notice(
-            f"{self.part} keeps {counted(self.counts['inputs'], 'finished input')}: continue with "
-            "--resume"
-        )
+        if ours:
+            self._notice(
+                f"{self.part} keeps {counted(self.counts['inputs'], 'finished input')}: continue "
+                f"with --{self.mode}"
+            )
 
-
-def complete(path: Path, run: Run) -> Counter[str] | None:
-    """Return the counts of a run that --resume finds complete, or None.
-
-    Raises:
-        UsageError: the file was made with other weights or options.
-    """
-    if part_of(path).exists() or not path.exists() or not manifest.about(path).exists():
-        return None
-    found = manifest.read(path)
-    _same(path, found, run)
-    return Counter(found.counts)
-
-
-def _same(path: Path, found: Run, run: Run) -> None:
-    odd = found.differences(run)
-    if found.shard != run.shard:
-        odd.append(f"shard {found.shard} and {run.shard}")
-    if odd:
-        raise UsageError(
-            f"{path} was created with different settings: {'; '.join(odd)}. Use the same options, "
-            "or delete it to start over"
-        )
-
-
-def part_of(path: Path) -> Path:
-    """Return the file that grows until `path` is complete."""
-    return path.with_name(f"{path.name}.part")
-
-
-def text_of(run: Run) -> Jsonl:
-    """Return what writes and reads the rows of a run as text."""
-    return FORMATS[run.format].text(run.options["attributes"])
-
-
-def rows(file: BinaryIO, text: Jsonl) -> Iterator[Row]:
-    """Yield the whole rows of a file from its position; end at the first partial one.
-
-    Raises:
-        DataError: they are of another schema.
-    """
-    for data in _records(file, quoted=text.quoted):
-        try:
-            row = Row.of(text.columns(data), data, file.name)
-        except (ValueError, KeyError, TypeError):
-            return
-        yield row
-
-
-def groups(found: Iterable[Row], run: Run) -> Iterator[list[Row]]:
-    """Yield the rows of one input after another; an input with missing rows ends it."""
-    every_face = run.options["faces"] == "all"
-    group: list[Row] = []
-    for row in found:
-        group.append(row)
-        if row.face is None or not every_face or row.face == row.faces:
-            yield group
-            group = []
-
-
-def _records(file: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
-    """Yield whole records; in a CSV a quoted cell may hold line ends."""
-    record = b""
-    for line in file:
-        record += line
-        # An odd number of quotes: the record continues in the next line (an escaped quote is two).
-        if not line.endswith(b"\n") or (quoted and record.count(b'"') % 2):
-            continue
-        yield record
-        record = b""
+    def _close(self) -> None:
+        """Close the part; remove it if it is new, or was empty."""
+        if self._fresh and bears_name(self._file, self.part):
+            with contextlib.suppress(OSError):
+                manifest.about(self.part).unlink(missing_ok=True)
+                self.part.unlink()  # while it is locked
+        with contextlib.suppress(OSError):
+            self._file.close()

@@ -12,18 +12,18 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from celebattr.errors import DataError, UsageError
-from celebattr.inference.output import journal, manifest, parquet
-from celebattr.inference.output.manifest import Run
+from celebattr.inference.output import manifest, parquet
+from celebattr.inference.output.manifest import Names, Run
+from celebattr.inference.output.proof import groups, rows, sha256_of, text_of, verified
 from celebattr.inference.output.writers import FORMATS, Row, format_of
-from celebattr.io.files import replacing, reporting
+from celebattr.io.files import check_target, replacing, reporting, temporary_folder
 
 OPEN_FILES = 200
 """Parts open at once: half of what the strictest systems allow a process."""
@@ -42,38 +42,45 @@ class _Source:
     bundle: bool = False
 
 
-def merge(parts: Sequence[Path], output: Path) -> Run:
+def merge(
+    parts: Sequence[Path],
+    output: Path,
+    *,
+    overwrite: bool = False,
+    notice: Callable[[str], None] = lambda text: None,
+) -> Run:
     """Write the joined file, complete or absent, and its manifest beside it.
 
     Args:
         parts: the files of all shards; a folder stands for those in it. Or one folder that
             `predict --engine ray` wrote.
         output: the file.
+        overwrite: replace an `output` that exists.
+        notice: told what a person should know.
 
     Returns:
         The run as if it had not been sharded.
 
     Raises:
         UsageError: the output is one of the parts, or its suffix is of another format.
-        DataError: a part is unfinished, damaged, missing, there twice, or of another schema; or
-            parts are of other inputs, weights or options.
+        DataError: a part is unfinished, changed, missing, there twice, or of another schema;
+            parts are of other inputs, weights or options; or the output exists.
     """
     if len(parts) == 1 and (parts[0] / manifest.FOLDER_FILE).is_file():
+        check_target(output, overwrite=overwrite)
         whole = _of_folder(parts[0])
-        _write(output, _in_order(parts[0], whole), whole)
-        return whole
+        return _write(output, _in_order(parts[0], whole), whole)
     files = _files(parts, output)
     if output.resolve() in {part.resolve() for part in files}:
         raise UsageError(f"--output {output} is one of the parts: choose another name")
-    sources, whole = _proved(files)
+    check_target(output, overwrite=overwrite)
+    sources, whole = _proved(files, notice)
     with contextlib.ExitStack() as stack:
         limit = OPEN_PARQUET if FORMATS[whole.format].parquet else OPEN_FILES
         if len(sources) > limit:
-            with reporting(output):
-                new = tempfile.TemporaryDirectory(prefix=f".{output.name[:40]}.", dir=output.parent)
-            sources = _bundled(sources, whole, limit, Path(stack.enter_context(new)))
-        _write(output, _in_turn(sources, whole), whole)
-    return whole
+            folder = stack.enter_context(temporary_folder(output))
+            sources = _bundled(sources, whole, limit, folder)
+        return _write(output, _named(_in_turn(sources, whole), whole), whole)
 
 
 def _files(parts: Sequence[Path], output: Path) -> list[Path]:
@@ -86,7 +93,7 @@ def _files(parts: Sequence[Path], output: Path) -> list[Path]:
         if part.is_dir():
             suffix = manifest.about(Path("x")).name[1:]
             names = sorted(file.name.removesuffix(suffix) for file in part.glob(f"*{suffix}"))
-            made = [part / name for name in names if name != output.name]
+            made = [part / n for n in names if (part / n).resolve() != output.resolve()]
             found += made
             if not made:
                 raise DataError(f"{part} holds nothing that was written with --output and --shard")
@@ -95,7 +102,7 @@ def _files(parts: Sequence[Path], output: Path) -> list[Path]:
     return found
 
 
-def _proved(parts: Sequence[Path]) -> tuple[list[_Source], Run]:
+def _proved(parts: Sequence[Path], notice: Callable[[str], None]) -> tuple[list[_Source], Run]:
     """Return the parts in the order of their shards, once they are proved to be whole."""
     found: dict[int, int] = {}
     inputs = array("q")
@@ -103,14 +110,16 @@ def _proved(parts: Sequence[Path]) -> tuple[list[_Source], Run]:
     first: tuple[Path, Run] | None = None
     for at, part in enumerate(parts):
         if not part.exists():
-            growing = journal.part_of(part)
+            growing = manifest.part_of(part)
             unfinished = growing.exists() or part.suffix == ".part"
             remedy = f": {growing} is unfinished, continue it with --resume" if unfinished else ""
             raise DataError(f"{part} does not exist{remedy}")
         run = manifest.read(part)
         index, count = run.shard
-        if not run.finished:
-            raise DataError(f"{part} is unfinished: continue it with --resume")
+        if run.mode == "append":
+            raise DataError(
+                f"{part} was extended with --append and is one output: merge joins parts of --shard"
+            )
         if index in found:
             raise DataError(f"{part} and {parts[found[index]]} are both shard {index}/{count}")
         found[index] = at
@@ -126,7 +135,19 @@ def _proved(parts: Sequence[Path]) -> tuple[list[_Source], Run]:
         shown = ", ".join([f"{i}/{count}" for i in first_ones] + ["..."] * (missing > 10))
         raise DataError(f"{missing:,} of {count:,} shards are missing: {shown}")
     sources = [_Source(parts[found[i]], 1, inputs[found[i]]) for i in range(1, count + 1)]
-    return sources, dataclasses.replace(first[1], shard=(1, 1), counts=dict(counts))
+    whole = first[1]
+    for source in sources:  # after what is quick to see
+        run = verified(source.path)
+        if odd := manifest.other_versions(first[1].versions, run.versions):
+            notice(
+                f"{first[0]} and {source.path} were made by other versions ({odd}); decisions near "
+                "a threshold may differ"
+            )
+        whole = whole.made_also_by(run.versions)
+    named = whole.inputs_sha256
+    return sources, dataclasses.replace(
+        whole, shard=(1, 1), counts=dict(counts), names_sha256=named, began=()
+    )
 
 
 def _alike(one: tuple[Path, Run], other: tuple[Path, Run]) -> None:
@@ -152,8 +173,8 @@ def _bundled(sources: Sequence[_Source], run: Run, limit: int, folder: Path) -> 
         for number, group in enumerate(groups):
             path = folder / f"{level}-{number}"
             with reporting(path), path.open("wb") as file:
-                for row in _in_turn(group, run):
-                    file.write(row.data)
+                for turn in _in_turn(group, run):
+                    file.writelines(row.data for row in turn)
             bundles.append(
                 _Source(path, sum(s.turn for s in group), sum(s.inputs for s in group), bundle=True)
             )
@@ -163,18 +184,18 @@ def _bundled(sources: Sequence[_Source], run: Run, limit: int, folder: Path) -> 
     return bundles
 
 
-def _in_turn(sources: Sequence[_Source], run: Run) -> Iterator[Row]:
+def _in_turn(sources: Sequence[_Source], run: Run) -> Iterator[list[Row]]:
     """Yield the rows of the inputs of each source in turn."""
     inputs = sum(source.inputs for source in sources)
     with contextlib.ExitStack() as stack:
-        streams = [journal.groups(_rows(source, run, stack), run) for source in sources]
+        streams = [groups(_rows(source, run, stack), run) for source in sources]
         done = 0
         while done < inputs:
             for source, stream in zip(sources, streams, strict=True):
                 for _ in range(source.turn):
                     group = next(stream, None)
                     if group is not None:
-                        yield from group
+                        yield group
                         done += 1
                     elif done < inputs:
                         raise DataError(
@@ -184,14 +205,27 @@ def _in_turn(sources: Sequence[_Source], run: Run) -> Iterator[Row]:
                         return
 
 
+def _named(turns: Iterator[list[Row]], run: Run) -> Iterator[Row]:
+    """Yield the rows of inputs, and at the end prove that these are the inputs of the run."""
+    names = Names()
+    for group in turns:
+        names.add(group[0].name_bytes)
+        yield from group
+    if (names.count, names.sha256) != (run.inputs, run.inputs_sha256):
+        raise DataError(
+            f"the parts have rows of {names.count:,} inputs, which are not the {run.inputs:,} that "
+            "all shards were made of: score them again"
+        )
+
+
 def _rows(source: _Source, run: Run, stack: contextlib.ExitStack) -> Iterator[Row]:
     if FORMATS[run.format].parquet and not source.bundle:
         return parquet.read(source.path)
-    text = journal.text_of(run)
+    text = text_of(run)
     file = stack.enter_context(source.path.open("rb"))
     if not source.bundle:
         file.seek(len(text.head.encode()))
-    return journal.rows(file, text)
+    return rows(file, text)
 
 
 def _of_folder(folder: Path) -> Run:
@@ -219,15 +253,19 @@ def _in_order(folder: Path, run: Run) -> Iterator[Row]:
         raise DataError(f"{folder} is damaged: it has {rows:,} rows and was made with {expected:,}")
 
 
-def _write(output: Path, rows: Iterator[Row], run: Run) -> None:
+def _write(output: Path, rows: Iterator[Row], run: Run) -> Run:
+    """Write rows and their manifest; return the run with the hash of the file."""
     suffixes = FORMATS[run.format].suffixes
     if output.suffix and (format := format_of(output)) and output.suffix.lower() not in suffixes:
         raise UsageError(f"--output {output} is {format} by its suffix, the parts are {run.format}")
-    if FORMATS[run.format].parquet:
-        values = (json.loads(row.data) for row in rows)
-        parquet.write(output, values, run.options["attributes"], run.to_json())
-    else:
-        with replacing(output) as file:
-            file.write(journal.text_of(run).head.encode())
+    with replacing(output) as file:
+        if FORMATS[run.format].parquet:
+            values = (json.loads(row.data) for row in rows)
+            parquet.write_rows(file, values, run.options["attributes"], run.inside)
+        else:
+            file.write(text_of(run).head.encode())
             file.writelines(row.data for row in rows)
-    manifest.write(output, run)
+        file.flush()
+        run = dataclasses.replace(run, sha256=sha256_of(Path(file.name)))
+        manifest.write(output, run)
+    return run

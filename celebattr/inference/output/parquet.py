@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from celebattr.errors import MissingExtraError
 from celebattr.inference.output.writers import LISTS, Row, csv_columns, flat
-from celebattr.io.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow
@@ -47,30 +46,20 @@ def library() -> Any:
     return pyarrow
 
 
-def write(
-    path: Path, rows: Iterable[Mapping[str, Any]], attributes: Sequence[str], about: str
+def write_rows(
+    file: BinaryIO, rows: Iterable[Mapping[str, Any]], attributes: Sequence[str], about: str
 ) -> None:
-    """Write rows as a Parquet file, complete or absent.
+    """Write rows as Parquet into an open file.
 
     Args:
-        path: the file.
+        file: where to.
         rows: JSON objects of the schema, or columns that `read` gave.
         attributes: the attributes of every prediction, in the order of columns.
         about: JSON of what made the rows, for the file's metadata.
 
     Raises:
-        DataError: it cannot be written.
         MissingExtraError: pyarrow is not installed.
     """
-    library()
-    with replacing(path) as file:
-        write_rows(file, rows, attributes, about)
-
-
-def write_rows(
-    file: BinaryIO, rows: Iterable[Mapping[str, Any]], attributes: Sequence[str], about: str
-) -> None:
-    """Write rows as Parquet into an open file."""
     pa = library()
     schema = _schema(pa, attributes).with_metadata({METADATA_KEY: about.encode()})
     found = map(flat, rows)
@@ -80,7 +69,7 @@ def write_rows(
 
 
 def read(path: Path) -> Iterator[Row]:
-    """Yield the rows of a file that `write` made, their data as JSON."""
+    """Yield the rows of a file that `write_rows` made, their data as JSON."""
     with library().parquet.ParquetFile(path) as file:
         # Fewer at a time than are written together: as Python objects a row takes kilobytes.
         batches = file.iter_batches(batch_size=_READ_ROWS, use_threads=False)

@@ -12,6 +12,7 @@ from celebattr.io.files import Replacement, reporting
 from celebattr.predictions import Result
 
 if TYPE_CHECKING:
+    from celebattr.inference.inputs.source import Input
     from celebattr.inference.output.manifest import Shard
 
 
@@ -20,17 +21,25 @@ class Output:
 
     Attributes:
         counts: inputs so far, and rows by status.
+        kept: those of a finished file that is extended.
+        scored: inputs that were written.
+        complete: the file was finished before, and stays.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.kept: Counter[str] = Counter()
+        self.scored = 0
+        self.complete = False
 
-    def skip(self, names: Iterator[str]) -> None:
-        """Take the inputs whose rows are there already: none but in a run that is resumed."""
+    def todo(self, inputs: Iterator[Input], shard: Shard) -> Iterator[Input]:
+        """Return the inputs that have no rows yet: all, but where a run is continued."""
+        return inputs
 
     def write(self, results: Sequence[Result]) -> None:
         """Write the rows of one input, and count them."""
         self.count(result.status for result in results)
+        self.scored += 1
 
     def finish(self, shard: Shard) -> None:
         """Complete the output after the last input."""

@@ -8,6 +8,7 @@ formula by a spreadsheet. `csv-excel` is for those.
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -79,6 +80,12 @@ class Row:
         face, faces = (None if values[k] is None else int(values[k]) for k in ("face", "faces"))
         name = (values["path"] or "", values["path_bytes"])
         return cls(name, values["status"], face, faces, data)
+
+    @property
+    def name_bytes(self) -> bytes:
+        """The name of its input, as `celebattr.predictions.name_bytes` gives it."""
+        path, exact = self.name
+        return base64.b64decode(exact) if exact else path.encode()
 
 
 class Jsonl:

@@ -22,6 +22,7 @@ from celebattr.data.layouts.load import load_dataset
 from celebattr.data.shards import pack, writer
 from celebattr.data.shards.config import PackConfig
 from celebattr.errors import DataError, UnreadableImageError
+from celebattr.io.folder import folder_at
 
 COUNTS = {"train": 5, "validation": 3, "test": 2}
 WRITERS: dict[str, Callable[[FaceDataset, Path], Path]] = {
@@ -178,6 +179,7 @@ def test_shards_of_others_are_not_touched(tmp_path: Path, data: Path, change: st
         layouts.webdataset(load_dataset([data]), out)
     else:
         packed(out, data)
+        (out / "manifest.json").unlink()  # or it would be refused as finished
     before = content(out)
     options = {"shard_images": 2} if change == "options" else {}
     if change == "data":
@@ -185,6 +187,29 @@ def test_shards_of_others_are_not_touched(tmp_path: Path, data: Path, change: st
     with pytest.raises(DataError, match=r"already holds other shards \(test-000000\.tar\)"):
         packed(out, data, **options)
     assert content(out) == before
+
+
+def test_a_finished_packing_is_replaced_when_that_is_asked_for(tmp_path: Path, data: Path) -> None:
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    packed(out, data, shard_images=2)
+    (out / "notes.txt").write_text("mine")
+    before = content(out)
+    with pytest.raises(DataError, match="out exists: give --overwrite to replace it"):
+        packed(out, data, shard_images=2)
+    assert content(out) == before
+    packed(out, data, overwrite=True)
+    packed(fresh, data)
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / "notes.txt").unlink()
+    assert content(out) == content(fresh)
+
+
+def test_what_another_packing_is_writing_is_left_alone(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "out"
+    with folder_at(out).create("train-000000.tar") as ours:
+        ours.write(b"of a packing that is at work")
+        packed(out, data)
+        assert Path(ours.name).exists()
 
 
 def test_a_shard_that_is_cut_off_or_missing_is_named(tmp_path: Path, data: Path) -> None:

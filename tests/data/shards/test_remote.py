@@ -89,6 +89,9 @@ def test_a_bucket_holds_what_a_folder_would(shards: str, data: Path, tmp_path: P
     for name in names:
         assert there.cat_file(f"{shards}/{name}") == (tmp_path / name).read_bytes()
     again = run("pack", "-d", data, "-o", shards, "--shard-images", "10")
+    assert "faces exists: give --overwrite to replace it" in again.stderr
+    there.rm_file(f"{shards}/manifest.json")
+    again = run("pack", "-d", data, "-o", shards, "--shard-images", "10")
     assert "8 shards, of which 8 were there" in again.stderr
 
 

@@ -136,7 +136,8 @@ def parts(folder: Path, format: str) -> list[str]:
     for name, results in (("faces", RESULTS), ("none", [FAILED])):
         path = folder / f"{name}.{format}"
         if format == "parquet":
-            parquet.write(path, [result.row() for result in results], NAMES, "{}")
+            with path.open("wb") as file:
+                parquet.write_rows(file, [result.row() for result in results], NAMES, "{}")
         else:
             path.write_text(write(format, results), "utf-8")
         made.append(str(path))

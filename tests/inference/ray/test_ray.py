@@ -152,7 +152,7 @@ def test_parts_merge_into_the_file_of_one_process(
     assert result.exit_code == 0, result.output
     assert pq.read_table(file).equals(pq.read_table(plain))
     (fetched / "part-0000002.parquet").unlink()
-    result = run("merge", fetched, "--output", file)
+    result = run("merge", fetched, "--output", file, "--overwrite")
     assert result.exit_code == 3 and "damaged" in result.stderr
 
 
