@@ -20,10 +20,8 @@ __version__ = VERSION
 
 if TYPE_CHECKING:
     from celebattr.api import (
-        align,
         calibrate,
         doctor,
-        download,
         evaluate,
         export,
         load,
@@ -34,7 +32,9 @@ if TYPE_CHECKING:
     )
     from celebattr.attributes import CELEBA as ATTRIBUTES
     from celebattr.constants import DEMO_PHOTO
+    from celebattr.data.download import download
     from celebattr.errors import CelebattrError
+    from celebattr.inference.crops import align
     from celebattr.inference.output.writers import to_frame
     from celebattr.inference.pool.protocol import freeze_support
     from celebattr.model import Face, Model
@@ -65,6 +65,8 @@ __all__ = [
 _ELSEWHERE = {
     "ATTRIBUTES": ("celebattr.attributes", "CELEBA"),
     "DEMO_PHOTO": ("celebattr.constants", "DEMO_PHOTO"),
+    "align": ("celebattr.inference.crops", "align"),
+    "download": ("celebattr.data.download", "download"),
     "CelebattrError": ("celebattr.errors", "CelebattrError"),
     "Face": ("celebattr.model", "Face"),
     "Failure": ("celebattr.predictions", "Failure"),

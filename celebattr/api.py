@@ -20,6 +20,7 @@ from celebattr.errors import UsageError, needs
 from celebattr.evaluation.config import CalibrateConfig, EvaluateConfig
 from celebattr.inference.config import PredictConfig, ScoreOptions
 from celebattr.inference.run import Summary
+from celebattr.io.files import StrPath, paths_of
 from celebattr.models.weights import SPEEDS
 from celebattr.options import Location, from_keywords
 from celebattr.training.config import TrainConfig, read_config
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from celebattr.training.callbacks import Listener
 
 F = TypeVar("F", bound=Callable[..., Any])
-StrPath = str | os.PathLike[str]
 Data = str | Path | Sequence[str | Path]
 """A data set, a folder or a URL, or several."""
 
@@ -96,17 +96,15 @@ def score(
         How many inputs and faces there are, and how many inputs failed.
 
     Raises:
-        UsageError: an option is unknown or not possible.
-        DataError: there is no image, or the output cannot be written or resumed.
         TooManyFailuresError: more than `max_failures` inputs failed.
-        WeightsError, DeviceError: the bundle cannot be loaded.
+        UsageError, DataError, WeightsError, DeviceError: see `celebattr.inference.run.score`.
     """
     from celebattr.inference.run import score as run
 
     names = [field.name for field in dataclasses.fields(ScoreOptions)]
     how = from_keywords(ScoreOptions, {n: options.pop(n) for n in names if n in options})
     config = _predict_config(weights, options, names)
-    return run(_paths(inputs), os.fspath(output), config, how, notice=notice)
+    return run(paths_of(inputs), os.fspath(output), config, how, notice=notice)
 
 
 @options_of(TrainConfig)
@@ -282,44 +280,12 @@ def merge(
         Inputs, and rows by status.
 
     Raises:
-        UsageError, DataError: the parts are not all there, unchanged and of one run, or the
-            output exists.
+        UsageError, DataError: parts are missing, changed or of several runs; the output exists.
     """
     from celebattr.inference.output.merge import merge as run
 
     paths = [Path(part) for part in parts]
     return dict(run(paths, Path(output), overwrite=overwrite, notice=notice).counts)
-
-
-def align(
-    photos: StrPath | Sequence[StrPath],
-    output: StrPath,
-    *,
-    faces: str = "largest",
-    workers: int = 2,
-    overwrite: bool = False,
-) -> dict[str, int]:
-    """Write the faces of photos as aligned crops of 178x218 pixels, and where they came from.
-
-    Args:
-        photos: photos, folders, globs, archives or lists.
-        output: the folder to write to: a PNG per face, and `crops.csv`.
-        faces: largest or all.
-        workers: threads that open photos.
-        overwrite: replace crops and CSV of an earlier run.
-
-    Returns:
-        Photos by status, and how many `crops`.
-
-    Raises:
-        UsageError: `faces` is neither.
-        DataError: there are no photos, or a file cannot be written or exists.
-    """
-    from celebattr.inference.crops import align as run
-
-    return dict(
-        run(_paths(photos), Path(output), faces=faces, workers=workers, overwrite=overwrite)
-    )
 
 
 @options_of(PackConfig)
@@ -350,32 +316,6 @@ def pack(
     return run(config, on_progress)[0]
 
 
-def download(
-    to: StrPath,
-    source: str = "huggingface",
-    *,
-    accept_terms: bool = False,
-    on_progress: Progress = lambda done, total: None,
-) -> Path:
-    """Download CelebA into a folder, or continue to.
-
-    Args:
-        to: the folder.
-        source: huggingface, kaggle or drive.
-        accept_terms: that CelebA's terms are accepted: non-commercial research and education.
-        on_progress: told of bytes done and their total, per file.
-
-    Returns:
-        The folder.
-
-    Raises:
-        UsageError, DataError: see `celebattr.data.download.download`.
-    """
-    from celebattr.data.download import download as run
-
-    return run(source, Path(to), accept_terms=accept_terms, on_progress=on_progress)
-
-
 @overload
 def doctor(data: Data, *, labels: Literal[True], **options: Any) -> LabelReport: ...
 @overload
@@ -390,8 +330,7 @@ def doctor(data: Data, *, labels: bool = False, **options: Any) -> DoctorReport 
         **options: those of `celebattr doctor`: quick, limit, probabilities, ...
 
     Raises:
-        UsageError: an option is unknown or not possible.
-        DataError, WeightsError: the search for wrong labels cannot read data or bundle.
+        UsageError, DataError, WeightsError: an option, a data set or a bundle cannot be used.
     """
     config = from_keywords(DoctorConfig, {"data": data, "labels": labels, **options})
     if labels:
@@ -401,10 +340,6 @@ def doctor(data: Data, *, labels: bool = False, **options: Any) -> DoctorReport 
     from celebattr.diagnosis.examine import examine
 
     return examine(config)
-
-
-def _paths(given: StrPath | Sequence[StrPath]) -> list[str]:
-    return [os.fspath(p) for p in ([given] if isinstance(given, str | os.PathLike) else given)]
 
 
 def _predict_config(

@@ -278,37 +278,6 @@ def file_path(address: str) -> str | None:
     return path[1:] if os.name == "nt" and path[:1] == "/" and path[2:3] == ":" else path
 
 
-def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
-    """Parse `"128x104,176x144"` as ((128, 104), (176, 144)): heights and widths in pixels.
-
-    Raises:
-        UsageError: not sizes, or a side under 32 or over 1024 pixels.
-    """
-    sizes = []
-    for part in text.split(","):
-        height, _, width = part.strip().lower().partition("x")
-        if not (height.isdecimal() and width.isdecimal()):
-            raise UsageError(f"image size {part!r} is not HEIGHTxWIDTH, for example 176x144")
-        if not (32 <= int(height) <= 1024 and 32 <= int(width) <= 1024):
-            raise UsageError(f"image size {part!r}: both sides must be 32 to 1024 pixels")
-        sizes.append((int(height), int(width)))
-    return tuple(sizes)
-
-
-def parse_widths(text: str) -> tuple[int, ...]:
-    """Parse the hidden layers of a head: "linear" is (), "512,256" is (512, 256).
-
-    Raises:
-        UsageError: neither "linear" nor positive whole numbers.
-    """
-    if text.strip().lower() == "linear":
-        return ()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"head {text!r} is neither 'linear' nor widths such as 512,256")
-    return tuple(int(part) for part in parts)
-
-
 class OperatingPoint(NamedTuple):
     """The rule of thresholds: `default`, `f1`, or a least `precision` or `recall`."""
 

@@ -55,9 +55,9 @@ def align(
     """
     if output is None:
         raise UsageError("give --output DIR")
-    from celebattr import api
+    from celebattr.inference.crops import align as run
 
-    counts = api.align(photos, output, faces=faces, workers=workers, overwrite=overwrite)
+    counts = run(photos, output, faces=faces, workers=workers, overwrite=overwrite)
     crops = counts.pop("crops", 0)
     told = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     say(f"{counted(crops, 'crop')} of {counted(sum(counts.values()), 'photo')} ({told})")

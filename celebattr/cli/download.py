@@ -45,4 +45,4 @@ def download(
     from celebattr.data.download import download as run
 
     with progress_bar("downloading") as show:
-        typer.echo(run(source, to, accept_terms=accept_terms, on_progress=show))
+        typer.echo(run(to, source, accept_terms=accept_terms, on_progress=show))

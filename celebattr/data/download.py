@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from celebattr.constants import Progress
 from celebattr.errors import DataError, UsageError
-from celebattr.io.files import free_room, sync_folder
+from celebattr.io.files import StrPath, free_room, sync_folder
 
 SOURCES = ("huggingface", "kaggle", "drive")
 
@@ -79,8 +79,8 @@ class File:
 
 
 def download(
-    source: str,
-    to: Path,
+    to: StrPath,
+    source: str = "huggingface",
     *,
     accept_terms: bool = False,
     on_progress: Progress = lambda done, total: None,
@@ -90,9 +90,9 @@ def download(
     What is there and complete stays; what was interrupted continues.
 
     Args:
+        to: the folder; made if missing.
         source: one of `SOURCES`. Kaggle may want a token: ~/.kaggle/kaggle.json, or
             KAGGLE_USERNAME and KAGGLE_KEY.
-        to: the folder; made if missing.
         accept_terms: that CelebA's terms are accepted.
         on_progress: told of bytes done and their total, 0 where that is not known, per file.
 
@@ -108,7 +108,7 @@ def download(
         raise UsageError(f"--from {source!r} is not one of {', '.join(SOURCES)}")
     if not accept_terms:
         raise UsageError(TERMS)
-    headers = _kaggle_token() if source == "kaggle" else {}
+    to, headers = Path(to), _kaggle_token() if source == "kaggle" else {}
     try:
         to.mkdir(parents=True, exist_ok=True)
         files = _files(source)

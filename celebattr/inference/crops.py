@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from PIL import Image
@@ -12,7 +12,15 @@ from PIL import Image
 from celebattr.errors import DataError, UsageError
 from celebattr.inference.faces import Prepared, Preparer
 from celebattr.inference.inputs.expand import expand
-from celebattr.io.files import check_target, csv_line, reporting, write_bytes, write_text
+from celebattr.io.files import (
+    StrPath,
+    check_target,
+    csv_line,
+    paths_of,
+    reporting,
+    write_bytes,
+    write_text,
+)
 from celebattr.io.prefetch import ordered_map
 
 TABLE = "crops.csv"
@@ -23,24 +31,25 @@ COLUMNS = (
 
 
 def align(
-    paths: Iterable[str],
-    output: Path,
+    photos: StrPath | Sequence[StrPath],
+    output: StrPath,
     *,
     faces: str = "largest",
     workers: int = 2,
     overwrite: bool = False,
-) -> Counter[str]:
-    """Write the aligned crops of photos as PNG, and a CSV of where they came from.
+) -> dict[str, int]:
+    """Write the faces of photos as aligned crops of 178x218 pixels, and where they came from.
 
     Args:
-        paths: photos, folders, globs, archives or lists.
-        output: a folder; crops of the same names, which a run that was cut off left, are replaced.
+        photos: photos, folders, globs, archives or lists.
+        output: the folder to write to: a PNG per face, and `crops.csv`. Crops of the same names,
+            which a run that was cut off left, are replaced.
         faces: largest or all.
-        workers: threads.
+        workers: threads that open photos.
         overwrite: replace crops and CSV of an earlier run.
 
     Returns:
-        Photos by status, and `crops`.
+        Photos by status, and how many `crops`.
 
     Raises:
         UsageError: `faces` is neither.
@@ -48,13 +57,14 @@ def align(
     """
     if faces not in ("largest", "all"):
         raise UsageError(f"--faces {faces!r} is neither largest nor all")
+    output = Path(output)
     with reporting(output):
         output.mkdir(parents=True, exist_ok=True)
     check_target(output / TABLE, overwrite=overwrite)
     counts: Counter[str] = Counter()
     taken: set[str] = set()
     table = [csv_line(COLUMNS)]
-    inputs = (item.ready() for item in expand(paths))
+    inputs = (item.ready() for item in expand(paths_of(photos)))
     for found in ordered_map(Preparer(faces), inputs, workers=workers, ahead=2 * workers):
         path, failure = found.input.path, found.failure
         counts["ok" if failure is None else failure.status] += 1
@@ -73,7 +83,7 @@ def align(
     if not counts:
         raise DataError("there are no photos to align")
     write_text(output / TABLE, "".join(table))
-    return counts
+    return dict(counts)
 
 
 def _name(path: str, number: int, taken: set[str]) -> str:

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -24,6 +24,12 @@ from celebattr.errors import DataError, UnreadableImageError, reason
 from celebattr.io.locks import lock
 
 StrPath = str | os.PathLike[str]
+
+
+def paths_of(given: StrPath | Sequence[StrPath]) -> list[str]:
+    """Return one path or several as a list of text."""
+    return [os.fspath(p) for p in ([given] if isinstance(given, str | os.PathLike) else given)]
+
 
 _REMEDIES: dict[int, str] = {
     errno.ENOSPC: "The disk is full: free some space, or write to another disk.",

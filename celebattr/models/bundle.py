@@ -91,12 +91,10 @@ def read(path: Path) -> Data:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     if data[:23] == b"version https://git-lfs":
         raise WeightsError(f"{path} is a Git LFS pointer, not the bundle: run `git lfs pull`")
-    size = _size(data)
+    size = _size(data) if data else 1
     if len(data) < size:
-        raise WeightsError(
-            f"{path} is cut off, {len(data):,} bytes of at least {size:,}: "
-            "download or copy it again"
-        )
+        short = f"{len(data):,} bytes of at least {size:,}"
+        raise WeightsError(f"{path} is cut off, {short}: download or copy it again")
     if kind(data) is None:
         looks = "a pickle" if data[:2] == b"PK" or data[:1] == b"\x80" else "something else"
         raise WeightsError(
@@ -115,8 +113,6 @@ _MAX_HEADER = 100_000_000
 def _size(data: Data) -> int:
     """Return the bytes that a safetensors or ONNX file must have by its own account, or fewer."""
     header = 8 + int.from_bytes(data[:8], "little")
-    if not data:
-        return 1
     if data[8:9] == b"{" and header < _MAX_HEADER:
         if header > len(data):
             return header

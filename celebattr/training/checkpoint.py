@@ -38,8 +38,7 @@ from celebattr.io import schema
 from celebattr.models import bundle, weights
 from celebattr.models.card import NO_HASH, Card
 from celebattr.models.preprocess import PreprocessSpec
-from celebattr.options import parse_widths
-from celebattr.training.config import TrainConfig
+from celebattr.training.config import TrainConfig, parse_widths
 
 NAME = "last.safetensors"
 

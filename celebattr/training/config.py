@@ -22,8 +22,6 @@ from celebattr.options import (
     faces_option,
     from_keywords,
     option,
-    parse_sizes,
-    parse_widths,
     precision_option,
     skip_missing_option,
     skip_unreadable_option,
@@ -38,6 +36,37 @@ COMPILE: tuple[str, ...] = ("auto", "on", "off")
 # Panels of the help page.
 DATA, MODEL, OPTIMISATION = "Data", "Model", "Optimisation"
 AUGMENTATION, DISTILLATION, RUNTIME = "Augmentation", "Distillation", "Runtime"
+
+
+def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Parse `"128x104,176x144"` as ((128, 104), (176, 144)): heights and widths in pixels.
+
+    Raises:
+        UsageError: not sizes, or a side under 32 or over 1024 pixels.
+    """
+    sizes = []
+    for part in text.split(","):
+        height, _, width = part.strip().lower().partition("x")
+        if not (height.isdecimal() and width.isdecimal()):
+            raise UsageError(f"image size {part!r} is not HEIGHTxWIDTH, for example 176x144")
+        if not (32 <= int(height) <= 1024 and 32 <= int(width) <= 1024):
+            raise UsageError(f"image size {part!r}: both sides must be 32 to 1024 pixels")
+        sizes.append((int(height), int(width)))
+    return tuple(sizes)
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
+    """Parse the hidden layers of a head: "linear" is (), "512,256" is (512, 256).
+
+    Raises:
+        UsageError: neither "linear" nor positive whole numbers.
+    """
+    if text.strip().lower() == "linear":
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"head {text!r} is neither 'linear' nor widths such as 512,256")
+    return tuple(int(part) for part in parts)
 
 
 @dataclass(frozen=True)

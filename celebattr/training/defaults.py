@@ -13,8 +13,7 @@ from typing import Any
 from celebattr.errors import DataError, UsageError, reason
 from celebattr.io import schema
 from celebattr.models import registry
-from celebattr.options import parse_sizes
-from celebattr.training.config import TrainConfig
+from celebattr.training.config import TrainConfig, parse_sizes
 
 SEEN_IMAGES = 240_000
 """Images that a run should see over all epochs, so that a small data set gets more epochs."""

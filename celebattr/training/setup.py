@@ -22,10 +22,9 @@ from celebattr.models import bundle, pretrained, registry, weights
 from celebattr.models.device import DeviceChoice, resolve, resolve_one_of
 from celebattr.models.network import Network
 from celebattr.models.spec import ModelSpec
-from celebattr.options import parse_widths
 from celebattr.training import checkpoint
 from celebattr.training.callbacks import Listener
-from celebattr.training.config import TrainConfig
+from celebattr.training.config import TrainConfig, parse_widths
 from celebattr.training.defaults import OPEN, complete
 from celebattr.training.distributed import World
 

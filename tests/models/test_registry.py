@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from celebattr.errors import UsageError
 from celebattr.models import registry
 from celebattr.models.spec import ModelSpec
-from celebattr.options import parse_sizes, parse_widths
-from celebattr.training.config import ACTIVATIONS
+from celebattr.training.config import ACTIVATIONS, parse_sizes, parse_widths
 
 SIZE = (64, 48)
 
