@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from celebattr.constants import Progress
 from celebattr.data.shards.config import PackConfig
 from celebattr.diagnosis.config import DoctorConfig
-from celebattr.errors import UsageError, needs
+from celebattr.errors import needs
 from celebattr.evaluation.config import CalibrateConfig, EvaluateConfig
-from celebattr.inference.config import PredictConfig, ScoreOptions
+from celebattr.inference.config import ExportConfig, PredictConfig, ScoreOptions
 from celebattr.inference.run import Summary
 from celebattr.io.files import StrPath, paths_of
 from celebattr.models.weights import SPEEDS
@@ -199,65 +199,43 @@ def calibrate(
     return run(os.fspath(weights), config, Path(output) if output else None, on_progress)
 
 
-def export(
-    weights: StrPath,
-    output: StrPath | None = None,
-    *,
-    int8: bool = False,
-    half: bool = False,
-    hub: StrPath | None = None,
-    data: Data = (),
-    calibration_images: int = 256,
-    seal: bool = False,
-    overwrite: bool = False,
-) -> Path:
+@options_of(ExportConfig)
+def export(weights: StrPath, output: StrPath | None = None, **options: Any) -> Path:
     """Write a bundle as ONNX, with its card inside: for onnxruntime, without torch.
 
-    Or, with `hub`, a folder to upload to Hugging Face's hub.
-
     Args:
-        weights: a safetensors bundle, as `load` takes it.
+        weights: a bundle, as `load` takes it: safetensors, but for `hub` and `seal`.
         output: the file to write; without it, beside the bundle.
-        int8: int8 weights and activations; needs `data`.
-        half: float16 weights and activations, for GPUs.
-        hub: the folder for the hub: the bundle as it is, and its card as README.
-        data: data sets whose validation images set the int8 ranges.
-        calibration_images: how many of them.
-        seal: `weights` is an ONNX bundle that an optimiser rewrote: check its outputs, and give it
-            a new sha256, in place without `output`.
-        overwrite: replace a file that exists.
+        **options: those of `celebattr export`: int8 with data, half, overwrite; hub, a folder to
+            upload to Hugging Face's hub; seal, for what an optimiser rewrote.
 
     Returns:
         The file or folder that was written.
 
     Raises:
-        UsageError: int8 without data, or with half; a format for the hub.
+        UsageError: options that exclude each other; int8 without data.
         DataError: the file exists.
-        WeightsError, MissingExtraError: see `celebattr.inference.export.export`.
+        WeightsError, MissingExtraError: see `celebattr.inference.export`.
     """
     from celebattr.data.layouts.load import load_dataset
     from celebattr.inference import export as exporting
     from celebattr.models.weights import bundle_file
 
+    config = from_keywords(ExportConfig, {"output": output, **options})
     source, calibration = bundle_file(os.fspath(weights)), None
-    if hub is not None:
-        if int8 or half or output is not None:
-            raise UsageError("--hub takes a bundle as it is: export it first, then give the result")
+    if config.hub is not None:
         from celebattr.evaluation.model_card import hub_folder
 
-        return hub_folder(source, Path(hub))
-    if seal:
-        exporting.seal(source, Path(output or source))
-        return Path(output or source)
-    if int8 and half:
-        raise UsageError("--int8 and --half exclude each other: give one")
-    if int8:
-        folders = from_keywords(EvaluateConfig, {"data": data}).data
-        if not folders:
-            raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
-        calibration = load_dataset(folders).split("validation", calibration_images)
-    target = Path(output or source.with_name(f"{source.stem}{'-int8' * int8}{'-half' * half}.onnx"))
-    exporting.export(source, target, calibration=calibration, half=half, overwrite=overwrite)
+        return hub_folder(source, config.hub)
+    if config.seal:
+        exporting.seal(source, config.output or source)
+        return config.output or source
+    if config.int8:
+        calibration = load_dataset(config.data).split("validation", config.calibration_images)
+    name = f"{source.stem}{'-int8' * config.int8}{'-half' * config.half}.onnx"
+    target = config.output or source.with_name(name)
+    overwrite = config.overwrite
+    exporting.export(source, target, calibration=calibration, half=config.half, overwrite=overwrite)
     return target
 
 

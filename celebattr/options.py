@@ -110,7 +110,7 @@ def device_option(panel: str = "Performance") -> str:
     """Return the field of --device."""
     return option(
         "auto",
-        "Device: auto, cpu, cuda, cuda:1, mps, or one of ONNX: docs/export.md.",
+        "Device: auto, cpu, cuda, cuda:1, mps, openvino, ...",
         panel,
         metavar="DEVICE",
     )

@@ -14,6 +14,7 @@ from celebattr.models.device import gpu_likely
 from celebattr.options import (
     DECISIONS,
     Checks,
+    Location,
     consistent_option,
     device_option,
     flag,
@@ -67,10 +68,10 @@ class ScoreOptions(Checks):
         None, "With --annotate: also heat maps of these attributes.", "Output", metavar="NAMES"
     )
     resume: bool = option(False, "Resume an interrupted --output.", "Output")
-    append: bool = option(False, "Start, resume or extend --output by new inputs.", "Output")
+    append: bool = option(False, "Start, resume or extend --output.", "Output")
     retry: str | None = option(
         None,
-        "Score again the inputs of --output that failed so, for example timeout.",
+        "Score inputs of this status again.",
         "Output",
         metavar="STATUS",
     )
@@ -153,7 +154,7 @@ class PredictConfig(Checks):
     operating_point: str = operating_point_option()
     consistent: bool = consistent_option()
     unsure_below: float | None = unsure_below_option()
-    strict: bool = option(False, "Count a photo without a face as failed.", "Output")
+    strict: bool = option(False, "No face counts as failed.", "Output")
     batch_size: int = option(16, "Faces per batch (torch bundles).", "Performance")
     workers: int | None = option(None, "Worker processes.", "Performance", shown="one per core")
     timeout: float = option(
@@ -219,6 +220,36 @@ class PredictConfig(Checks):
     def of_bundle(self, path: Path) -> PredictConfig:
         """Return the same options with the bundle of a file."""
         return dataclasses.replace(self, weights=str(path), speed="accurate")
+
+
+@dataclass(frozen=True)
+class ExportConfig(Checks):
+    """Options of `celebattr export`."""
+
+    output: Path | None = option(
+        None, "File to write.", "Output", metavar="FILE", shown="beside the bundle"
+    )
+    half: bool = option(False, "Store and compute in half precision, for GPUs.", "Output")
+    hub: Path | None = option(
+        None, "Write a folder for Hugging Face's hub instead.", "Output", metavar="DIR"
+    )
+    seal: bool = option(False, "Seal an ONNX bundle that an optimiser rewrote.", "Output")
+    overwrite: bool = overwrite_option()
+    int8: bool = option(False, "Quantise to int8 (needs --data).", "int8")
+    data: tuple[Location, ...] = option(
+        (), "Data set to calibrate on (repeatable).", "int8", metavar="DIR|URL"
+    )
+    calibration_images: int = option(256, "Validation images to calibrate on.", "int8")
+
+    def __post_init__(self) -> None:
+        self._check(calibration_images=(1, 10**6))
+        others = (self.int8, self.half, self.seal, self.output is not None)
+        if self.hub is not None and any(others):
+            raise UsageError("--hub takes a bundle as it is: export it first, then give the result")
+        if self.int8 + self.half + self.seal > 1:
+            raise UsageError("--int8, --half and --seal exclude each other: give one")
+        if self.int8 and not self.data:
+            raise UsageError("--int8 needs images: give --data DIR or set CELEBATTR_DATA")
 
 
 def bundle_for(config: PredictConfig) -> Path | None:
