@@ -59,19 +59,13 @@ def evaluate(
     corruptions = chosen(config.corrupt)
     images, no_face = load_split(config, config.split, notice)
     backend = open_backend(config.weights, device=config.device, precision=config.precision)
-    card = backend.card
-    attributes = shared_attributes(images, backend)
+    attributes, card = shared_attributes(images, backend), backend.card
     columns = [card.attributes.index(name) for name in attributes]
     targets_NA, people_N = images.targets_of(attributes), images.identities_N
     other = _other(config, backend, attributes)
     backends = [backend] if other is None else [backend, other]
-    thresholds = [
-        one.card.thresholds_at(config.operating_point, config.threshold, others=one is other)
-        for one in backends
-    ]
-    decide, *others_decide = (
-        _decider(one.card, thresholds_A, consistent=config.consistent)
-        for one, thresholds_A in zip(backends, thresholds, strict=True)
+    (thresholds_A, decide), *others_decide = (
+        _decider(one.card, config, others=one is other) for one in backends
     )
     by = select(config.slices, attributes) if config.slices else []
     explainer = Explainer(config.weights) if config.pointing else None
@@ -90,8 +84,8 @@ def evaluate(
     present_VNA = np.stack([decide(p_NA)[:, columns] for p_NA in p_VNA])
     p_VNA = p_VNA[:, :, columns]
     p_NA, present_NA = p_VNA[0], present_VNA[0]
-    below = card.unsure_below if config.unsure_below is None else config.unsure_below
     decided = (p_NA, targets_NA, present_NA, attributes)
+    below = card.unsure_below if config.unsure_below is None else config.unsure_below
     measured = metrics.measure(
         *decided,
         split=config.split,
@@ -107,12 +101,12 @@ def evaluate(
         consistent=config.consistent,
         faces=how(images),
         no_face=no_face,
-        logic=logic(p_NA, targets_NA, thresholds[0][columns], attributes, people_N),
+        logic=logic(p_NA, targets_NA, thresholds_A[columns], attributes, people_N),
         corruptions=robustness(p_VNA, targets_NA, present_VNA, corruptions, people_N),
         published=published(attributes),
     )
     if other is not None:
-        against = _compared(measured, other, others_p[0][0], others_decide[0], images, backend)
+        against = _compared(measured, other, others_p[0][0], others_decide[0][1], images, backend)
         report = replace(report, against=against)
     if config.curves:
         report = with_curves(report, p_NA, targets_NA)
@@ -122,9 +116,9 @@ def evaluate(
     if config.examples:
         found = examples(images, *decided, count=config.examples, thumbnails=config.thumbnails)
         report = replace(report, examples=found)
-    if explainer is not None:
-        report = replace(report, pointing=pointing(explainer, images, on_progress))
-    return report
+    if explainer is None:
+        return report
+    return replace(report, pointing=pointing(explainer, images, on_progress))
 
 
 def load_split(
@@ -197,10 +191,13 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:3] if more else names) + more
 
 
-def _decider(card: Card, thresholds_A: NDArray[np.float64], *, consistent: bool) -> Decide:
-    """Return the decision function of a bundle at its thresholds."""
-    how = decisions.Consistent(card.attributes).present if consistent else decisions.present
-    return partial(how, thresholds_A=thresholds_A)
+def _decider(
+    card: Card, config: EvaluateConfig, *, others: bool
+) -> tuple[NDArray[np.float64], Decide]:
+    """Return thresholds [A] of a bundle, and its decisions by them; `others`: see the card."""
+    thresholds_A = card.thresholds_at(config.operating_point, config.threshold, others=others)
+    how = decisions.Consistent(card.attributes).present if config.consistent else decisions.present
+    return thresholds_A, partial(how, thresholds_A=thresholds_A)
 
 
 def _other(config: EvaluateConfig, backend: Backend, attributes: Sequence[str]) -> Backend | None:
