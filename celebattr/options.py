@@ -66,12 +66,12 @@ def data_option() -> tuple[Location, ...]:
 
 def skip_missing_option() -> bool:
     """Return the field of --skip-missing."""
-    return option(False, "Use what is there where images, rows or shards are missing.", "Data")
+    return option(False, "Use what is there, where some is missing.", "Data")
 
 
 def allow_outside_option() -> bool:
     """Return the field of --allow-outside, for every command that reads a data set."""
-    return option(False, "Read images that a list names outside of its folder.", "Data")
+    return option(False, "Read images that lie outside of the folder.", "Data")
 
 
 def faces_option() -> str:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -64,14 +65,14 @@ def run_manifest(folder: Path) -> tuple[dict[str, Any], Read]:
     options = {name: getattr(PredictConfig(), name) for name in manifest.OPTIONS}
     run = manifest.Run(
         {"name": "a", "sha256": "b"}, options | {"attributes": ["Smiling"]}, "jsonl", (1, 1),
-        finished=True, counts={"inputs": 0},
+        finished=True, counts={"inputs": 0}, sha256=manifest.Names().sha256, inputs_sha256=manifest.Names().sha256,
     )  # fmt: skip
     rows = folder / "rows.jsonl"
     rows.write_text("")
 
     def read(text: str) -> None:
         manifest.about(rows).write_text(text)
-        api.merge([rows], folder / "merged.jsonl")
+        api.merge([rows], folder / "merged.jsonl", overwrite=True)
 
     return json.loads(run.to_json()), read
 
@@ -97,15 +98,17 @@ def of_checkpoint(folder: Path) -> tuple[dict[str, Any], Read]:
     recipe = samples.config(folder, folder).recipe()
     row = {"epoch": 1, "validation_mean_average_precision": 0.5, "image_size": "32x32"}
     checkpoint.write(
-        folder, checkpoint.Progress(history=[row]), recipe, network, None, optimizer  # type: ignore[arg-type]
+        folder, checkpoint.Progress(history=[row]), recipe, {}, network, None, optimizer  # type: ignore[arg-type]
     )  # fmt: skip
     data = checkpoint.load(folder)
     state = json.loads(bundle.safetensors_metadata(data, "x")["state"])
 
     def read(text: str) -> None:
+        # A hash that fits: what is looked at here comes after it.
         tensors = {f"network.{n}": t for n, t in network.state_dict().items()}
         odd = save(tensors, metadata={"state": text})
-        checkpoint.restore(odd, folder / "odd", recipe, network, None, optimizer)  # type: ignore[arg-type]
+        with mock.patch.object(bundle, "intact", lambda data, sha256: True):
+            checkpoint.restore(odd, folder / "odd", recipe, {}, network, None, optimizer)  # type: ignore[arg-type]
 
     return state, read
 

@@ -52,6 +52,7 @@ class CalibrateConfig(Checks):
     faces: str = faces_option()
     column: str | None = column_option()
     attributes: str | None = attributes_option()
+    overwrite: bool = overwrite_option()
     operating_point: str = operating_point_option("f1")
     batch_size: int = option(32, "Images per batch.", "Performance")
     workers: int = decoders_option()
@@ -76,7 +77,7 @@ class CalibrateConfig(Checks):
 class EvaluateConfig(CalibrateConfig):
     """Options of `celebattr evaluate`."""
 
-    split: str = option("test", "Split to evaluate: {choices}.", "Data", choices=(*SPLITS, "all"))
+    split: str = option("test", "Split: {choices}.", "Data", choices=(*SPLITS, "all"))
     weights: str | None = weights_option(DECISIONS, "accurate")
     threshold: str | float | None = threshold_option()
     operating_point: str = operating_point_option()
@@ -105,7 +106,6 @@ class EvaluateConfig(CalibrateConfig):
         None, "Images per kind of mistake in --report.", "Output", shown="12"
     )
     thumbnails: bool = thumbnails_option()
-    overwrite: bool = overwrite_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -79,7 +79,7 @@ def calibrate(
     target = output or source
     if target.suffix != source.suffix:
         raise UsageError(f"--output {target}: the bundle is {source.name}, so give {source.suffix}")
-    check_target(target)
+    check_target(output, overwrite=config.overwrite)
     images, _ = load_split(config, config.split, notice)
     backend = open_backend(str(source), device=config.device, precision=config.precision)
     names = np.array(shared_attributes(images, backend))

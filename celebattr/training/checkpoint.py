@@ -156,8 +156,15 @@ def restore(
     """
     try:
         state = schema.json_object(bundle.safetensors_metadata(data, str(path)).get("state", ""))
+        if state.get("draws") != draws.VERSION:
+            raise UsageError(
+                f"{path} was made with the augmentation of another version of celebattr: finish "
+                "the run with that version, or start a new one from its best epoch with "
+                "--backbone-weights"
+            )
         for name in ("progress", "recipe", "data"):
             schema.check(name, state.get(name), dict[str, Any])
+        schema.check("sha256", state.get("sha256"), str)
         progress = schema.checked(Progress, state["progress"])
         for row in progress.history:
             schema.check("an epoch", row.get("epoch"), int)
@@ -165,12 +172,7 @@ def restore(
         tensors = load_tensors(data)
     except (SafetensorError, WeightsError, ValueError) as error:
         raise DataError(f"cannot read the checkpoint {path}: {reason(error)}") from error
-    if state.get("draws") != draws.VERSION:
-        raise UsageError(
-            f"{path} was made with the augmentation of another version of celebattr: finish the "
-            "run with that version, or start a new one from its best epoch with --backbone-weights"
-        )
-    if not bundle.intact(data, state.get("sha256", "")):
+    if not bundle.intact(data, state["sha256"]):
         raise DataError(
             f"{path} is damaged: its sha256 is not the one in it. Start another run, from the best "
             f"epoch of this one with --backbone-weights {path.parent}"

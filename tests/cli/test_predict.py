@@ -215,7 +215,7 @@ def test_quiet_says_nothing_on_standard_error(photos: Path, weights: tuple[str, 
         (("--output", "nowhere/rows.csv"), 3, "Its folder does not exist"),
         (("--speed", "fast"), 2, "--weights and --speed exclude each other"),
         (("--weights", "nothing"), 4, "no bundle nothing"),
-        (("--device", "cuda"), 5, "runs on the CPU"),
+        (("--device", "cuda"), 5, "has no CUDAExecutionProvider"),
         (("--faces", "some"), 2, "some"),
     ],
 )

@@ -208,12 +208,12 @@ def test_align_writes_crops_from_the_command_line_too(
     done = CliRunner().invoke(app, [*words, str(tmp_path / "cli")])
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{tmp_path / 'cli'}\n"
-    assert "1 crops of 2 photos (1 ok, 1 no_face)" in done.stderr
+    assert "1 crop of 2 photos (1 ok, 1 no_face)" in done.stderr
     for name in ("a.png", "crops.csv"):
         assert (tmp_path / "cli" / name).read_bytes() == (tmp_path / "python" / name).read_bytes()
     with Image.open(tmp_path / "cli" / "a.png") as crop:
         assert crop.size == (178, 218)
-    some = CliRunner().invoke(app, [*words, str(tmp_path / "cli"), "nothing.jpg"])
+    some = CliRunner().invoke(app, [*words, str(tmp_path / "cli"), "nothing.jpg", "--overwrite"])
     assert some.exit_code == 6
     assert "1 not_found" in some.stderr
 

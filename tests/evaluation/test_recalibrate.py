@@ -90,7 +90,10 @@ def test_scales_and_thresholds_are_those_of_the_labels(
 def test_the_operating_point_is_chosen(drawn_celeba: Path, tiny_onnx: Path, tmp_path: Path) -> None:
     def thresholds(point: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         done = celebattr.calibrate(
-            *(tiny_onnx, drawn_celeba), output=tmp_path / "x.onnx", operating_point=point
+            *(tiny_onnx, drawn_celeba),
+            output=tmp_path / "x.onnx",
+            operating_point=point,
+            overwrite=True,
         )
         # Without --split it is validation's 24 images.
         assert done.after.images == 24

@@ -204,7 +204,7 @@ def test_one_flipped_bit_in_onnx_is_noticed(tiny_onnx: Path, tmp_path: Path) -> 
     data = bytearray(tiny_onnx.read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "bad.onnx").write_bytes(data)
-    with pytest.raises(WeightsError, match="damaged"):
+    with pytest.raises(WeightsError, match=r"changed since it was sealed.*copy it again"):
         open_backend(str(tmp_path / "bad.onnx"))
 
 
@@ -324,7 +324,7 @@ def test_a_hostile_onnx_file_is_refused_before_onnxruntime_sees_it(
             field(7, field(15, field(1, elsewhere))),
         ],
         "loops": [field(7, field(1, loop.SerializeToString())), field(25, b"x"), field(20, b"x")],
-        "is damaged": [
+        "is (damaged|cut off)": [
             b"\x00\x00",
             b"\x3b",
             field(7, b"\x0a\xff"),

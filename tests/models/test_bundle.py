@@ -105,7 +105,7 @@ def test_an_onnx_bundle_that_an_optimiser_rewrote_is_sealed_once_its_outputs_fit
         celebattr.export(path, seal=True)
     path.write_bytes(tiny_onnx.read_bytes()[:-1])
     for use in (open_backend, lambda name: celebattr.export(name, seal=True)):
-        with pytest.raises(WeightsError, match=r"changed\.onnx is damaged: it is cut off"):
+        with pytest.raises(WeightsError, match=r"changed\.onnx is cut off"):
             use(str(path))
 
 
@@ -208,8 +208,9 @@ def test_a_damaged_bundle_is_not_given_a_new_card(tiny_bundle: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"preprocess": {"size": [10**6, 10**6]}}, "asks for an input of 1000000x1000000 pixels"),
-        ({"head": (10**9, 10**9)}, "does not fit resnet18"),
+        ({"preprocess": {"size": [10**6, 10**6]}}, "an input of "),
+        ({"head": (10**9, 10**9)}, "hidden layers of"),
+        ({"head": (8192, 8192)}, "does not fit resnet18"),
         ({"arch": "linear", "preprocess": {"size": [1024, 1024]}}, "does not fit linear"),
     ],
 )

@@ -122,6 +122,8 @@ def test_folds_that_cannot_be_are_refused(
         folds.train(config(faces, tmp_path / "run", folds=100))
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", "29500")
     with pytest.raises(UsageError, match="start it without torchrun"):
         folds.train(config(faces, tmp_path / "run"))
     assert not (tmp_path / "run").exists()

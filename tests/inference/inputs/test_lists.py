@@ -63,7 +63,8 @@ def test_an_output_of_predict_names_its_files_to_the_byte(file: Path) -> None:
     (odd,) = listed(file, "path,path_bytes\na.jpg,x\n")
     assert isinstance(odd, DataError)
     pytest.importorskip("pyarrow")
-    parquet.write(file.with_name("rows.parquet"), rows, (), "{}")
+    with file.with_name("rows.parquet").open("wb") as written:
+        parquet.write_rows(written, rows, (), "{}")
     assert list(paths_in(str(file.with_name("rows.parquet")), "path")) == names
 
 

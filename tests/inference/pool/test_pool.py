@@ -235,7 +235,7 @@ def test_processes_that_never_start_are_an_error_of_the_machine_not_of_every_fil
 def test_a_process_that_cannot_import_what_it_needs_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path
 ) -> None:
-    (tmp_path / "PIL.py").write_text(
+    (tmp_path / "dataclasses.py").write_text(
         "print('x' * 200_000)\nraise ImportError('libGL.so.1: none')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -369,7 +369,7 @@ def test_a_library_that_cannot_be_used_ends_the_run_and_blames_no_photo(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / f"{library}.py").write_text(text)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     for weights in (tiny_onnx, tiny_bundle):
         output = tmp_path / "rows.jsonl"
         with pytest.raises(DeviceError, match=said):
