@@ -63,9 +63,10 @@ def card_of_safetensors(folder: Path) -> tuple[dict[str, Any], Read]:
 
 def run_manifest(folder: Path) -> tuple[dict[str, Any], Read]:
     options = {name: getattr(PredictConfig(), name) for name in manifest.OPTIONS}
+    nothing = manifest.Names().sha256
     run = manifest.Run(
         {"name": "a", "sha256": "b"}, options | {"attributes": ["Smiling"]}, "jsonl", (1, 1),
-        finished=True, counts={"inputs": 0}, sha256=manifest.Names().sha256, inputs_sha256=manifest.Names().sha256,
+        finished=True, counts={"inputs": 0}, sha256=nothing, inputs_sha256=nothing,
     )  # fmt: skip
     rows = folder / "rows.jsonl"
     rows.write_text("")
