@@ -56,13 +56,12 @@ class Preparer:
         self._lock = threading.Lock()
 
     def begin(self) -> None:
-        """Load and try what finds and aligns faces: the first photo neither waits nor is blamed."""
+        """Load what finds and aligns faces: the first photo neither waits nor is blamed."""
         if self.faces != "none":
-            from celebattr.images.align import aligned_crops, warp
+            from celebattr.images.align import warp
 
-            blank_HWC = np.zeros((64, 64, 3), np.uint8)
-            aligned_crops(Photo.of(blank_HWC), self.detector())
-            warp(blank_HWC, np.eye(2, 3), *CROP_SIZE)
+            self.detector()
+            warp(np.zeros((8, 8, 3), np.uint8), np.eye(2, 3), *CROP_SIZE)  # OpenCV is whole
 
     @in_turn()
     def __call__(self, item: Input) -> Prepared:
