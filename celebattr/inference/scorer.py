@@ -103,7 +103,7 @@ class Scorer:
             )
         return together(
             inputs,
-            self._processes.frames,
+            self._processes.prepare,
             self._predictor,
             batch_size=self.config.batch_size,
             workers=self._workers,
@@ -207,7 +207,7 @@ def _groups(inputs: Iterable[Input], workers: int) -> Iterator[list[Input]]:
 
 def together(
     inputs: Iterable[Input],
-    prepare: Callable[[Input], Prepared],
+    prepare: Callable[[Sequence[Input]], list[Prepared]],
     predictor: Predictor,
     *,
     batch_size: int,
@@ -219,7 +219,7 @@ def together(
 
     Args:
         inputs: what to score.
-        prepare: opens an input: a `Preparer` in this process, or `WorkerPool.frames` in others.
+        prepare: opens some inputs: `WorkerPool.prepare`.
         predictor: scores what was prepared.
         batch_size: faces scored together.
         workers: threads that call `prepare`.
@@ -251,19 +251,20 @@ def together(
 
 def _batches(
     inputs: Iterable[Input],
-    prepare: Callable[[Input], Prepared],
+    prepare: Callable[[Sequence[Input]], list[Prepared]],
     *,
     batch_size: int,
     workers: int,
     keep_data: bool,
 ) -> Iterator[list[Prepared]]:
-    opened = ordered_map(
+    groups = ordered_map(
         prepare,
-        _fetched(inputs),
+        _groups(_fetched(inputs), workers),
         workers=workers,
-        ahead=batch_size + 2 * workers,
-        size=_bytes,
+        ahead=batch_size // GROUP + 2 * workers,
+        size=lambda some: sum(map(_bytes, some)),
     )
+    opened: Iterator[Prepared] = itertools.chain.from_iterable(groups)
     if not keep_data:
         opened = (replace(one, input=_without_data(one.input)) for one in opened)
 

@@ -78,6 +78,7 @@ def test_a_thumbnail_does_not_depend_on_size_and_compression(
 
 
 @pytest.mark.celeba
+@pytest.mark.long
 def test_real_pictures_that_are_in_two_splits_are_found(real_data: Path) -> None:
     """CelebA has one person under two numbers, 5820 and 5821, in test and in train."""
     report = examine(DoctorConfig(data=(real_data / "celeba",)))

@@ -52,7 +52,10 @@ def rows(
     workers: int = 1,
 ) -> list[Result]:
     prepare = prepare or Preparer(predictor.config.faces)
-    scored = together(inputs, prepare, predictor, batch_size=batch_size, workers=workers)
+    opened = prepare
+    scored = together(
+        inputs, lambda some: [*map(opened, some)], predictor, batch_size=batch_size, workers=workers
+    )
     return [result for _, results in scored for result in results]
 
 
@@ -187,9 +190,9 @@ def test_the_log_says_what_takes_long(
         time.sleep(network * len(batch))
         return finish(batch)
 
-    def prepare(item: Input) -> Prepared:
-        time.sleep(opening)
-        return Prepared(item, failure=Failure(item.path, "no_face", "none"))
+    def prepare(items: Sequence[Input]) -> list[Prepared]:
+        time.sleep(opening * len(items))
+        return [Prepared(item, failure=Failure(item.path, "no_face", "none")) for item in items]
 
     monkeypatch.setattr(predictor, "finish", slowly)
     with caplog.at_level("INFO", "celebattr.inference.scorer"):

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from celebattr.constants import CROP_SIZE
 from celebattr.errors import DeviceError, UnreadableImageError
 from celebattr.inference.output.manifest import Facts
-from celebattr.inference.pool.process import TICK, Worker, WorkerDiedError, how_ended
+from celebattr.inference.pool.process import Worker, WorkerDiedError, how_ended
+from celebattr.inference.pool.protocol import TICK
 from celebattr.predictions import FaceBox, Failure, Prediction, Result
 
 # Nothing heavy is imported: the processes do that, and this one has not even need of numpy where
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from celebattr.inference.inputs.source import Input
 
 R = TypeVar("R")
+Answer = tuple[dict[str, Any], list[bytes]]
+"""What a process says of an input, and the crops or the picture that come with it."""
 
 _LATE, _CRASHES, _KILLS = 2, 2, 5
 """Overruns and crashes of its process, and kills by the system, until an input is a failure."""
@@ -83,25 +86,16 @@ class WorkerPool:
         """
         return self._with_worker(lambda worker: worker.ready(self._config))
 
-    def frames(self, item: Input) -> Prepared:
-        """Prepare an input as `Preparer` does; a crash or hang becomes a failure.
+    def prepare(self, items: Sequence[Input]) -> list[Prepared]:
+        """Prepare inputs as `Preparer` does; a crash or hang becomes a failure.
 
         Raises:
             DeviceError: no process can be started.
         """
-        import numpy as np
-
-        from celebattr.inference.faces import Prepared
-
-        if item.failure is not None:
-            return Prepared(item, failure=item.failure)
-        answer, data = self._answer(item)
-        if "failure" in answer:
-            return Prepared(item, failure=Failure(item.path, *answer["failure"]))
-        frames = tuple(np.frombuffer(d, np.uint8).reshape(*CROP_SIZE, 3) for d in data)
-        boxes = tuple(_box(box) for box in answer["boxes"])
-        to_frame = tuple(row and tuple(row) for row in answer["to_frame"])
-        return Prepared(item, boxes, frames, to_frame, answer["faces"])
+        answers = iter(self._answers([item for item in items if item.failure is None]))
+        return [
+            _prepared(item, None if item.failure is not None else next(answers)) for item in items
+        ]
 
     def picture(self, item: Input) -> tuple[Image, int]:
         """Return an upright photo to draw on, RGB, and what its sides were divided by.
@@ -127,19 +121,18 @@ class WorkerPool:
         """
         answers = iter(self._answers([item for item in items if item.failure is None]))
         return [
-            [item.failure] if item.failure is not None else _results(item, next(answers))
+            [item.failure] if item.failure is not None else _results(item, next(answers)[0])
             for item in items
         ]
 
-    def _answers(self, items: Sequence[Input]) -> list[dict[str, Any]]:
+    def _answers(self, items: Sequence[Input]) -> list[Answer]:
         if len(items) > 1:
             # Where a process ends, nobody knows at which of them: each is asked for alone then.
             with contextlib.suppress(WorkerDiedError):
-                found = self._with_worker(lambda w: w.ask(items, self._config.timeout))
-                return [answer for answer, _ in found]
-        return [self._answer(item)[0] for item in items]
+                return self._with_worker(lambda w: w.ask(items, self._config.timeout))
+        return [self._answer(item) for item in items]
 
-    def _answer(self, item: Input, pixels: int = 0) -> tuple[dict[str, Any], list[bytes]]:
+    def _answer(self, item: Input, pixels: int = 0) -> Answer:
         """Return the answer to one input, even if it ends processes."""
         late = crashes = kills = 0
         while True:
@@ -212,6 +205,22 @@ class WorkerPool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _prepared(item: Input, found: Answer | None) -> Prepared:
+    import numpy as np
+
+    from celebattr.inference.faces import Prepared
+
+    if found is None:
+        return Prepared(item, failure=item.failure)
+    answer, data = found
+    if "failure" in answer:
+        return Prepared(item, failure=Failure(item.path, *answer["failure"]))
+    frames = tuple(np.frombuffer(d, np.uint8).reshape(*CROP_SIZE, 3) for d in data)
+    boxes = tuple(_box(box) for box in answer["boxes"])
+    to_frame = tuple(row and tuple(row) for row in answer["to_frame"])
+    return Prepared(item, boxes, frames, to_frame, answer["faces"])
 
 
 def _results(item: Input, answer: dict[str, Any]) -> list[Result]:

@@ -17,7 +17,7 @@ from celebattr.constants import CROP_SIZE
 from celebattr.errors import printable
 from celebattr.inference.output.manifest import Facts
 from celebattr.inference.pool import protocol
-from celebattr.inference.pool.protocol import receive, send
+from celebattr.inference.pool.protocol import TICK, receive, send
 
 if TYPE_CHECKING:
     from celebattr.inference.config import PredictConfig
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 CROP_BYTES = CROP_SIZE[0] * CROP_SIZE[1] * 3
 _PIPE_BYTES = 1 << 20
-
-TICK = 0.5
-"""Seconds between two looks at the processes. The time that this process is stopped, with the
-others, is one look: so looks are counted, and no clock is read."""
 
 
 class WorkerDiedError(Exception):
@@ -114,9 +110,9 @@ class Worker:
         try:
             request = {"photos": photos, "seconds": seconds, "pixels": pixels}
             send(self._requests, request, *(item.data for item in items if item.data is not None))
-            for _ in items:
+            self._waited = 0.0
+            while self._receive()["opened"] < len(items):
                 self._waited = 0.0
-                self._receive()  # it is opened
             self._waited = None
             return [self._answer() for _ in items]
         except (EOFError, OSError) as error:

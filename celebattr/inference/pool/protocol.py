@@ -15,7 +15,7 @@ the head says. No pickle.
                           "packed": [size, CRC-32] or null}, ...], "seconds": ...,
                "pixels": 0, or the most of a picture to draw on}
               + the N bytes of each file
-    answer    {"opened": ...} after each photo, then
+    answer    {"opened": how many are} from time to time and at the end, then
               one per photo: {"failure": [status, error]}, or of a process with a bundle
               {"results": [a `Prediction` without its path, ...]}, or of one without
               {"boxes": [[left, top, right, bottom, score] or null, ...],
@@ -40,6 +40,10 @@ from celebattr.errors import DeviceError, reason
 
 DEFAULT = "default"
 """Value of `weights` that leaves the choice of the default bundle to the process."""
+
+TICK = 0.5
+"""Seconds between two looks at the processes. The time that this process is stopped, with the
+others, is one look: so looks are counted, and no clock is read."""
 
 _LENGTH = struct.Struct(">I")
 

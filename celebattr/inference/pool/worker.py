@@ -13,11 +13,12 @@ import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from celebattr.inference.pool.protocol import DEFAULT, receive, send
+from celebattr.inference.pool.protocol import DEFAULT, TICK, receive, send
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
     from PIL.Image import Image
@@ -43,10 +44,14 @@ def serve(
         items = [_item(photo, requests) for photo in request["photos"]]
         opened: list[Any] = []
         picture = functools.partial(_picture, most=request["pixels"]) if request["pixels"] else None
+        told = time.monotonic()
         for item in items:
             with _time_limit(request["seconds"]):
                 opened.append(_caught(picture or preparer, item, item.path))
-            send(answers, {"opened": item.path})
+            # That one is opened is told where the next may take long, and of the last.
+            if len(opened) == len(items) or time.monotonic() - told > TICK:
+                send(answers, {"opened": len(opened)})
+                told = time.monotonic()
         if picture:
             _send_picture(answers, opened[0])
         elif score is None:

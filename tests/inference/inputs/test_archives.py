@@ -323,7 +323,7 @@ def test_a_large_member_of_a_zip_is_unpacked_where_it_is_opened(tmp_path: Path) 
     assert large.source == bitmap.getvalue()
     assert small.source == small.data == b"b"
     with WorkerPool(PredictConfig(faces="none")) as pool:
-        assert pool.frames(large).failure is None
+        assert pool.prepare([large])[0].failure is None
     where = path.read_bytes().index(large.data)
     for at in (1, len(large.data) // 2):
         data = bytearray(path.read_bytes())

@@ -56,7 +56,7 @@ def pid(pool: WorkerPool) -> int:
 
 def test_a_process_gives_what_this_one_would(workers: WorkerPool, photo: Path) -> None:
     for item in (Input(str(photo)), Input("from memory", data=photo.read_bytes())):
-        here, there = Preparer("largest")(item), workers.frames(item)
+        here, there = Preparer("largest")(item), workers.prepare([item])[0]
         assert there.input is item
         assert there.boxes == here.boxes
         assert there.faces == here.faces == 1
@@ -67,16 +67,16 @@ def test_failures_come_back_word_for_word(workers: WorkerPool, tmp_path: Path) -
     broken = tmp_path / "bro\nken\udcff.jpg"
     broken.write_bytes(b"no image")
     for item in (Input(str(broken)), Input("nowhere.jpg"), Input("empty", data=b"")):
-        assert workers.frames(item).failure == Preparer("largest")(item).failure
+        assert workers.prepare([item])[0].failure == Preparer("largest")(item).failure
     given = Input("x", failure=Failure("x", "unreadable", "as it was"))
-    assert workers.frames(given).failure is given.failure
+    assert workers.prepare([given])[0].failure is given.failure
 
 
 def test_a_killed_process_loses_nothing(workers: WorkerPool, photo: Path) -> None:
     for _ in range(3):
         before = pid(workers)
         os.kill(before, signal.SIGKILL)
-        assert workers.frames(Input(str(photo))).faces == 1
+        assert workers.prepare([Input(str(photo))])[0].faces == 1
         assert pid(workers) != before
 
 
@@ -86,7 +86,7 @@ def test_a_process_killed_at_any_moment_loses_nothing(photo: Path) -> None:
     aligned.save(path)
     with WorkerPool(PredictConfig(timeout=20.0)) as pool:
         began = time.monotonic()
-        pool.frames(Input(str(path)))
+        pool.prepare([Input(str(path))])[0]
         start = time.monotonic() - began  # of a process, on this machine: some live to be asked
         killed = 0
 
@@ -103,7 +103,7 @@ def test_a_process_killed_at_any_moment_loses_nothing(photo: Path) -> None:
         killer.start()
         failures = []
         while killed < 10:
-            failures.append(pool.frames(Input(str(path))).failure)
+            failures.append(pool.prepare([Input(str(path))])[0].failure)
         killer.join()
     assert [f for f in failures if f] == []
 
@@ -146,12 +146,12 @@ def test_whatever_a_file_does_it_becomes_one_row_and_the_next_is_read(
     }
     with WorkerPool(PredictConfig(timeout=1.0)) as pool:
         for name, (status, reason) in cases.items():
-            failure = pool.frames(Input(name)).failure
+            failure = pool.prepare([Input(name)])[0].failure
             assert failure is not None, name
             assert (failure.path, failure.status) == (name, status)
             assert reason in failure.error
-            assert pool.frames(Input(str(photo))).faces == 1
-        assert pool.frames(Input("print", data=photo.read_bytes())).faces == 1
+            assert pool.prepare([Input(str(photo))])[0].faces == 1
+        assert pool.prepare([Input("print", data=photo.read_bytes())])[0].faces == 1
 
 
 def test_one_bad_file_among_photos_scored_together_costs_its_own_row_only(
@@ -196,10 +196,10 @@ def test_what_cannot_be_scored_together_is_scored_one_by_one() -> None:
     requests.seek(0)
     child.serve(requests, answers, Prepared, score)  # type: ignore[arg-type]
     answers.seek(0)
-    said = [protocol.receive(answers) for _ in 2 * photos]
-    kinds = ["opened"] * 3 + ["results", "failure", "results"]
+    said = [protocol.receive(answers) for _ in ["opened", *photos]]
+    kinds = ["opened", "results", "failure", "results"]
     assert [next(iter(answer or {})) for answer in said] == kinds
-    assert said[4] == {
+    assert said[2] == {
         "failure": ["too_large", "b: more memory needed than one photo may take"],
     }
 
@@ -216,7 +216,7 @@ def test_a_process_that_ends_before_it_is_ready_is_not_the_files_fault(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with WorkerPool(PredictConfig(timeout=20.0)) as pool:
-        assert pool.frames(Input(str(photo))).failure is None
+        assert pool.prepare([Input(str(photo))])[0].failure is None
     assert (tmp_path / "starts").read_text() == "xxxxx"
 
 
@@ -229,7 +229,7 @@ def test_processes_that_never_start_are_an_error_of_the_machine_not_of_every_fil
         WorkerPool(PredictConfig(timeout=20.0)) as pool,
         pytest.raises(DeviceError, match=r"ended at start.*exit code 9.*--workers 1"),
     ):
-        pool.frames(Input(str(photo)))
+        pool.prepare([Input(str(photo))])[0]
 
 
 def test_a_process_that_cannot_import_what_it_needs_says_so(
@@ -243,7 +243,7 @@ def test_a_process_that_cannot_import_what_it_needs_says_so(
         WorkerPool(PredictConfig(timeout=20.0)) as pool,
         pytest.raises(DeviceError, match=r"exit code 1\): ImportError: libGL\.so\.1: none$"),
     ):
-        pool.frames(Input(str(photo)))
+        pool.prepare([Input(str(photo))])[0]
 
 
 SCRIPT = """
@@ -347,7 +347,7 @@ def test_a_photo_that_is_late_once_is_asked_for_again(
 
     monkeypatch.setattr(Worker, "ask", stopped_first)
     monkeypatch.setattr(workers_module, "_PATIENCE", 0.05)
-    assert workers.frames(Input(str(photo))).failure is None
+    assert workers.prepare([Input(str(photo))])[0].failure is None
     assert asked == 2
 
 
@@ -391,7 +391,7 @@ def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
         return ask(worker, *request)
 
     monkeypatch.setattr(Worker, "ask", killed_first)
-    failure = workers.frames(Input(str(photo))).failure
+    failure = workers.prepare([Input(str(photo))])[0].failure
     assert failure is not None
     assert (failure.status, asked) == ("unreadable", 5)
     assert "crashed the worker process 5 times (SIGKILL)" in failure.error
@@ -402,7 +402,7 @@ def test_many_threads_each_have_a_process(photo: Path) -> None:
         pids: set[int] = set()
 
         def work() -> None:
-            assert pool.frames(Input(str(photo))).faces == 1
+            assert pool.prepare([Input(str(photo))])[0].faces == 1
             pids.add(pid(pool))
 
         threads = [threading.Thread(target=work) for _ in range(3)]
@@ -417,7 +417,7 @@ def test_many_threads_each_have_a_process(photo: Path) -> None:
 
 def test_a_process_ends_with_its_parent(photo: Path) -> None:
     pool = WorkerPool(PredictConfig(timeout=20.0))
-    pool.frames(Input(str(photo)))
+    pool.prepare([Input(str(photo))])[0]
     process = pool._idle[-1]._process
     assert process.stdin is not None
     process.stdin.close()  # what the system does when the parent is gone
@@ -432,7 +432,7 @@ def test_the_folder_one_stands_in_is_not_imported_from(
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken over')\n")
     monkeypatch.chdir(tmp_path)
     with WorkerPool(PredictConfig(timeout=20.0)) as pool:
-        assert pool.frames(Input(str(photo))).faces == 1
+        assert pool.prepare([Input(str(photo))])[0].faces == 1
 
 
 @pytest.mark.parametrize("weights", ["tiny_onnx", "tiny_bundle"])
