@@ -174,15 +174,16 @@ def test_other_versions_are_told_and_kept(tmp_path: Path) -> None:
     assert found.versions == {"celebattr": ["0.2.0"], "opencv": ["4.10.0", "5.0.0"]}
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.fsync", lambda file: None)  # most of the time of small files
     peaks = []
-    for count in (100, 260):
+    for count in (220, 600):
         shards(tmp_path / str(count), "jsonl", count, count, "largest")
         tracemalloc.start()
         merge([tmp_path / str(count)], tmp_path / f"{count}.jsonl")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] - peaks[0] < 160 * 2_000, peaks  # of a part there is its name, and no more
+    assert peaks[1] - peaks[0] < 380 * 2_000, peaks  # of a part there is its name, and no more
