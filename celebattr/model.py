@@ -156,7 +156,8 @@ class Model:
         """
         if not isinstance(source, list | tuple):
             return self._finish([self._open(source)])[0]
-        cores, size = usable_cores(), self.config.batch_size
+        cores = usable_cores()
+        size = self.config.batch_size or self._predictor.backend.batch_size
         opened = ordered_map(self._open, source, workers=cores, ahead=size + cores)
         found: list[list[Face]] = []
         batch: list[Prepared] = []

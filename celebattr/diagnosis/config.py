@@ -53,7 +53,7 @@ class DoctorConfig(Checks):
     overwrite: bool = overwrite_option(LABELS)
     pictures: int = option(12, "Suspects per attribute in --report.", LABELS)
     workers: int = decoders_option()
-    batch_size: int = option(32, "Images per batch.", "Performance")
+    batch_size: int | None = option(None, "Images per batch.", "Performance", shown="16, GPU: 256")
     device: str = device_option()
 
     def __post_init__(self) -> None:

@@ -54,7 +54,7 @@ class CalibrateConfig(Checks):
     attributes: str | None = attributes_option()
     overwrite: bool = overwrite_option()
     operating_point: str = operating_point_option("f1")
-    batch_size: int = option(32, "Images per batch.", "Performance")
+    batch_size: int | None = option(None, "Images per batch.", "Performance", shown="16, GPU: 256")
     workers: int = decoders_option()
     device: str = device_option()
     precision: str = precision_option()

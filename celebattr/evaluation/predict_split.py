@@ -19,7 +19,7 @@ def probabilities(
     backends: Sequence[Backend],
     images: FaceDataset,
     *,
-    batch_size: int,
+    batch_size: int | None,
     workers: int,
     flip: bool = False,
     corruptions: Sequence[Corruption] = (),
@@ -30,7 +30,7 @@ def probabilities(
     Args:
         backends: the bundles, of which the first also scores the corrupted images.
         images: what to score.
-        batch_size: images scored together.
+        batch_size: images scored together; None: as many as suit the first bundle's device.
         workers: threads that decode.
         flip: average each image with its mirror image.
         corruptions: the C corruptions to apply.
@@ -54,7 +54,8 @@ def probabilities(
             found.append(np.stack([_judged(backend, crops, flip) for crops in seen]))
         return found
 
-    batches = loader.batches(images, np.arange(len(images)), batch_size=batch_size, workers=workers)
+    size = batch_size or backends[0].batch_size
+    batches = loader.batches(images, np.arange(len(images)), batch_size=size, workers=workers)
     cores = min(backend.at_once for backend in backends)
     for found in ordered_map(run, batches, workers=cores, ahead=cores):
         for part, p_VBA in zip(parts, found, strict=True):
@@ -70,13 +71,14 @@ def logits(
     backend: Backend,
     images: FaceDataset,
     *,
-    batch_size: int,
+    batch_size: int | None,
     workers: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.float32]:
     """Return uncalibrated logits [N, A]; arguments and errors as of `probabilities`."""
     parts: list[NDArray[np.float32]] = []
-    batches = loader.batches(images, np.arange(len(images)), batch_size=batch_size, workers=workers)
+    size = batch_size or backend.batch_size
+    batches = loader.batches(images, np.arange(len(images)), batch_size=size, workers=workers)
     cores = backend.at_once
     for part in ordered_map(
         lambda batch: backend.logits(batch.crops_BHWC), batches, workers=cores, ahead=cores

@@ -155,7 +155,9 @@ class PredictConfig(Checks):
     consistent: bool = consistent_option()
     unsure_below: float | None = unsure_below_option()
     strict: bool = option(False, "No face counts as failed.", "Output")
-    batch_size: int = option(16, "Faces per batch (torch bundles).", "Performance")
+    batch_size: int | None = option(
+        None, "Faces per batch (torch bundles).", "Performance", shown="16, GPU: 256"
+    )
     workers: int | None = option(None, "Worker processes.", "Performance", shown="one per core")
     timeout: float = option(
         10.0, "Processor time for opening one photo.", "Performance", metavar="SECONDS"

@@ -105,7 +105,7 @@ class Scorer:
             inputs,
             self._processes.prepare,
             self._predictor,
-            batch_size=self.config.batch_size,
+            batch_size=self.config.batch_size or self._predictor.backend.batch_size,
             workers=self._workers,
             at_once=min(self._cores or 256, self._predictor.backend.at_once),
             keep_data=keep_data,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 16
-"""Crops per call of onnxruntime on a CPU: more are no faster."""
+_ON_CPU, _ON_GPU = 16, 256
+"""Crops per call: more are no faster on a CPU; fewer leave a GPU waiting for the next call."""
 
 PROVIDERS = {
     "cpu": ("CPUExecutionProvider", "onnxruntime"),
@@ -44,6 +44,7 @@ class Backend(Protocol):
         precision: its arithmetic: float32, bfloat16, float16 or int8.
         description: device and precision, one line for a person.
         at_once: calls of `logits`, from as many threads, that together keep the device busy.
+        batch_size: crops per call that keep it busy.
     """
 
     card: Card
@@ -51,6 +52,7 @@ class Backend(Protocol):
     precision: str
     description: str
     at_once: int
+    batch_size: int
 
     def logits(self, crops_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return logits [N, A] of crops uint8 [N, 218, 178, 3]."""
@@ -104,7 +106,7 @@ class OnnxBackend:
         if on_cpu := provider == PROVIDERS["cpu"][0]:
             options.intra_op_num_threads = 1
         self.at_once = usable_cores() if on_cpu else 1
-        self._batch = _AT_ONCE if on_cpu else None
+        self.batch_size = _ON_CPU if on_cpu else _ON_GPU
         # Hashing leaves Python's lock: it is done on another core while the session is made.
         with ThreadPoolExecutor(1) as pool:
             check = pool.submit(bundle.verify, data, self.card, str(path))
@@ -126,7 +128,7 @@ class OnnxBackend:
 
     def logits(self, crops_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return logits [N, A] of crops uint8 [N, 218, 178, 3]; on a CPU in small batches."""
-        size = self._batch or len(crops_NHWC)
+        size = self.batch_size
         parts: list[NDArray[np.float32]] = [
             self._session.run(["logits"], {self._input: crops_NHWC[i : i + size]})[0]
             for i in range(0, len(crops_NHWC), size)
@@ -178,6 +180,7 @@ class TorchBackend:
         self.at_once = 1
         choice = resolve(device, precision)
         self._device = torch.device(choice.device)
+        self.batch_size = _ON_CPU if self._device.type == "cpu" else _ON_GPU
         self._dtype: torch.dtype = getattr(torch, choice.precision)
         self.precision = choice.precision
         self.description = choice.reason

@@ -138,7 +138,7 @@ def from_bundle(
     backend: Backend,
     images: FaceDataset,
     *,
-    batch_size: int,
+    batch_size: int | None,
     workers: int,
     on_progress: Progress = lambda done, total: None,
 ) -> Evidence:
