@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from celebattr.errors import CelebattrError
     from celebattr.inference.crops import align
     from celebattr.inference.output.writers import to_frame
-    from celebattr.inference.pool.protocol import freeze_support
+    from celebattr.inference.pool.worker import freeze_support
     from celebattr.model import Face, Model
     from celebattr.predictions import Failure
 
@@ -71,7 +71,7 @@ _ELSEWHERE = {
     "Face": ("celebattr.model", "Face"),
     "Failure": ("celebattr.predictions", "Failure"),
     "Model": ("celebattr.model", "Model"),
-    "freeze_support": ("celebattr.inference.pool.protocol", "freeze_support"),
+    "freeze_support": ("celebattr.inference.pool.worker", "freeze_support"),
     "to_frame": ("celebattr.inference.output.writers", "to_frame"),
 }
 

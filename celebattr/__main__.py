@@ -13,13 +13,15 @@ def main() -> None:
     from celebattr.cli import streams
 
     streams.install()
+    if getattr(sys, "frozen", False):
+        from celebattr.inference.pool.worker import freeze_support
+
+        freeze_support()
     # Before the import of the command line, which takes as long as the worker needs to start.
-    if sys.argv[1:2] == ["predict"] or getattr(sys, "frozen", False):
+    if sys.argv[1:2] == ["predict"]:
         from celebattr.inference.pool import protocol
 
-        protocol.freeze_support()
-        if sys.argv[1:2] == ["predict"]:
-            protocol.begin(sys.argv[2:])
+        protocol.begin(sys.argv[2:])
     from celebattr.cli import app
 
     try:

@@ -88,7 +88,7 @@ _ENVIRONMENT = {
 }
 
 
-_WORKER = "CELEBATTR_WORKER"
+WORKER = "CELEBATTR_WORKER"
 """Environment variable of a worker of a frozen program: that it is one."""
 
 _RUN = (
@@ -101,7 +101,7 @@ def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
     """Start `celebattr.inference.pool.worker`, with its standard streams as pipes.
 
     It imports from where this process does. In a frozen program, which has no Python to start, it
-    is the program itself: see `freeze_support`.
+    is the program itself: see `worker.freeze_support`.
 
     Args:
         faces: `PredictConfig.faces`.
@@ -111,14 +111,14 @@ def start(faces: str, weights: str) -> subprocess.Popen[bytes]:
         DeviceError: it cannot be started.
     """
     frozen = getattr(sys, "frozen", False)
-    if frozen and _WORKER in os.environ:  # which would start the program again, and so for ever
+    if frozen and WORKER in os.environ:  # which would start the program again, and so for ever
         sys.exit("a frozen program starts itself: call celebattr.freeze_support() first in it")
     memory = MEMORY_MEGABYTES + (BUNDLE_MEGABYTES if weights else 0)
     arguments = [faces, str(memory), weights]
     environment = os.environ | _ENVIRONMENT
     if frozen:
         command = [sys.executable, *arguments]
-        environment[_WORKER] = "1"
+        environment[WORKER] = "1"
     else:
         # Not by PYTHONPATH, where a package that bears the name of one of Python's would hide it.
         # The folder one stands in ("") may be full of photos: it is no place to import from.
@@ -149,19 +149,6 @@ def _python() -> str:
     name = "python.exe" if os.name == "nt" else "bin/python{}.{}".format(*sys.version_info)
     found = (Path(prefix, name) for prefix in (sys.prefix, sys.base_prefix))
     return next((str(path) for path in found if path.exists()), told)
-
-
-def freeze_support() -> None:
-    """Become a worker process and end, where a frozen program was started for that.
-
-    A program made by PyInstaller or the like calls it before all else; elsewhere it does nothing.
-    The command line has done so.
-    """
-    if os.environ.pop(_WORKER, None) and getattr(sys, "frozen", False):
-        from celebattr.inference.pool.worker import main
-
-        main(*sys.argv[1:])
-        sys.exit()
 
 
 _FACES = "largest"

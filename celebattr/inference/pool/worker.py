@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from celebattr.inference.pool.protocol import DEFAULT, TICK, receive, send
+from celebattr.inference.pool.protocol import DEFAULT, TICK, WORKER, receive, send
 
 if TYPE_CHECKING:  # who starts such a process imports this too, and should not wait
     from PIL.Image import Image
@@ -269,3 +269,14 @@ def _predictor(requests: BinaryIO, weights: str) -> tuple[Predictor | None, Pred
     from celebattr.inference.predictor import Predictor
 
     return Predictor(config, backend), config
+
+
+def freeze_support() -> None:
+    """Become a worker process and end, where a frozen program was started for that.
+
+    A program made by PyInstaller or the like calls it before all else; elsewhere it does nothing.
+    The command line has done so.
+    """
+    if os.environ.pop(WORKER, None) and getattr(sys, "frozen", False):
+        main(*sys.argv[1:])
+        sys.exit()
