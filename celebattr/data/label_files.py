@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -294,25 +295,41 @@ def partitions(table: Table, column: int) -> NDArray[np.int8]:
 
 
 _NUMBERED = re.compile(r"(.*)-(\d+)-of-(\d+)(\D*)")
+_COUNTED = re.compile(r"(.*?)(\d+)(\.tar)")
 
 
 def shards_lacking(files: Iterable[PurePath]) -> tuple[str, ...]:
-    """Return a sentence about shards that names like `x-00001-of-00003` promise, if any is gone."""
-    there: dict[tuple[PurePath, str, str, str], set[int]] = {}
+    """Return a sentence about shards that names promise, if any is gone.
+
+    `x-00001-of-00003` promises three. `x-000000.tar`, as WebDataset counts, promises those up to
+    the last that is there; numbers without leading zeros may be years.
+    """
+    there: dict[tuple[PurePath, str, int, str, str], set[int]] = {}
     for file in files:
         if found := _NUMBERED.fullmatch(file.name):
             stem, number, count, end = found.groups()
-            there.setdefault((file.parent, stem, count, end), set()).add(int(number))
-    gone: list[str] = []
-    for (folder, stem, count, end), numbers in there.items():
-        first = 1 if int(count) in numbers and 0 not in numbers else 0
-        for number in range(first, first + int(count)):
-            if number not in numbers:
-                gone.append(str(folder / f"{stem}-{number:0{len(count)}}-of-{count}{end}"))
+            key = (file.parent, f"{stem}-", len(count), count, f"-of-{count}{end}")
+        elif found := _COUNTED.fullmatch(file.name):
+            stem, number, end = found.groups()
+            key = (file.parent, stem, len(number), "", end)
+        else:
+            continue
+        there.setdefault(key, set()).add(int(number))
+    gone, named = 0, list[str]()
+    for (folder, stem, width, count, end), numbers in there.items():
+        first, after = min(numbers), max(numbers) + 1
+        if count:
+            first = 1 if int(count) in numbers and 0 not in numbers else 0
+            after = first + int(count)
+        elif first >= 10 ** (width - 1):
+            continue
+        gone += after - first - sum(first <= number < after for number in numbers)
+        lacking = (number for number in range(first, after) if number not in numbers)
+        named += [str(folder / f"{stem}{n:0{width}}{end}") for n in islice(lacking, 3)]
     if not gone:
         return ()
-    shown = ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else "")
-    what = "1 shard is" if len(gone) == 1 else f"{len(gone):,} shards are"
+    shown = ", ".join(named[:3]) + (", ..." if gone > 3 else "")
+    what = "1 shard is" if gone == 1 else f"{gone:,} shards are"
     return (f"{what} missing: {shown}; download again",)
 
 

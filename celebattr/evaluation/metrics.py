@@ -23,12 +23,12 @@ from celebattr.evaluation import bootstrap
 from celebattr.evaluation.bootstrap import Resamples
 from celebattr.evaluation.calibration import calibration_error, check
 from celebattr.evaluation.report import MEANS, AttributeReport, EvalReport
-from celebattr.reports.formatting import headless
+from celebattr.reports.formatting import headless, without
 
 try:
     import torch
 
-    with headless():  # it imports matplotlib
+    with headless(), without("LOCAL_RANK"):  # it imports matplotlib, and takes this for a number
         from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 except ModuleNotFoundError as error:
     if error.name != "torchmetrics":

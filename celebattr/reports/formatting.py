@@ -80,15 +80,21 @@ def headless() -> Iterator[None]:
 
     A notebook's names a backend of the notebook's environment, without which the import fails.
     """
-    named = os.environ.get("MPLBACKEND")
-    os.environ["MPLBACKEND"] = "agg"
+    with without("MPLBACKEND"):
+        os.environ["MPLBACKEND"] = "agg"
+        yield
+
+
+@contextlib.contextmanager
+def without(name: str) -> Iterator[None]:
+    """Keep a variable of the environment from what the block imports."""
+    value = os.environ.pop(name, None)
     try:
         yield
     finally:
-        if named is None:
-            del os.environ["MPLBACKEND"]
-        else:
-            os.environ["MPLBACKEND"] = named
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -340,7 +340,7 @@ def test_charts_do_not_depend_on_the_settings_of_matplotlib(tmp_path: Path) -> N
         "rows = [{'epoch': 1, 'train_loss': 0.5, 'validation_loss': 0.5}]\n"
         "curves.curves(rows, Path(sys.argv[1])); html.charts(rows)\n"
     )
-    env = {"MPLBACKEND": "module://of.a.notebook", "MATPLOTLIBRC": str(tmp_path)}
+    env = {"MPLBACKEND": "module://of.a.notebook", "MATPLOTLIBRC": str(tmp_path), "LOCAL_RANK": ""}
     command = [sys.executable, "-c", code, tmp_path / "other.png"]
     done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

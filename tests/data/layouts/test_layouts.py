@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import layouts
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 from layouts import write_celeba
 
 from celebattr.attributes import CELEBA
+from celebattr.data import label_files
 from celebattr.data.dataset import FaceDataset
 from celebattr.data.layouts import celebamask_hq
 from celebattr.data.layouts.load import load_dataset
@@ -354,6 +355,14 @@ def shards(suffix: str) -> Callable[[FaceDataset, Path], Path]:
     return write
 
 
+def counted(reference: FaceDataset, folder: Path) -> Path:
+    """Write shards as WebDataset counts them, with two between the first and the last gone."""
+    layouts.webdataset(reference, folder)
+    for number, file in zip((4, 2, 0), sorted(folder.glob("*.tar")), strict=True):
+        file.rename(file.with_name(f"train-00000{number}.tar"))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("write", "told"),
     [
@@ -361,8 +370,9 @@ def shards(suffix: str) -> Callable[[FaceDataset, Path], Path]:
         (cut_off_hq, "says 10 rows in its first line and has 8: it was cut off"),
         (shards(".parquet"), "2 shards are missing: .*train-00000-of-00003.parquet, .*train-00001"),
         (shards(".tar"), "2 shards are missing: .*train-00000-of-00003.tar, .*train-00001"),
+        (counted, "2 shards are missing: .*train-000001.tar, .*train-000003.tar"),
     ],
-    ids=["celeba", "hq", "parquet", "tar"],
+    ids=["celeba", "hq", "parquet", "tar", "counted"],
 )
 def test_a_part_that_is_missing_is_noticed(
     write: Callable[[FaceDataset, Path], Path],
@@ -376,6 +386,14 @@ def test_a_part_that_is_missing_is_noticed(
         load_dataset([folder])
     assert len(load_dataset([folder], skip_missing=True)) in (8, 10)
     assert told.partition(":")[0] in caplog.text
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("2019.tar", "2021.tar"), ("a-000001.tar", "a-000002.tar", "b-000005.tar"), ("x.tar",)],
+)
+def test_names_that_promise_nothing_are_not_held_to_it(names: tuple[str, ...]) -> None:
+    assert label_files.shards_lacking(map(PurePath, names)) == ()
 
 
 def test_images_that_only_the_list_of_splits_has_are_told(
