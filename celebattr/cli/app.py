@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import inspect
 import logging
@@ -36,6 +37,9 @@ COMMANDS = (
     "demo",
 )
 """Commands: each is a function in the module of its name."""
+
+DISK = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS)
+"""Failures of a disk, which may end any command and are no bug."""
 
 
 class Command(typer.core.TyperCommand):
@@ -163,10 +167,19 @@ def ending() -> Iterator[None]:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(ExitCode.OK)  # whoever read our output has seen enough
+    except MemoryError:
+        say("celebattr: out of memory: free some, or give fewer --workers, a smaller --batch-size")
+        sys.exit(ExitCode.DEVICE)
     except KeyboardInterrupt:
         say("celebattr: interrupted")
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            from celebattr.io.files import output_error
+
+            failed = output_error(error.filename or "a file", error)
+            say(f"celebattr: {failed}")
+            sys.exit(failed.exit_code)
         if hasattr(error, "message"):  # Typer's, which prints it
             error.message = printable(str(error.message))
         raise

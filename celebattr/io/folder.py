@@ -196,7 +196,8 @@ class Remote(Folder):
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
         """Open a new file, written locally first: an interrupted one never gets there."""
-        temporary = Path(tempfile.gettempdir(), "celebattr")
+        with reporting(self.path):
+            temporary = Path(tempfile.gettempdir(), "celebattr")
         remove_torn(temporary)
         with temporary_folder(temporary) as folder:
             file = folder / "file"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from celebattr import __version__
-from celebattr.cli.app import Commands, app
+from celebattr.cli.app import Commands, app, ending
 from celebattr.models import bundle
 
 COMMANDS = (
@@ -279,3 +280,26 @@ def test_an_option_of_one_value_given_twice_is_refused(command: str) -> None:
 def test_however_an_option_is_spelled_it_is_one(words: list[str], twice: bool) -> None:
     done = run(*words, "x.jpg")
     assert ("is given twice" in done.stderr) == twice
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (MemoryError(), 5, "out of memory"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "rows"),
+            3,
+            "cannot write rows: no space",
+        ),
+        (OSError(errno.EROFS, "Read-only file system"), 3, "cannot write a file: read-only"),
+    ],
+)
+def test_what_runs_out_ends_any_command_in_one_line(
+    error: Exception, code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, ending():
+        raise error
+    assert ended.value.code == code
+    written = capsys.readouterr().err
+    assert written.startswith(f"celebattr: {told}")
+    assert written.count("\n") == 1

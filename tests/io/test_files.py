@@ -11,6 +11,8 @@ import pytest
 
 from celebattr.errors import DataError
 from celebattr.io import files
+from celebattr.io.folder import folder_at
+from celebattr.options import parse_location
 
 
 def test_a_missing_folder_is_named_with_what_to_do(tmp_path: Path) -> None:
@@ -114,3 +116,13 @@ def test_without_a_folder_for_temporary_files_that_of_the_output_serves(
     files.temporary_beside(tmp_path / "runs" / "first")
     with tempfile.TemporaryDirectory() as folder:
         assert Path(folder).parent == tmp_path
+
+
+def test_a_remote_file_without_a_place_for_temporary_ones_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    folder = folder_at(parse_location("memory://bucket"))
+    with pytest.raises(DataError, match="temporary"), folder.create("rows"):
+        pass

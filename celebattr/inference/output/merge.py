@@ -16,9 +16,10 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
-from celebattr.errors import DataError, UsageError
+from celebattr.errors import DataError, UsageError, reason
 from celebattr.inference.output import manifest, parquet
 from celebattr.inference.output.manifest import Names, Run
 from celebattr.inference.output.proof import groups, rows, sha256_of, text_of, verified
@@ -242,9 +243,18 @@ def _of_folder(folder: Path) -> Run:
 
 
 def _in_order(folder: Path, run: Run) -> Iterator[Row]:
-    """Yield the rows of a folder's parts in the order of the inputs."""
+    """Yield the rows of a folder's parts in the order of the inputs, each of its piece of work."""
     rows = 0
-    for part in sorted(folder.glob("part-*.parquet")):
+    remedy = "delete it, and continue with --resume"
+    plan = sorted((folder / "plan").glob("*.jsonl"))
+    pieces = [sha256(line).hexdigest() for file in plan for line in file.read_bytes().splitlines()]
+    for number, part in enumerate(sorted(folder.glob("part-*.parquet"))):
+        try:
+            made_of = parquet.about(part).get("piece")
+        except (ValueError, OSError) as error:
+            raise DataError(f"{part} is damaged ({reason(error)}): {remedy}") from error
+        if made_of not in pieces[number : number + 1]:
+            raise DataError(f"{part} is damaged, or another part: {remedy}")
         for row in parquet.read(part):
             rows += 1
             yield row

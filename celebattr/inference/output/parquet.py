@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from celebattr.errors import MissingExtraError
 from celebattr.inference.output.writers import LISTS, Row, csv_columns, flat
+from celebattr.io.schema import json_object
 
 if TYPE_CHECKING:
     import pyarrow
@@ -66,6 +67,12 @@ def write_rows(
     with pa.parquet.ParquetWriter(file, schema, compression="zstd") as out:
         while group := list(itertools.islice(found, GROUP_ROWS)):
             out.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def about(path: Path) -> dict[str, Any]:
+    """Return what the metadata of a file says made it; nothing if it says nothing."""
+    found = library().parquet.read_schema(path).metadata or {}
+    return json_object(found.get(METADATA_KEY, b"{}"))
 
 
 def read(path: Path) -> Iterator[Row]:

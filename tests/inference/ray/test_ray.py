@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 import threading
 import time
@@ -151,6 +152,9 @@ def test_parts_merge_into_the_file_of_one_process(
     result = run("merge", fetched, "--output", file)
     assert result.exit_code == 0, result.output
     assert pq.read_table(file).equals(pq.read_table(plain))
+    shutil.copy(fetched / "part-0000001.parquet", fetched / "part-0000002.parquet")
+    result = run("merge", fetched, "--output", file, "--overwrite")
+    assert result.exit_code == 3 and "another part" in result.stderr
     (fetched / "part-0000002.parquet").unlink()
     result = run("merge", fetched, "--output", file, "--overwrite")
     assert result.exit_code == 3 and "damaged" in result.stderr
