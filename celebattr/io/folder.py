@@ -72,7 +72,7 @@ class Folder:
         """Return a whole file."""
         try:
             return (self._root / name).read_bytes()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # of a name that no system can have
             raise DataError(f"{self._root / name} cannot be read: {reason(error)}") from error
 
     def read_all(self, names: Sequence[str]) -> list[bytes]:

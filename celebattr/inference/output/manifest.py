@@ -111,7 +111,8 @@ class Run:
     @property
     def inside(self) -> str:
         """The JSON that a Parquet file holds: the same whenever the rows are."""
-        return dataclasses.replace(self, sha256="", began=()).to_json()
+        plain = dataclasses.replace(self, sha256="", began=(), mode="resume", source={})
+        return plain.to_json()
 
     def made_also_by(self, versions: dict[str, list[str]]) -> Run:
         """Return the run with further versions of packages among its own."""
