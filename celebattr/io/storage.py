@@ -29,7 +29,9 @@ from celebattr.errors import (
     printable,
     reason,
 )
-from celebattr.io import web
+
+WEB = ("http", "https")
+"""Protocols of the web."""
 
 PROTOCOLS = ("file", "s3", "gs", "gcs", "abfs", "az")
 """Protocols that inputs are opened through. Each asks one host, the store's, or none."""
@@ -66,7 +68,7 @@ def is_remote(path: str) -> bool:
 
 def is_web(path: str) -> bool:
     """Return True if a text is an address of the web, where nothing can be listed."""
-    return is_address(path) and _protocol(path) in web.PROTOCOLS
+    return is_address(path) and _protocol(path) in WEB
 
 
 def _protocol(url: str) -> str:
@@ -97,13 +99,13 @@ def refusal(url: str, known: Container[str], *, listed: bool = False) -> str:
         listed: it stands in a list, so it is to be that of one file.
     """
     protocol, rest = _protocol(url), url.partition("://")[2]
-    if protocol in web.PROTOCOLS and protocol not in known:
+    if protocol in WEB and protocol not in known:
         return f"URLs are not opened: download it first, or give --allow-protocol {protocol}"
     if protocol not in known:
         return f"{printable(protocol[:4096])}:// is not opened (see --allow-protocol)"
     if protocol == "file":  # a path, in which nothing has a meaning
         return ""
-    if protocol in web.PROTOCOLS:  # `web` judges the host
+    if protocol in WEB:  # `web` judges the host
         return ""
     if "::" in rest:
         return "chained addresses (::) are not opened"
@@ -262,6 +264,8 @@ def read(url: str, size: int | None = None) -> bytes:
             says so would be wrong tomorrow: the run ends, and is resumed later.
     """
     if is_web(url):
+        from celebattr.io import web  # loads HTTP and TLS, a tenth of the time of one photo
+
         return web.read(url, shown(url))
     store, name = find(url)
     why, called = "", shown(url)

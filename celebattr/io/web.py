@@ -19,7 +19,6 @@ from urllib.parse import quote, urljoin, urlsplit
 from celebattr.constants import MAX_BYTES
 from celebattr.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
 
-PROTOCOLS = ("http", "https")
 SECONDS = 30.0
 """Time for one photo, redirects included."""
 _SILENCE = 10.0
