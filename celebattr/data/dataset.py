@@ -51,7 +51,7 @@ class Source:
     identities_N: NDArray[np.int64] | None = None
     note: str = ""
     lacking: tuple[str, ...] = ()
-    """What a list's first line or a shard's name promises and is not there, a sentence each."""
+    """Missing data that a list's first line or a shard's name promises, one sentence each."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ STRETCH = 1.05
 
 
 PHOTOS = "photos, not aligned crops"
-"""How the finding begins on images whose faces are to be found and aligned."""
+"""Start of the finding on images whose faces are to be found and aligned."""
 
 
 def spread(count: int, limit: int | None) -> NDArray[np.int64]:

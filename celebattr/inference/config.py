@@ -103,7 +103,7 @@ class ScoreOptions(Checks):
 
     @property
     def how(self) -> str:
-        """What is done with an output that is there: new (refuse it) or the name of an option."""
+        """Treatment of an output that exists: new (refuse it) or the name of an option."""
         names = ("resume", "append", "retry", "overwrite")
         return next((name for name in names if self._has(name)), "new")
 

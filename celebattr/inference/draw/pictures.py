@@ -21,7 +21,7 @@ from celebattr.io.files import temporary_beside
 from celebattr.predictions import FaceBox, Prediction, Result
 
 _ODD = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
-"""What is wrong with one name, and not with the disk."""
+"""Errors of one file name, not of the disk."""
 
 
 class Pictures:

@@ -54,7 +54,7 @@ Opener = Callable[[str], Iterable["Input"]]
 
 
 class _How(NamedTuple):
-    """How paths are expanded, as `expand` says."""
+    """Options of an expansion, as `expand` takes them."""
 
     archive: Opener
     column: str | None

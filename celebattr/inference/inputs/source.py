@@ -19,7 +19,7 @@ STDIN = "-"
 
 
 DRAWN = "drawn"
-"""What pictures that an earlier run wrote are counted as."""
+"""Name under which pictures of an earlier run are counted."""
 
 
 def suffix_of(path: str) -> str:

@@ -251,7 +251,7 @@ class Growing(Output):
         super().write(results)
 
     def _check_name(self) -> None:
-        """Refuse to go on with a part that was removed or replaced: it is not the one of its name.
+        """Refuse to continue a part that was removed, or replaced by another file of its name.
 
         Raises:
             DataError: it is not there.
