@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from celebattr.data import augment, draws
 from celebattr.data.dataset import FaceDataset
@@ -28,20 +28,8 @@ from celebattr.training.batch import BatchBuilder
 from celebattr.training.config import TrainConfig
 from celebattr.training.defaults import complete
 
-
-class Copied(TorchDispatchMode):
-    """Counts the bytes of tensors that go from the host to another device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and count it if it is a copy."""
-        result = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten._to_copy.default and args[0].device != result.device:
-            self.bytes += args[0].numel() * args[0].element_size()
-        return result
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from copies import Copied
 
 
 def per_image(step: Callable[[], object], images: int, steps: int) -> float:

@@ -86,6 +86,29 @@ def _row(path: str, **values: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """A bundle as used with the options of `celebattr predict`.
+
+    Attributes:
+        name, sha256: of the bundle.
+        attributes: those that are reported, in order.
+        never_present: those of them that the operating point rules out: no threshold has the
+            precision that is asked for.
+    """
+
+    name: str
+    sha256: str
+    attributes: tuple[str, ...]
+    never_present: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Facts:
+        """Build the facts from JSON, which has no tuples."""
+        never = tuple(told["never_present"])
+        return cls(told["name"], told["sha256"], tuple(told["attributes"]), never)
+
+
+@dataclass(frozen=True)
 class FaceBox:
     """A face in a photo: pixels of the upright photo, from its top left corner.
 

@@ -33,21 +33,26 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-def test_a_photo_is_predicted_from_any_folder_with_the_weights_inside(
-    installed: Path, tmp_path: Path
-) -> None:
-    synthetic.draw_face({"Smiling"}, np.random.default_rng(0)).save(tmp_path / "photo.png")
-    result = subprocess.run(
-        [sys.executable, "-m", "celebattr", "predict", "photo.png"],
-        cwd=tmp_path,
+def run(installed: Path, folder: Path, *words: str) -> str:
+    """What the installed program prints in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "celebattr", *words],
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
-    assert result.returncode == 0, result.stderr
-    row = json.loads(result.stdout)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_photo_is_predicted_from_any_folder_with_the_weights_inside(
+    installed: Path, tmp_path: Path
+) -> None:
+    synthetic.draw_face({"Smiling"}, np.random.default_rng(0)).save(tmp_path / "photo.png")
+    row = json.loads(run(installed, tmp_path, "predict", "photo.png"))
     assert (row["path"], row["status"], len(row["probabilities"])) == ("photo.png", "ok", 40)
 
 
@@ -81,17 +86,7 @@ def test_the_wheel_may_be_uploaded_to_pypi(installed: Path) -> None:
 
 
 def test_the_demo_needs_no_file(installed: Path, tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "celebattr", "demo"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(installed)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "Smiling" in result.stdout
+    assert "Smiling" in run(installed, tmp_path, "demo")
     assert (tmp_path / "demo/annotated.jpg").is_file()
 
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from celebattr.attributes import select
 from celebattr.inference.config import PredictConfig
 from celebattr.inference.faces import Prepared
-from celebattr.inference.output.manifest import Facts
 from celebattr.models import decisions
 from celebattr.models.backends import Backend, open_backend
-from celebattr.predictions import Failure, Prediction, Result
+from celebattr.predictions import Facts, Failure, Prediction, Result
 
 
 class Predictor:

@@ -19,8 +19,9 @@ from celebattr.predictions import NO_FACE
 
 if TYPE_CHECKING:
     from celebattr.inference.draw.pictures import Pictures
-    from celebattr.inference.output.manifest import Facts, Run
+    from celebattr.inference.output.manifest import Run
     from celebattr.inference.scorer import Scorer
+    from celebattr.predictions import Facts
 
 
 def failures(counts: Counter[str], *, strict: bool = False) -> int:

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from celebattr.inference.faces import Prepared
     from celebattr.inference.inputs.source import Input
-    from celebattr.inference.output.manifest import Facts
     from celebattr.inference.predictor import Predictor
-    from celebattr.predictions import Result
+    from celebattr.predictions import Facts, Result
 
 
 class Scorer:

@@ -12,10 +12,8 @@ import errno
 import glob
 import io
 import os
-import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -227,7 +225,7 @@ def _remove(folder: Path, pattern: str) -> None:
 
 
 def _temporary(target: Path) -> Path:
-    return target.with_name(f".{_short(target.name)}.{secrets.token_hex(4)}.tmp")
+    return target.with_name(f".{_short(target.name)}.{os.urandom(4).hex()}.tmp")
 
 
 def _short(name: str) -> str:
@@ -322,6 +320,8 @@ def temporary_beside(output: StrPath) -> None:
 
     matplotlib and export ask for one; the folder of the output can be written anyway.
     """
+    import tempfile  # which loads half a dozen modules
+
     with contextlib.suppress(FileNotFoundError):
         tempfile.gettempdir()
         return

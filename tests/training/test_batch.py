@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from copies import Copied
 
 from celebattr.attributes import CELEBA
 from celebattr.data.dataset import FaceDataset
@@ -88,18 +88,6 @@ def test_mixed_views_are_the_same_in_passes_of_any_size(size: int) -> None:
     parts = [mixed.make(some, slice(at, at + size), epoch=1) for at in range(0, 6, size)]
     for values, pieces in zip(whole, zip(*parts, strict=True), strict=True):
         torch.testing.assert_close(torch.cat(pieces), values)
-
-
-class Copied(TorchDispatchMode):
-    """Counts the bytes that go from the host to a device."""
-
-    bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten._to_copy.default and args[0].device != result.device:
-            self.bytes += args[0].numel() * args[0].element_size()
-        return result
 
 
 def test_a_device_gets_the_crops_and_little_else() -> None:

@@ -23,31 +23,7 @@ from celebattr.inference.inputs.source import Input
 from celebattr.inference.output.writers import FORMATS
 from celebattr.io import schema
 from celebattr.io.files import reporting, write_text
-from celebattr.predictions import SCHEMA, check_schema, name_bytes
-
-
-@dataclass(frozen=True)
-class Facts:
-    """A bundle as used with the options of `celebattr predict`.
-
-    Attributes:
-        name, sha256: of the bundle.
-        attributes: those that are reported, in order.
-        never_present: those of them that the operating point rules out: no threshold has the
-            precision that is asked for.
-    """
-
-    name: str
-    sha256: str
-    attributes: tuple[str, ...]
-    never_present: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, told: dict[str, Any]) -> Facts:
-        """Build the facts from JSON, which has no tuples."""
-        never = tuple(told["never_present"])
-        return cls(told["name"], told["sha256"], tuple(told["attributes"]), never)
-
+from celebattr.predictions import SCHEMA, Facts, check_schema, name_bytes
 
 FOLDER_FILE = "run.json"
 """Name of the manifest in a folder of parts that one run wrote."""

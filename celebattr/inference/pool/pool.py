@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from celebattr.constants import CROP_SIZE
 from celebattr.errors import DeviceError, UnreadableImageError
-from celebattr.inference.output.manifest import Facts
 from celebattr.inference.pool.process import Worker, WorkerDiedError, how_ended
 from celebattr.inference.pool.protocol import TICK
-from celebattr.predictions import FaceBox, Failure, Prediction, Result
+from celebattr.predictions import FaceBox, Facts, Failure, Prediction, Result
 
 # Nothing heavy is imported: the processes do that, and this one has not even need of numpy where
 # they score too.

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from celebattr import errors
 from celebattr.constants import CROP_SIZE
 from celebattr.errors import printable
-from celebattr.inference.output.manifest import Facts
 from celebattr.inference.pool import protocol
 from celebattr.inference.pool.protocol import TICK, receive, send
+from celebattr.predictions import Facts
 
 if TYPE_CHECKING:
     from celebattr.inference.config import PredictConfig
