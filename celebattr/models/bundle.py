@@ -111,7 +111,7 @@ _MAX_HEADER = 100_000_000
 
 
 def _size(data: Data) -> int:
-    """Return the bytes that a safetensors or ONNX file must have by its own account, or fewer."""
+    """Return the bytes that a safetensors file must have by its own account; 0 if it is none."""
     header = 8 + int.from_bytes(data[:8], "little")
     if data[8:9] == b"{" and header < _MAX_HEADER:
         if header > len(data):
@@ -124,7 +124,7 @@ def _size(data: Data) -> int:
             )
         except (ValueError, AttributeError, LookupError, TypeError):
             return 0  # said where it is read
-    return onnx_file.least_size(data) if data[:1] == weights.ONNX_BEGINS else 0
+    return 0
 
 
 def kind(data: Data) -> str | None:
@@ -132,7 +132,7 @@ def kind(data: Data) -> str | None:
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
         return "safetensors"
     # An ONNX ModelProto begins with field 1, ir_version, a small number.
-    if data[:1] == weights.ONNX_BEGINS and len(data) > 64:
+    if data[:1] == weights.ONNX_BEGINS:
         return "onnx"
     return None
 

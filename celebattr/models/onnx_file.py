@@ -57,7 +57,7 @@ def check(data: bytes | mmap.mmap, path: Path) -> None:
     """Refuse a file that is no ONNX, names other files, or may not come to an end.
 
     Raises:
-        WeightsError: it is damaged, or has such a field.
+        WeightsError: it is cut off or damaged, or has such a field.
     """
     seen, messages = 0, [("model", 0, len(data))]
     try:
@@ -72,25 +72,12 @@ def check(data: bytes | mmap.mmap, path: Path) -> None:
                 inside = _INSIDE.get((message, field))
                 if inside is not None and isinstance(value, slice):
                     messages.append((inside, value.start, value.stop))
-    except (ValueError, IndexError) as error:
+    except IndexError as error:
+        raise WeightsError(
+            f"{path} is cut off, {len(data):,} bytes of at least {error}: download or copy it again"
+        ) from error
+    except ValueError as error:
         raise WeightsError(f"{path} is damaged: it is no ONNX file ({error})") from error
-
-
-def least_size(data: bytes | mmap.mmap) -> int:
-    """Return the bytes that a file must have by its own account; fewer if that is no ONNX."""
-    at = 0
-    try:
-        while at < len(data):
-            tag, at = _varint(data, at)
-            value, at = _varint(data, at)
-            if tag & 7 not in (_VARINT, _BYTES):
-                return 0
-            at += value if tag & 7 == _BYTES else 0
-    except ValueError:
-        return 0
-    except IndexError:  # it ends within a number
-        return len(data) + 1
-    return at
 
 
 def metadata(data: bytes | mmap.mmap, key: str) -> str | None:
@@ -113,7 +100,8 @@ def _fields(
     """Yield the number of each field of a message, and its value or where its bytes are.
 
     Raises:
-        ValueError, IndexError: it is no protobuf.
+        IndexError: the data end before a field does; it says how many bytes there must be.
+        ValueError: it is no protobuf.
     """
     while at < end:
         tag, at = _varint(data, at)
@@ -125,18 +113,24 @@ def _fields(
             yield field, value
             continue
         size, at = _varint(data, at) if wire == _BYTES else ({_WIDE: 8, _NARROW: 4}.get(wire), at)
-        if size is None or at + size > end:
-            raise ValueError("a field that is cut off or of an unknown kind")
+        if size is None:
+            raise ValueError("a field of an unknown kind")
+        if at + size > len(data):
+            raise IndexError(f"{at + size:,}")
+        if at + size > end:
+            raise ValueError("a field that is longer than its message")
         yield field, slice(at, at + size)
         at += size
     if at > end:
-        raise ValueError("a field that is cut off")
+        raise ValueError("a field that is longer than its message")
 
 
 def _varint(data: bytes | mmap.mmap, at: int) -> tuple[int, int]:
     """Return a number of seven bits a byte, the high bit of which says that more follow."""
     value = 0
     for shift in range(0, 70, 7):
+        if at == len(data):
+            raise IndexError(f"{at + 1:,}")
         byte = data[at]
         value |= (byte & 0x7F) << shift
         at += 1

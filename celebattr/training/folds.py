@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from celebattr.data.dataset import FaceDataset, leave_out_fold
 from celebattr.data.faces import load_crops, usable
 from celebattr.errors import DataError, UsageError
 from celebattr.evaluation.predict_split import probabilities
-from celebattr.io.files import write_text
+from celebattr.io.files import csv_line, write_text
 from celebattr.models.backends import open_backend
 from celebattr.training import checkpoint, loop
 from celebattr.training.callbacks import Listener, Logger
@@ -75,10 +73,8 @@ def _scored(best: Path, dataset: FaceDataset, images: FaceDataset, config: Train
     )
     (images,), _ = usable((images,), skip_unreadable=config.skip_unreadable, workers=config.workers)
     backend = open_backend(str(best), device=config.device, precision=config.precision)
-    p_VNA, *_ = probabilities([backend], images, batch_size=64, workers=config.workers)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *backend.card.attributes])
+    p_VNA, *_ = probabilities([backend], images, batch_size=None, workers=config.workers)
+    lines = [["image", *backend.card.attributes]]
     for name, p_A in zip(images.names, p_VNA[0], strict=True):
-        writer.writerow([name, *(f"{p:.6f}" for p in p_A)])
-    return text.getvalue()
+        lines.append([name, *(f"{p:.6f}" for p in p_A)])
+    return "".join(map(csv_line, lines))
