@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -332,23 +332,33 @@ def test_time_in_which_a_run_is_stopped_is_no_photos(
     assert [json.loads(row)["status"] for row in rows] == ["ok"] * 12
 
 
+def before_each_request(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[int, Worker], None]
+) -> list[int]:
+    """Let something happen to a process before it is asked; return the numbers of the requests."""
+    asked: list[int] = []
+    ask = Worker.ask
+
+    def acted_on(worker: Worker, *request: Any) -> Any:
+        asked.append(len(asked) + 1)
+        act(asked[-1], worker)
+        return ask(worker, *request)
+
+    monkeypatch.setattr(Worker, "ask", acted_on)
+    return asked
+
+
 def test_a_photo_that_is_late_once_is_asked_for_again(
     workers: WorkerPool, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = 0
-    ask = Worker.ask
-
-    def stopped_first(worker: Worker, *request: Any) -> Any:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
+    def stop_the_first(number: int, worker: Worker) -> None:
+        if number == 1:
             worker._process.send_signal(signal.SIGSTOP)
-        return ask(worker, *request)
 
-    monkeypatch.setattr(Worker, "ask", stopped_first)
+    asked = before_each_request(monkeypatch, stop_the_first)
     monkeypatch.setattr(workers_module, "_PATIENCE", 0.05)
     assert workers.prepare([Input(str(photo))])[0].failure is None
-    assert asked == 2
+    assert asked == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -380,20 +390,14 @@ def test_a_library_that_cannot_be_used_ends_the_run_and_blames_no_photo(
 def test_a_photo_whose_processes_are_killed_again_and_again_becomes_a_failure(
     workers: WorkerPool, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = 0
-    ask = Worker.ask
-
-    def killed_first(worker: Worker, *request: Any) -> Any:
-        nonlocal asked
-        asked += 1
+    def kill(number: int, worker: Worker) -> None:
         worker._process.kill()
         worker._process.wait()
-        return ask(worker, *request)
 
-    monkeypatch.setattr(Worker, "ask", killed_first)
+    asked = before_each_request(monkeypatch, kill)
     failure = workers.prepare([Input(str(photo))])[0].failure
     assert failure is not None
-    assert (failure.status, asked) == ("unreadable", 5)
+    assert (failure.status, len(asked)) == ("unreadable", 5)
     assert "crashed the worker process 5 times (SIGKILL)" in failure.error
 
 
