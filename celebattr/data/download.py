@@ -1,4 +1,7 @@
-"""Download of CelebA, by whoever accepts its terms: resumable, and checked against known sums."""
+"""Download of CelebA, by whoever accepts its terms: resumable, and checked against known sums.
+
+One plain client serves all three sources: their own libraries would be three more to install.
+"""
 
 from __future__ import annotations
 
